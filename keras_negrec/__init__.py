@@ -1,0 +1,1 @@
+from keras_negrec import data as data

@@ -1,0 +1,265 @@
+"""Sessions in memory: one ragged row of events for each listener or session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from keras_negrec.data.check_events import check_events
+from keras_negrec.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """Rows of events in time order, stored flat: row `i` is `row_splits[i]:row_splits[i + 1]`.
+
+    A row is one session, or the history of one user when `session_ids` tells its sessions
+    apart. Build it with `Sessions.from_events` or `Sessions.from_lists`.
+
+    Args:
+        item_ids: int32 array of shape `(num_events,)`, ids from 1.
+        feedback: int8 array of shape `(num_events,)`, values -2 to 2: +2 liked, +1 listened
+            through, 0 unknown, -1 skipped, -2 disliked.
+        row_splits: int64 array of shape `(num_rows + 1,)`, from 0 to `num_events`.
+        keys: array of shape `(num_rows,)`, the external id of each row.
+        session_ids: optional int32 array of shape `(num_events,)`, the index of the event's
+            session inside its row, from 0 and never decreasing.
+
+    Raises:
+        ValueError: arrays whose shapes do not fit, ids below 1, feedback outside of -2..2.
+
+    Example:
+
+    >>> sessions = keras_negrec.data.Sessions.from_lists([[3, 1, 2], [2]], [[1, -1, 1], [2]])
+    >>> sessions.lengths
+    array([3, 1])
+    >>> sessions.padded(2)["item_ids"]
+    array([[1, 2],
+           [0, 2]], dtype=int32)
+    """
+
+    item_ids: np.ndarray
+    feedback: np.ndarray
+    row_splits: np.ndarray
+    keys: np.ndarray
+    session_ids: np.ndarray | None = None
+
+    def __post_init__(self):
+        num_events = len(self.item_ids)
+        if len(self.feedback) != num_events:
+            raise ValueError(
+                f"`feedback` must have one value for each of the {num_events} events. "
+                f"Received: {len(self.feedback)} values."
+            )
+        if self.session_ids is not None and len(self.session_ids) != num_events:
+            raise ValueError(
+                f"`session_ids` must have one value for each of the {num_events} events. "
+                f"Received: {len(self.session_ids)} values."
+            )
+        splits = self.row_splits
+        if len(splits) < 1 or splits[0] != 0 or splits[-1] != num_events or (np.diff(splits) < 0).any():
+            raise ValueError(
+                f"`row_splits` must rise from 0 to the number of events, {num_events}. "
+                f"Received: {splits}"
+            )
+        if len(self.keys) != len(self):
+            raise ValueError(
+                f"`keys` must have one value for each of the {len(self)} rows. "
+                f"Received: {len(self.keys)} values."
+            )
+        if num_events and self.item_ids.min() < 1:
+            row, position = self._locate(np.argmax(self.item_ids < 1))
+            raise ValueError(
+                f"Item ids start at 1 (0 is padding). Received {self.item_ids.min()} in row "
+                f"{self.keys[row]!r}, event {position}."
+            )
+        wrong = (self.feedback < -2) | (self.feedback > 2)
+        if wrong.any():
+            row, position = self._locate(np.argmax(wrong))
+            raise ValueError(
+                "Feedback must be -2, -1, 0, 1 or 2. Received "
+                f"{self.feedback[np.argmax(wrong)]} in row {self.keys[row]!r}, event {position}."
+            )
+
+    def _locate(self, event: int) -> tuple[int, int]:
+        row = int(np.searchsorted(self.row_splits, event, side="right")) - 1
+        return row, int(event - self.row_splits[row])
+
+    @classmethod
+    def from_lists(
+        cls,
+        item_ids: Sequence[Sequence[int]],
+        feedback: Sequence[Sequence[int]] | None = None,
+        session_ids: Sequence[Sequence[int]] | None = None,
+        keys: Sequence | None = None,
+    ) -> Sessions:
+        """Sessions from one list of internal ids a row; without `feedback` all events are +1.
+
+        Raises:
+            ValueError: an empty row, or rows whose lengths differ between the arguments.
+        """
+        keys = np.arange(len(item_ids)) if keys is None else np.asarray(keys)
+        lengths = [len(row) for row in item_ids]
+        for name, rows in (("feedback", feedback), ("session_ids", session_ids)):
+            if rows is not None and [len(row) for row in rows] != lengths:
+                raise ValueError(
+                    f"`{name}` must have the row lengths of `item_ids`, {lengths[:10]}. "
+                    f"Received: {[len(row) for row in rows][:10]}"
+                )
+        if 0 in lengths:
+            raise ValueError(f"A session must have at least one event. Row {lengths.index(0)} is empty.")
+
+        def flat(rows, dtype):
+            values = np.concatenate([np.asarray(row) for row in rows]) if len(rows) else np.zeros(0, int)
+            if values.dtype.kind not in "iu":
+                raise TypeError(f"Expected integers. Received values of dtype {values.dtype}.")
+            return values.astype(dtype)
+
+        return cls(
+            item_ids=flat(item_ids, "int32"),
+            feedback=(
+                np.ones(sum(lengths), "int8") if feedback is None else flat(feedback, "int64")
+            ),
+            row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype("int64"),
+            keys=keys,
+            session_ids=None if session_ids is None else flat(session_ids, "int32"),
+        )
+
+    @classmethod
+    def from_events(cls, events: pd.DataFrame, vocabulary: Vocabulary) -> Sessions:
+        """Sessions from an events table.
+
+        Args:
+            events: a table with the columns `session`, `item` and `feedback`; events of one
+                session are taken in the order of `position` or else of `timestamp` where there
+                is such a column, ties in table order, and in table order where there is none.
+                With a `user` column a row is a user, and the user's sessions follow each
+                other by their first event.
+            vocabulary: maps `item` to internal ids. Every item must be in it.
+
+        Raises:
+            ValueError, TypeError: what `check_events` finds.
+            KeyError: an item that is not in the vocabulary.
+        """
+        check_events(events)
+        item_ids = vocabulary.encode(events["item"])
+        row_column = "user" if "user" in events else "session"
+        rows, keys = pd.factorize(events[row_column], sort=True)
+        sort_keys = [rows]
+        by_time = next((c for c in ("position", "timestamp") if c in events), None)
+        order_value = events[by_time].to_numpy() if by_time else np.arange(len(events))
+        session_ids = None
+        if "user" in events:
+            session, _ = pd.factorize(events["session"])
+            if "timestamp" in events:
+                order_value = events["timestamp"].to_numpy()
+            frame = pd.DataFrame({"row": rows, "session": session, "order": order_value})
+            first = frame.groupby(["row", "session"])["order"].transform("min").to_numpy()
+            sort_keys += [first, session]
+        order = np.lexsort([order_value, *reversed(sort_keys)])
+        lengths = np.bincount(rows, minlength=len(keys))
+        splits = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
+        if "user" in events:
+            ordered = session[order]
+            starts = np.ones(len(ordered), bool)
+            starts[1:] = (ordered[1:] != ordered[:-1]) | (rows[order][1:] != rows[order][:-1])
+            run = np.cumsum(starts)
+            session_ids = (run - np.repeat(run[splits[:-1]], lengths)).astype("int32")
+        return cls(
+            item_ids=item_ids[order],
+            feedback=events["feedback"].to_numpy()[order].astype("int8"),
+            row_splits=splits,
+            keys=np.asarray(keys),
+            session_ids=session_ids,
+        )
+
+    def __len__(self) -> int:
+        return len(self.row_splits) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of events in each row."""
+        return np.diff(self.row_splits)
+
+    @property
+    def num_events(self) -> int:
+        return len(self.item_ids)
+
+    def positions(self) -> np.ndarray:
+        """Index of each event inside its row, from 0: shape `(num_events,)`."""
+        return np.arange(self.num_events) - np.repeat(self.row_splits[:-1], self.lengths)
+
+    def rows(self) -> np.ndarray:
+        """Row of each event: shape `(num_events,)`."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def between(self, starts, ends, rows=None) -> Sessions:
+        """New rows, each the events `starts[i]` up to but not including `ends[i]` of a row.
+
+        Args:
+            starts, ends: int, or int array with one value for each new row.
+            rows: int array, the row each new one is cut from; all rows in order by default.
+                A row may come several times.
+        """
+        rows = np.arange(len(self)) if rows is None else np.asarray(rows)
+        lengths = self.lengths[rows]
+        starts = np.clip(np.broadcast_to(starts, rows.shape), 0, lengths)
+        ends = np.clip(np.broadcast_to(ends, rows.shape), starts, lengths)
+        sizes = ends - starts
+        splits = np.concatenate([[0], np.cumsum(sizes)]).astype("int64")
+        events = np.arange(splits[-1]) + np.repeat(self.row_splits[rows] + starts - splits[:-1], sizes)
+        return Sessions(
+            item_ids=self.item_ids[events],
+            feedback=self.feedback[events],
+            row_splits=splits,
+            keys=self.keys[rows],
+            session_ids=None if self.session_ids is None else self.session_ids[events],
+        )
+
+    def take(self, rows) -> Sessions:
+        """The given rows, in the given order."""
+        return self.between(0, self.lengths[rows], rows)
+
+    def windows(self, length: int, *, overlap: int = 0) -> Sessions:
+        """Cuts rows longer than `length` into windows, counted from the newest event.
+
+        No event is lost: the oldest window of a row may be shorter. With `overlap`, a window
+        starts with the last `overlap` events of the one before it.
+        """
+        if not 0 <= overlap < length:
+            raise ValueError(
+                f"`overlap` must be at least 0 and below `length`. Received: overlap={overlap}, "
+                f"length={length}"
+            )
+        step = length - overlap
+        counts = np.maximum(1, -(-(self.lengths - overlap) // step))
+        rows = np.repeat(np.arange(len(self)), counts)
+        nth_newest = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        ends = self.lengths[rows] - nth_newest * step
+        return self.between(ends - length, ends, rows)
+
+    def padded(self, length: int) -> dict[str, np.ndarray]:
+        """The newest `length` events of each row as a batch, padded with 0 on the left.
+
+        Returns:
+            Dict of int32 arrays of shape `(num_rows, length)`: `item_ids`, `feedback`, and
+            `session_ids` where the rows have them.
+        """
+        newest = self.between(self.lengths - length, self.lengths)
+        columns = length - np.repeat(newest.lengths, newest.lengths) + newest.positions()
+        batch = {}
+        for name in ("item_ids", "feedback", "session_ids"):
+            values = getattr(newest, name)
+            if values is not None:
+                batch[name] = np.zeros((len(self), length), "int32")
+                batch[name][newest.rows(), columns] = values
+        return batch
+
+    def __repr__(self) -> str:
+        return (
+            f"<Sessions: {len(self)} rows, {self.num_events} events, "
+            f"{np.mean(self.feedback < 0) if self.num_events else 0:.0%} negative>"
+        )

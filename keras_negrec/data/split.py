@@ -1,0 +1,32 @@
+"""The outcome of a split: what trains, what tunes and what is reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keras_negrec.data.examples import Examples
+from keras_negrec.data.sessions import Sessions
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training sessions, and the examples to tune on and to report.
+
+    Args:
+        train: `Sessions`, the events that training may see.
+        validation: `Examples` for early stopping and choices.
+        test: `Examples` for the figures that are reported.
+    """
+
+    train: Sessions
+    validation: Examples
+    test: Examples
+
+    def summary(self) -> str:
+        """One line that says how much each part holds."""
+        return (
+            f"train: {len(self.train)} sessions, {self.train.num_events} events; "
+            f"validation: {len(self.validation)} examples, "
+            f"{(self.validation.skip_targets > 0).sum()} with a skip; "
+            f"test: {len(self.test)} examples, {(self.test.skip_targets > 0).sum()} with a skip"
+        )

@@ -1,0 +1,156 @@
+"""The two-way table between external item ids and the ids used inside models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+class Vocabulary:
+    """Maps external item ids (strings or integers) to `1..num_items` and back.
+
+    Inside models `0` is padding, `1` is the first item of the vocabulary. Build it with
+    `Vocabulary.from_items`, which puts the most frequent items first: log-uniform negative
+    sampling relies on that order.
+
+    Args:
+        items: sequence of distinct strings, or of distinct integers. `items[0]` gets id 1.
+
+    Raises:
+        ValueError: no items, a repeated item, or an item that is missing.
+        TypeError: items that are neither all strings nor all integers.
+
+    Example:
+
+    >>> vocabulary = keras_negrec.data.Vocabulary(["intro", "verse", "outro"])
+    >>> vocabulary.encode(["verse", "intro"])
+    array([2, 1], dtype=int32)
+    >>> list(vocabulary.decode([3]))
+    ['outro']
+    """
+
+    def __init__(self, items: Iterable):
+        self._index = pd.Index(_as_array(items))
+        if len(self._index) == 0:
+            raise ValueError("A vocabulary needs at least one item. Received: none.")
+        if not self._index.is_unique:
+            repeated = self._index[self._index.duplicated()][0]
+            raise ValueError(f"`items` must be distinct. Received {repeated!r} more than once.")
+
+    @classmethod
+    def from_items(cls, items: Iterable) -> Vocabulary:
+        """Builds the vocabulary of all events' items, the most frequent first.
+
+        Equally frequent items are ordered by their id, so that the result does not depend on
+        the order of the events.
+        """
+        counts = pd.Series(_as_array(items)).value_counts(sort=False).sort_index()
+        return cls(counts.sort_values(ascending=False, kind="stable").index.to_numpy())
+
+    @property
+    def items(self) -> np.ndarray:
+        """The external ids in the order of their internal ids: int64, or object of `str`."""
+        return self._index.to_numpy()
+
+    @property
+    def is_string(self) -> bool:
+        """Whether external ids are strings (otherwise they are integers)."""
+        return self.items.dtype == object
+
+    def encode(self, items: Iterable, *, unknown: str = "raise") -> np.ndarray:
+        """Internal ids of external items.
+
+        Args:
+            items: external ids, any number of them.
+            unknown: `"raise"`, or `"zero"` to give items that are not in the vocabulary the
+                id 0.
+
+        Returns:
+            int32 array, one id for each item.
+
+        Raises:
+            KeyError: an unknown item, with `unknown="raise"`.
+            TypeError: items of another type than the vocabulary's.
+        """
+        if unknown not in ("raise", "zero"):
+            raise ValueError(f'`unknown` must be "raise" or "zero". Received: unknown={unknown!r}')
+        values = _as_array(items)
+        if len(values) and (values.dtype == object) != self.is_string:
+            expected = "strings" if self.is_string else "integers"
+            raise TypeError(
+                f"The vocabulary holds {expected}. Received an item of type "
+                f"{type(values[0]).__name__}: {values[0]!r}"
+            )
+        ids = self._index.get_indexer(values) + 1
+        if unknown == "raise" and (ids == 0).any():
+            first = values[np.argmax(ids == 0)]
+            raise KeyError(f"{(ids == 0).sum()} items are not in the vocabulary, first: {first!r}")
+        return ids.astype("int32")
+
+    def decode(self, ids) -> np.ndarray:
+        """External ids of internal ids `1..num_items`, in the shape of `ids`.
+
+        Raises:
+            ValueError: an id outside of `1..num_items` (padding has no external id).
+        """
+        ids = np.asarray(ids)
+        if ids.size and (ids.min() < 1 or ids.max() > len(self)):
+            raise ValueError(
+                f"Ids must lie in 1..{len(self)}. Received ids from {ids.min()} to {ids.max()}."
+            )
+        return self.items[ids - 1]
+
+    def save(self, path: str | Path) -> None:
+        """Writes the vocabulary as a JSON list."""
+        Path(path).write_text(json.dumps(self.items.tolist(), ensure_ascii=False), "utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Vocabulary:
+        """Reads what `save` wrote."""
+        return cls(json.loads(Path(path).read_text("utf-8")))
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self._index.equals(other._index)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        kind = "strings" if self.is_string else "integers"
+        return f"<Vocabulary of {len(self)} items ({kind})>"
+
+
+def _as_array(items: Iterable) -> np.ndarray:
+    """An int64 array, or an object array of `str`; anything else is refused."""
+    if isinstance(items, (str, bytes)):
+        raise TypeError(f"Expected a sequence of items. Received one {type(items).__name__}.")
+    values = items.to_numpy() if hasattr(items, "to_numpy") else items
+    values = values if isinstance(values, np.ndarray) else np.asarray(list(values), dtype=object)
+    if values.dtype.kind in "iu":
+        return values.astype("int64")
+    if values.dtype.kind == "U":
+        return values.astype(object)
+    if values.dtype == object:
+        is_string = [isinstance(value, str) for value in values]
+        if all(is_string):
+            return values
+        is_integer = [
+            isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in values
+        ]
+        if all(is_integer):
+            return values.astype("int64")
+        expected = is_string if is_string[0] else is_integer
+        wrong = values[expected.index(False)]
+        raise TypeError(
+            "Items must be all strings or all integers. Received an item of type "
+            f"{type(wrong).__name__}: {wrong!r}"
+        )
+    raise TypeError(
+        f"Items must be strings or integers. Received an array of dtype {values.dtype}."
+    )
