@@ -1,0 +1,1 @@
+from keras_negrec.callbacks.ranking_evaluation import RankingEvaluation as RankingEvaluation

@@ -5,3 +5,6 @@ from keras_negrec.data.sessions import Sessions as Sessions
 from keras_negrec.data.split import Split as Split
 from keras_negrec.data.split_at import split_at as split_at
 from keras_negrec.data.vocabulary import Vocabulary as Vocabulary
+from keras_negrec.data.cloze_targets import ClozeTargets as ClozeTargets
+from keras_negrec.data.next_item_targets import NextItemTargets as NextItemTargets
+from keras_negrec.data.session_batches import session_batches as session_batches

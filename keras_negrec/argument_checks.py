@@ -1,0 +1,33 @@
+"""Checks that several public classes and functions make of their arguments."""
+
+from __future__ import annotations
+
+import numbers
+
+
+def check_positive_int(name: str, value) -> int:
+    """`value` as an int, or a `ValueError` that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    return int(value)
+
+
+def check_choice(name: str, value, choices: tuple) -> None:
+    """A `ValueError` that names the argument and the choices, unless `value` is one of them."""
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"`{name}` must be one of {listed}. Received: {name}={value!r}")
+
+
+def check_fraction(name: str, value) -> float:
+    """`value` as a float from 0 up to but not including 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < 1:
+        raise ValueError(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}")
+    return float(value)
+
+
+def check_positive_float(name: str, value) -> float:
+    """`value` as a float above 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not value > 0:
+        raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}")
+    return float(value)

@@ -1,0 +1,113 @@
+"""Training targets of causal models."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from keras_negrec.argument_checks import check_choice
+from keras_negrec.data import training_targets
+
+
+class NextItemTargets:
+    """Turns batches of rows into what a causal model is fitted on: the next item everywhere.
+
+    The encoder sees all but the last event of a row. At each position the target is the next
+    positive item of the session, or the next item; positions without one are left out of the
+    loss, and only as many positions are scored as the fullest row of the batch has targets.
+
+    Apply it with `dataset.apply(NextItemTargets(...))`.
+
+    Args:
+        target: `"next_positive"` or `"next"` (whatever its feedback).
+        negative_feedback: None, or the context of the negative-feedback loss: `"hidden"`
+            (labels for each target position) or `"item"` (labels for each event).
+        sampled: bool. Whether the model samples its negatives (then class 0 is the target).
+
+    Call arguments:
+        dataset: `tf.data.Dataset` of dicts with int32 tensors `item_ids`, `feedback` and
+            optionally `session_ids`, of shape `(batch, length)`, left-padded.
+
+    Returns:
+        `tf.data.Dataset` of `(x, y, sample_weight)`. `x`: the encoder's inputs of shape
+        `(batch, length - 1)`, `target_positions`, and as needed `target_ids` and
+        `candidate_ids`. `y` and `sample_weight`: `next_item`, and as needed
+        `negative_feedback`.
+
+    Raises:
+        ValueError: an unknown `target` or `negative_feedback`.
+
+    Example:
+
+    >>> targets = keras_negrec.data.NextItemTargets()
+    >>> rows = {"item_ids": [[0, 5, 6, 7]], "feedback": [[0, 1, -1, 1]]}
+    >>> x, y, weight = next(iter(tf.data.Dataset.from_tensors(rows).apply(targets)))
+    >>> x["target_positions"].numpy(), y["next_item"].numpy()
+    (array([[1, 2, 0]], dtype=int32), array([[6, 6, 0]], dtype=int32))
+    >>> weight["next_item"].numpy()
+    array([[1., 1., 0.]], dtype=float32)
+    """
+
+    def __init__(self, target="next_positive", negative_feedback=None, sampled=False):
+        check_choice("target", target, ("next_positive", "next"))
+        check_choice("negative_feedback", negative_feedback, (None, "hidden", "item"))
+        self.target = target
+        self.negative_feedback = negative_feedback
+        self.sampled = sampled
+
+    def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        return dataset.map(self.transform, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def transform(self, batch: dict) -> tuple[dict, dict, dict]:
+        """One batch of rows to `(x, y, sample_weight)`."""
+        batch = {name: tf.convert_to_tensor(values, "int32") for name, values in batch.items()}
+        items, positive = batch["item_ids"], batch["feedback"] > 0
+        same = training_targets.same_session(batch)
+        chosen = positive if self.target == "next_positive" else items > 0
+        next_positive = training_targets.next_column(positive, same)
+        next_chosen = (
+            next_positive
+            if self.target == "next_positive"
+            else training_targets.next_column(chosen, same)
+        )
+        next_chosen = tf.where(items > 0, next_chosen, -1)
+        next_positive = tf.where(items > 0, next_positive, -1)
+
+        inputs = {name: values[:, :-1] for name, values in batch.items()}
+        positions, is_target = pack_positions(next_chosen[:, :-1] >= 0)
+        target_column = tf.gather(next_chosen, positions, axis=1, batch_dims=1)
+        target_ids = tf.gather(items, tf.maximum(target_column, 0), axis=1, batch_dims=1)
+
+        labels = None
+        if self.negative_feedback == "item":
+            labels = training_targets.candidate_labels(batch, next_positive, same)
+        elif self.negative_feedback == "hidden":
+            column = tf.gather(next_positive, positions, axis=1, batch_dims=1)
+            labels = training_targets.candidate_labels(
+                batch,
+                tf.where(is_target, column, -1),
+                tf.gather(same, positions, axis=1, batch_dims=1),
+            )
+        return training_targets.training_element(
+            batch, inputs, positions, is_target, target_ids, labels, self.sampled
+        )
+
+
+def pack_positions(is_target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The columns that hold a target, first ones first, in as few slots as the fullest row needs.
+
+    Slots are counted in multiples of 8 (or the row's length), so that few shapes occur.
+
+    Args:
+        is_target: bool `(batch, length)`.
+
+    Returns:
+        int32 `(batch, slots)`, the columns (0 in slots that are not used), and bool
+        `(batch, slots)`, whether a slot is used.
+    """
+    length = tf.shape(is_target)[1]
+    fullest = tf.reduce_max(tf.reduce_sum(tf.cast(is_target, "int32"), axis=1))
+    slots = tf.clip_by_value(-(-fullest // 8) * 8, 1, length)
+    order = tf.argsort(tf.cast(is_target, "int32"), axis=1, direction="DESCENDING", stable=True)
+    positions = order[:, :slots]
+    used = tf.gather(is_target, positions, axis=1, batch_dims=1)
+    return tf.where(used, positions, 0), used

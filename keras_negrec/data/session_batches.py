@@ -1,0 +1,90 @@
+"""From sessions in memory to padded batches."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.data.sessions import Sessions
+
+_POOL = 64  # batches that are shuffled, and sorted by length, together
+
+
+def session_batches(
+    sessions: Sessions,
+    *,
+    batch_size: int,
+    max_length: int,
+    overlap: int = 0,
+    shuffle: bool = True,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Batches of whole rows, left-padded: the newest event is always in the last column.
+
+    Rows longer than `max_length` are cut into windows, so that every event is seen. Batches
+    hold rows of similar length and are only as long as their longest row (rounded up to a
+    multiple of 8, so that few shapes occur), which saves the arithmetic that padding would cost.
+
+    Args:
+        sessions: `Sessions`, at least one row and no empty ones.
+        batch_size: int. The last batch of an epoch may be smaller.
+        max_length: int. The most events in a row of a batch.
+        overlap: int. How many events a window shares with the one before it: 1 for causal models,
+            which would otherwise never be asked for a window's first event.
+        shuffle: bool. Draw a new order at each epoch; without it rows come in order.
+        seed: int. The same seed gives the same epochs.
+
+    Returns:
+        A `tf.data.Dataset` of dicts of int32 tensors of shape `(batch, length)`: `item_ids`,
+        `feedback`, and `session_ids` where the sessions have them.
+
+    Raises:
+        ValueError: no rows, an empty row, or a number that is not a positive integer.
+
+    Example:
+
+    >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3], [4]])
+    >>> batches = keras_negrec.data.session_batches(
+    ...     sessions, batch_size=2, max_length=3, shuffle=False
+    ... )
+    >>> next(iter(batches))["item_ids"].numpy()
+    array([[1, 2, 3],
+           [0, 0, 4]], dtype=int32)
+    """
+    check_positive_int("batch_size", batch_size)
+    check_positive_int("max_length", max_length)
+    if len(sessions) == 0:
+        raise ValueError("`sessions` must hold at least one row. Received: none.")
+    if sessions.lengths.min() == 0:
+        key = sessions.keys[sessions.lengths.argmin()]
+        raise ValueError(f"A session must have at least one event. Row {key!r} is empty.")
+    windows = sessions.windows(max_length, overlap=overlap)
+    lengths = tf.constant(windows.lengths, "int32")
+    starts = tf.constant(windows.row_splits[:-1], "int64")
+    columns = {
+        name: tf.constant(values, "int32")
+        for name in ("item_ids", "feedback", "session_ids")
+        if (values := getattr(windows, name)) is not None
+    }
+
+    def pad(rows):
+        row_lengths = tf.gather(lengths, rows)
+        length = tf.minimum(-(-tf.reduce_max(row_lengths) // 8) * 8, max_length)
+        position = tf.range(length)[tf.newaxis] - (length - row_lengths[:, tf.newaxis])
+        events = tf.gather(starts, rows)[:, tf.newaxis] + tf.cast(tf.maximum(position, 0), "int64")
+        return {
+            name: tf.where(position >= 0, tf.gather(values, events), 0)
+            for name, values in columns.items()
+        }
+
+    rows = tf.data.Dataset.range(len(windows))
+    if shuffle:
+        rows = rows.shuffle(len(windows), seed=seed, reshuffle_each_iteration=True)
+        rows = rows.batch(batch_size * _POOL)
+        rows = rows.map(
+            lambda pool: tf.gather(pool, tf.argsort(tf.gather(lengths, pool), stable=True))
+        )
+        rows = rows.rebatch(batch_size).shuffle(_POOL, seed=seed, reshuffle_each_iteration=True)
+    else:
+        rows = rows.batch(batch_size)
+    return rows.map(pad, num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,0 +1,95 @@
+"""What the training targets of causal and of cloze models have in common."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def same_session(batch: dict) -> tf.Tensor:
+    """Whether two events of a row are of one session: bool `(batch, length, length)`."""
+    sessions = batch.get("session_ids", tf.zeros_like(batch["item_ids"]))
+    return sessions[:, :, tf.newaxis] == sessions[:, tf.newaxis, :]
+
+
+def next_column(chosen: tf.Tensor, same: tf.Tensor) -> tf.Tensor:
+    """For each event the column of the first later event of its session that is chosen.
+
+    Args:
+        chosen: bool `(batch, length)`.
+        same: bool `(batch, length, length)`, from `same_session`.
+
+    Returns:
+        int32 `(batch, length)`, -1 where there is none.
+    """
+    columns = tf.range(tf.shape(chosen)[1])
+    later = columns[tf.newaxis, :] > columns[:, tf.newaxis]
+    eligible = chosen[:, tf.newaxis, :] & later & same
+    first = tf.argmax(tf.cast(eligible, "int8"), axis=-1, output_type="int32")
+    return tf.where(tf.reduce_any(eligible, axis=-1), first, -1)
+
+
+def candidate_labels(
+    batch: dict, positive_column: tf.Tensor, candidate_session: tf.Tensor
+) -> tf.Tensor:
+    """Labels of the session's own items for the contrastive negative-feedback loss.
+
+    Args:
+        batch: dict of `(batch, length)` tensors, the candidates.
+        positive_column: int32 `(batch, contexts)`, the column of each context's positive, -1
+            for a context that has none.
+        candidate_session: bool `(batch, contexts, length)`, whether a candidate is of the
+            context's session.
+
+    Returns:
+        int8 `(batch, contexts, length)`: 1 the positive, 0 a negative, -1 no candidate. A
+        skipped item that is also the positive is no negative. A context without a positive or
+        without a negative has -1 throughout.
+    """
+    items = batch["item_ids"]
+    columns = tf.range(tf.shape(items)[1])
+    positive = columns == positive_column[..., tf.newaxis]
+    positive_item = tf.gather(items, tf.maximum(positive_column, 0), axis=1, batch_dims=1)
+    negative = (
+        (batch["feedback"] < 0)[:, tf.newaxis, :]
+        & (items > 0)[:, tf.newaxis, :]
+        & candidate_session
+        & (items[:, tf.newaxis, :] != positive_item[..., tf.newaxis])
+    )
+    labels = tf.where(positive, 1, tf.where(negative, 0, -1))
+    counts = (positive_column >= 0) & tf.reduce_any(negative, axis=-1)
+    return tf.cast(tf.where(counts[..., tf.newaxis], labels, -1), "int8")
+
+
+def training_element(
+    batch: dict,
+    inputs: dict,
+    positions: tf.Tensor,
+    is_target: tf.Tensor,
+    target_ids: tf.Tensor,
+    labels: tf.Tensor | None,
+    sampled: bool,
+) -> tuple[dict, dict, dict]:
+    """Assembles `(x, y, sample_weight)` for `Model.fit`.
+
+    Args:
+        batch: dict of the whole rows `(batch, length)`: the candidates of the similarities.
+        inputs: dict of what the encoder sees.
+        positions: int32 `(batch, num_positions)`, the encoder's columns that predict.
+        is_target: bool `(batch, num_positions)`, False for slots that fill up a row.
+        target_ids: int32 `(batch, num_positions)`, item ids.
+        labels: int8 `(batch, contexts, length)` or None, from `candidate_labels`.
+        sampled: whether class 0 is the target (sampled softmax) or class `id - 1`.
+    """
+    weight = tf.cast(is_target, "float32")
+    x = {**inputs, "target_positions": positions}
+    if sampled:
+        x["target_ids"] = tf.where(is_target, target_ids, 0)
+        classes = tf.zeros_like(target_ids)
+    else:
+        classes = tf.where(is_target, target_ids - 1, 0)
+    y, sample_weight = {"next_item": classes}, {"next_item": weight}
+    if labels is not None:
+        x["candidate_ids"] = batch["item_ids"]
+        y["negative_feedback"] = labels
+        sample_weight["negative_feedback"] = tf.ones(tf.shape(labels)[:2])
+    return x, y, sample_weight

@@ -1,0 +1,52 @@
+"""Cosines between contexts and candidate items of the same session."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_negrec")
+class FeedbackSimilarity(keras.layers.Layer):
+    """Cosine of each context with each candidate of its own row.
+
+    Its output is what `keras_negrec.losses.NegativeFeedbackContrastive` takes. A zero vector
+    (padding) has cosine 0 with everything; the loss leaves such candidates out by their label.
+
+    Call arguments:
+        contexts: float tensor of shape `(batch, num_contexts, embedding_dim)`.
+        candidates: float tensor of shape `(batch, num_candidates, embedding_dim)`.
+
+    Returns:
+        Float tensor of shape `(batch, num_contexts, num_candidates)`, values -1 to 1.
+
+    Example:
+
+    >>> layer = keras_negrec.layers.FeedbackSimilarity()
+    >>> layer(np.ones((2, 3, 8)), np.ones((2, 5, 8))).shape
+    TensorShape([2, 3, 5])
+
+    Reference:
+        [Seshadri & Knees, 2023](https://arxiv.org/abs/2309.11623)
+    """
+
+    def build(self, contexts_shape, candidates_shape):
+        if contexts_shape[-1] != candidates_shape[-1]:
+            raise ValueError(
+                "Contexts and candidates must have the same width. Received: "
+                f"contexts {contexts_shape}, candidates {candidates_shape}"
+            )
+
+    def call(self, contexts, candidates):
+        candidates = ops.transpose(_unit(candidates), (0, 2, 1))
+        return ops.matmul(_unit(contexts), candidates)
+
+    def compute_output_shape(self, contexts_shape, candidates_shape):
+        return (contexts_shape[0], contexts_shape[1], candidates_shape[1])
+
+
+def _unit(vectors):
+    """Vectors of length 1, zero vectors left as they are, with finite gradients everywhere."""
+    wide = ops.cast(vectors, "float32")  # squares overflow or vanish in half precision
+    squares = ops.sum(ops.square(wide), axis=-1, keepdims=True)
+    return ops.cast(wide * ops.rsqrt(ops.maximum(squares, 1e-12)), vectors.dtype)

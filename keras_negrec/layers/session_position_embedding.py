@@ -1,0 +1,107 @@
+"""Learned positions that know where one session ends and the next begins."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from keras_negrec.argument_checks import check_positive_int
+
+
+@keras.saving.register_keras_serializable(package="keras_negrec")
+class SessionPositionEmbedding(keras.layers.Layer):
+    """Adds a learned vector for where each event stands, counted from the newest event.
+
+    Without `session_ids` this is an ordinary learned position embedding, with index 0 for the
+    newest event (the last column), so that left padding never shifts it. With `session_ids` the
+    count restarts inside each session, at that session's newest event, and a second learned
+    vector tells how many sessions ago the event's session was.
+
+    Args:
+        max_length: int. The most events a sequence may have.
+        max_sessions: int or None. How many sessions back are told apart, older ones sharing
+            the vector of the oldest; None for sequences that hold one session.
+        embeddings_initializer: initializer of both tables.
+
+    Call arguments:
+        inputs: float tensor of shape `(batch, length, embedding_dim)`.
+        session_ids: int tensor of shape `(batch, length)`, the index of the event's session
+            inside the sequence, never decreasing. Required with `max_sessions`, refused without.
+
+    Returns:
+        A tensor of the shape and dtype of `inputs`.
+
+    Raises:
+        ValueError: a sequence longer than `max_length`; `session_ids` given or missing against
+            `max_sessions`.
+
+    Example:
+
+    >>> layer = keras_negrec.layers.SessionPositionEmbedding(max_length=50, max_sessions=4)
+    >>> layer(np.zeros((1, 5, 8)), np.array([[0, 0, 1, 1, 1]])).shape
+    TensorShape([1, 5, 8])
+    """
+
+    def __init__(self, max_length, max_sessions=None, embeddings_initializer=None, **kwargs):
+        super().__init__(**kwargs)
+        self.max_length = check_positive_int("max_length", max_length)
+        self.max_sessions = (
+            None if max_sessions is None else check_positive_int("max_sessions", max_sessions)
+        )
+        self.embeddings_initializer = keras.initializers.get(
+            embeddings_initializer or keras.initializers.TruncatedNormal(stddev=0.02)
+        )
+
+    def build(self, inputs_shape, session_ids_shape=None):
+        self.position_embeddings = self.add_weight(
+            name="position_embeddings",
+            shape=(self.max_length, inputs_shape[-1]),
+            initializer=self.embeddings_initializer,
+        )
+        if self.max_sessions is not None:
+            self.session_embeddings = self.add_weight(
+                name="session_embeddings",
+                shape=(self.max_sessions, inputs_shape[-1]),
+                initializer=self.embeddings_initializer.clone(),
+            )
+
+    def call(self, inputs, session_ids=None):
+        if (session_ids is None) != (self.max_sessions is None):
+            raise ValueError(
+                "`session_ids` and `max_sessions` go together. Received: "
+                f"session_ids={session_ids}, max_sessions={self.max_sessions}"
+            )
+        if inputs.shape[1] is not None and inputs.shape[1] > self.max_length:
+            raise ValueError(
+                f"A sequence may have at most max_length={self.max_length} events. Received "
+                f"length {inputs.shape[1]}: inputs.shape={tuple(inputs.shape)}"
+            )
+        columns = ops.arange(ops.shape(inputs)[1], dtype="int32")
+        if session_ids is None:
+            from_newest = ops.flip(columns)
+            return inputs + ops.take(self.position_embeddings, from_newest, axis=0)
+
+        same = ops.expand_dims(session_ids, 2) == ops.expand_dims(session_ids, 1)
+        later = ops.expand_dims(columns, 1) < ops.expand_dims(columns, 0)  # (length, length)
+        from_newest = ops.sum(ops.cast(ops.logical_and(same, later), "int32"), axis=-1)
+        ends = ops.cast(session_ids[:, 1:] != session_ids[:, :-1], "int32")
+        ends = ops.pad(ends, [[0, 0], [0, 1]])  # (batch, length): an older session's last event
+        sessions_ago = ops.flip(ops.cumsum(ops.flip(ends, axis=1), axis=1), axis=1)
+        sessions_ago = ops.minimum(sessions_ago, self.max_sessions - 1)
+        return (
+            inputs
+            + ops.take(self.position_embeddings, from_newest, axis=0)
+            + ops.take(self.session_embeddings, sessions_ago, axis=0)
+        )
+
+    def compute_output_shape(self, inputs_shape, session_ids_shape=None):
+        return inputs_shape
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            max_length=self.max_length,
+            max_sessions=self.max_sessions,
+            embeddings_initializer=keras.initializers.serialize(self.embeddings_initializer),
+        )
+        return config

@@ -1,0 +1,61 @@
+"""BERT4Rec."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_negrec.argument_checks import check_fraction
+from keras_negrec.data import ClozeTargets
+from keras_negrec.layers import AppendMaskToken
+from keras_negrec.models.session_recommender import SessionRecommender
+
+
+@keras.saving.register_keras_serializable(package="keras_negrec")
+class BERT4Rec(SessionRecommender):
+    """Bidirectional self-attention, trained to fill in masked events.
+
+    To predict, the mask token is put after the history, in place of its oldest event.
+
+    Arguments, inputs and outputs are those of `SessionRecommender`, and:
+
+    Args:
+        mask_probability: float. The share of a row's events that is masked in training.
+        last_probability: float. The share of rows in which only the last event is masked.
+
+    Example:
+
+    >>> model = keras_negrec.models.BERT4Rec(num_items=100, embedding_dim=8)
+    >>> model.output["next_item"].shape, model.mask_id
+    ((None, None, 100), 101)
+
+    Reference:
+        [Sun et al., 2019](https://arxiv.org/abs/1904.06690)
+    """
+
+    causal = False
+
+    def __init__(self, num_items=None, *, mask_probability=0.2, last_probability=0.2, **kwargs):
+        check_fraction("mask_probability", mask_probability)
+        check_fraction("last_probability", last_probability)
+        super().__init__(num_items, **kwargs)
+        self._config.update(
+            mask_probability=mask_probability, last_probability=last_probability
+        )
+
+    def targets(self, seed: int = 0) -> ClozeTargets:
+        return ClozeTargets(
+            mask_id=self.mask_id,
+            mask_probability=self._config["mask_probability"],
+            last_probability=self._config["last_probability"],
+            target=self._config["target"],
+            negative_feedback=self._config["context"] if self._config["negative_loss"] else None,
+            sampled=self._config["num_negatives"] is not None,
+            seed=seed,
+        )
+
+    def _query(self, inputs: dict) -> dict:
+        new_event = {"item_ids": self.mask_id, "feedback": 0, "session_ids": None}
+        return {
+            key: AppendMaskToken(new_event[key], name=f"append_{key}")(values)
+            for key, values in inputs.items()
+        }
