@@ -1,10 +1,14 @@
 from keras_negrec.data.check_events import check_events as check_events
+from keras_negrec.data.cloze_targets import ClozeTargets as ClozeTargets
 from keras_negrec.data.examples import Examples as Examples
 from keras_negrec.data.leave_one_out import leave_one_out as leave_one_out
+from keras_negrec.data.next_item_targets import NextItemTargets as NextItemTargets
+from keras_negrec.data.read_frame import read_frame as read_frame
+from keras_negrec.data.read_kuairand import read_kuairand as read_kuairand
+from keras_negrec.data.read_movielens import read_movielens as read_movielens
+from keras_negrec.data.read_sequences import read_sequences as read_sequences
+from keras_negrec.data.session_batches import session_batches as session_batches
 from keras_negrec.data.sessions import Sessions as Sessions
 from keras_negrec.data.split import Split as Split
 from keras_negrec.data.split_at import split_at as split_at
 from keras_negrec.data.vocabulary import Vocabulary as Vocabulary
-from keras_negrec.data.cloze_targets import ClozeTargets as ClozeTargets
-from keras_negrec.data.next_item_targets import NextItemTargets as NextItemTargets
-from keras_negrec.data.session_batches import session_batches as session_batches

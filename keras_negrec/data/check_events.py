@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 
@@ -52,14 +53,15 @@ def check_events(events: pd.DataFrame, *, source: str = "the events table") -> N
                 f"In {source}, column `{column}`: expected numbers or times. Received dtype "
                 f"{events[column].dtype}, first value {events[column].iloc[0]!r}"
             )
-    if not pd.api.types.is_integer_dtype(events["item"]):
-        is_string = events["item"].map(lambda value: isinstance(value, str)).to_numpy()
-        if not is_string.all():
-            row = is_string.argmin()
-            raise TypeError(
-                f"In {source}, column `item`, row {events.index[row]}: items must be all strings "
-                f"or all integers. Received: {events['item'].iloc[row]!r}"
-            )
+    items = events["item"]
+    if isinstance(items.dtype, pd.CategoricalDtype):
+        items = items.astype(items.cat.categories.dtype)
+    if pd.api.types.infer_dtype(items, skipna=False) not in ("string", "integer"):
+        row = np.argmin([isinstance(value, str) for value in items])
+        raise TypeError(
+            f"In {source}, column `item`, row {events.index[row]}: items must be all strings "
+            f"or all integers. Received: {items.iloc[row]!r}"
+        )
     if not pd.api.types.is_integer_dtype(events["feedback"]):
         raise TypeError(
             f"In {source}, column `feedback`: expected integers -2 to 2. Received dtype "

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data.sessions import Sessions
-
-_POOL = 64  # batches that are shuffled, and sorted by length, together
 
 
 def session_batches(
@@ -21,17 +20,20 @@ def session_batches(
 ) -> tf.data.Dataset:
     """Batches of whole rows, left-padded: the newest event is always in the last column.
 
-    Rows longer than `max_length` are cut into windows, so that every event is seen. Batches
-    hold rows of similar length and are only as long as their longest row (rounded up to a
-    multiple of 8, so that few shapes occur), which saves the arithmetic that padding would cost.
+    Rows longer than `max_length` are cut into windows, so that every event is seen. A shuffled
+    batch holds rows of similar length and is only as long as they are (rounded up to a multiple
+    of 8, so that few shapes occur), and the shorter its rows the more of them it holds, so that
+    all batches weigh about the same and little arithmetic goes into padding.
 
     Args:
         sessions: `Sessions`, at least one row and no empty ones.
-        batch_size: int. The last batch of an epoch may be smaller.
+        batch_size: int. Rows of full length in a batch; the last batches of an epoch may be
+            smaller. Without `shuffle` all batches have this size.
         max_length: int. The most events in a row of a batch.
         overlap: int. How many events a window shares with the one before it: 1 for causal models,
             which would otherwise never be asked for a window's first event.
-        shuffle: bool. Draw a new order at each epoch; without it rows come in order.
+        shuffle: bool. Draw a new order at each epoch, and group rows by length; without it rows
+            come in order.
         seed: int. The same seed gives the same epochs.
 
     Returns:
@@ -78,13 +80,16 @@ def session_batches(
         }
 
     rows = tf.data.Dataset.range(len(windows))
-    if shuffle:
-        rows = rows.shuffle(len(windows), seed=seed, reshuffle_each_iteration=True)
-        rows = rows.batch(batch_size * _POOL)
-        rows = rows.map(
-            lambda pool: tf.gather(pool, tf.argsort(tf.gather(lengths, pool), stable=True))
+    if not shuffle:
+        return rows.batch(batch_size).map(pad, num_parallel_calls=tf.data.AUTOTUNE)
+    boundaries = np.arange(8, max_length, 8)  # the longest row of each bucket but the last
+    sizes = batch_size * max_length // np.append(boundaries, max_length)
+    counts = np.bincount(np.searchsorted(boundaries, windows.lengths), minlength=len(sizes))
+    return (
+        rows.shuffle(len(windows), seed=seed, reshuffle_each_iteration=True)
+        .bucket_by_sequence_length(
+            lambda row: lengths[row], list(boundaries + 1), list(sizes), no_padding=True
         )
-        rows = rows.rebatch(batch_size).shuffle(_POOL, seed=seed, reshuffle_each_iteration=True)
-    else:
-        rows = rows.batch(batch_size)
-    return rows.map(pad, num_parallel_calls=tf.data.AUTOTUNE)
+        .apply(tf.data.experimental.assert_cardinality(int(np.sum(-(-counts // sizes)))))
+        .map(pad, num_parallel_calls=tf.data.AUTOTUNE)
+    )

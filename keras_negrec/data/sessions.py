@@ -60,7 +60,12 @@ class Sessions:
                 f"Received: {len(self.session_ids)} values."
             )
         splits = self.row_splits
-        if len(splits) < 1 or splits[0] != 0 or splits[-1] != num_events or (np.diff(splits) < 0).any():
+        if (
+            len(splits) < 1
+            or splits[0] != 0
+            or splits[-1] != num_events
+            or (np.diff(splits) < 0).any()
+        ):
             raise ValueError(
                 f"`row_splits` must rise from 0 to the number of events, {num_events}. "
                 f"Received: {splits}"
@@ -71,17 +76,19 @@ class Sessions:
                 f"Received: {len(self.keys)} values."
             )
         if num_events and self.item_ids.min() < 1:
-            row, position = self._locate(np.argmax(self.item_ids < 1))
+            event = int(np.argmax(self.item_ids < 1))
+            row, position = self._locate(event)
             raise ValueError(
-                f"Item ids start at 1 (0 is padding). Received {self.item_ids.min()} in row "
-                f"{self.keys[row]!r}, event {position}."
+                f"Item ids start at 1 (0 is padding). Received {self.item_ids[event]} in row "
+                f"{self.keys[row]}, event {position}."
             )
         wrong = (self.feedback < -2) | (self.feedback > 2)
         if wrong.any():
-            row, position = self._locate(np.argmax(wrong))
+            event = int(np.argmax(wrong))
+            row, position = self._locate(event)
             raise ValueError(
                 "Feedback must be -2, -1, 0, 1 or 2. Received "
-                f"{self.feedback[np.argmax(wrong)]} in row {self.keys[row]!r}, event {position}."
+                f"{self.feedback[event]} in row {self.keys[row]}, event {position}."
             )
 
     def _locate(self, event: int) -> tuple[int, int]:
@@ -101,7 +108,6 @@ class Sessions:
         Raises:
             ValueError: an empty row, or rows whose lengths differ between the arguments.
         """
-        keys = np.arange(len(item_ids)) if keys is None else np.asarray(keys)
         lengths = [len(row) for row in item_ids]
         for name, rows in (("feedback", feedback), ("session_ids", session_ids)):
             if rows is not None and [len(row) for row in rows] != lengths:
@@ -110,21 +116,30 @@ class Sessions:
                     f"Received: {[len(row) for row in rows][:10]}"
                 )
         if 0 in lengths:
-            raise ValueError(f"A session must have at least one event. Row {lengths.index(0)} is empty.")
+            raise ValueError(
+                f"A session must have at least one event. Row {lengths.index(0)} is empty."
+            )
 
         def flat(rows, dtype):
-            values = np.concatenate([np.asarray(row) for row in rows]) if len(rows) else np.zeros(0, int)
+            values = (
+                np.concatenate([np.asarray(row) for row in rows]) if len(rows) else np.zeros(0, int)
+            )
             if values.dtype.kind not in "iu":
                 raise TypeError(f"Expected integers. Received values of dtype {values.dtype}.")
+            outside = (values < np.iinfo(dtype).min) | (values > np.iinfo(dtype).max)
+            if outside.any():
+                raise ValueError(
+                    f"Expected values that fit {dtype}. Received: {values[np.argmax(outside)]}"
+                )
             return values.astype(dtype)
 
         return cls(
             item_ids=flat(item_ids, "int32"),
             feedback=(
-                np.ones(sum(lengths), "int8") if feedback is None else flat(feedback, "int64")
+                np.ones(sum(lengths), "int8") if feedback is None else flat(feedback, "int8")
             ),
             row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype("int64"),
-            keys=keys,
+            keys=np.arange(len(item_ids)) if keys is None else np.asarray(keys),
             session_ids=None if session_ids is None else flat(session_ids, "int32"),
         )
 
@@ -154,10 +169,10 @@ class Sessions:
         session_ids = None
         if "user" in events:
             session, _ = pd.factorize(events["session"])
-            if "timestamp" in events:
-                order_value = events["timestamp"].to_numpy()
-            frame = pd.DataFrame({"row": rows, "session": session, "order": order_value})
-            first = frame.groupby(["row", "session"])["order"].transform("min").to_numpy()
+            # Positions may restart in each session: times tell better which one was first.
+            when = events["timestamp"].to_numpy() if "timestamp" in events else order_value
+            frame = pd.DataFrame({"row": rows, "session": session, "when": when})
+            first = frame.groupby(["row", "session"])["when"].transform("min").to_numpy()
             sort_keys += [first, session]
         order = np.lexsort([order_value, *reversed(sort_keys)])
         lengths = np.bincount(rows, minlength=len(keys))
@@ -204,13 +219,15 @@ class Sessions:
             rows: int array, the row each new one is cut from; all rows in order by default.
                 A row may come several times.
         """
-        rows = np.arange(len(self)) if rows is None else np.asarray(rows)
+        rows = np.arange(len(self)) if rows is None else np.arange(len(self))[rows]
         lengths = self.lengths[rows]
         starts = np.clip(np.broadcast_to(starts, rows.shape), 0, lengths)
         ends = np.clip(np.broadcast_to(ends, rows.shape), starts, lengths)
         sizes = ends - starts
         splits = np.concatenate([[0], np.cumsum(sizes)]).astype("int64")
-        events = np.arange(splits[-1]) + np.repeat(self.row_splits[rows] + starts - splits[:-1], sizes)
+        events = np.arange(splits[-1]) + np.repeat(
+            self.row_splits[rows] + starts - splits[:-1], sizes
+        )
         return Sessions(
             item_ids=self.item_ids[events],
             feedback=self.feedback[events],
@@ -221,7 +238,7 @@ class Sessions:
 
     def take(self, rows) -> Sessions:
         """The given rows, in the given order."""
-        return self.between(0, self.lengths[rows], rows)
+        return self.between(0, self.num_events, rows)
 
     def windows(self, length: int, *, overlap: int = 0) -> Sessions:
         """Cuts rows longer than `length` into windows, counted from the newest event.

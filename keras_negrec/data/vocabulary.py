@@ -97,7 +97,7 @@ class Vocabulary:
         Raises:
             ValueError: an id outside of `1..num_items` (padding has no external id).
         """
-        ids = np.asarray(ids)
+        ids = np.asarray(ids, dtype=None if np.size(ids) else int)
         if ids.size and (ids.min() < 1 or ids.max() > len(self)):
             raise ValueError(
                 f"Ids must lie in 1..{len(self)}. Received ids from {ids.min()} to {ids.max()}."
@@ -133,7 +133,7 @@ def _as_array(items: Iterable) -> np.ndarray:
     values = items.to_numpy() if hasattr(items, "to_numpy") else items
     values = values if isinstance(values, np.ndarray) else np.asarray(list(values), dtype=object)
     if values.dtype.kind in "iu":
-        return values.astype("int64")
+        return _as_int64(values)
     if values.dtype.kind == "U":
         return values.astype(object)
     if values.dtype == object:
@@ -144,7 +144,7 @@ def _as_array(items: Iterable) -> np.ndarray:
             isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in values
         ]
         if all(is_integer):
-            return values.astype("int64")
+            return _as_int64(values)
         expected = is_string if is_string[0] else is_integer
         wrong = values[expected.index(False)]
         raise TypeError(
@@ -154,3 +154,13 @@ def _as_array(items: Iterable) -> np.ndarray:
     raise TypeError(
         f"Items must be strings or integers. Received an array of dtype {values.dtype}."
     )
+
+
+def _as_int64(values: np.ndarray) -> np.ndarray:
+    limits = np.iinfo("int64")
+    if len(values) and not limits.min <= values.min() <= values.max() <= limits.max:
+        raise ValueError(
+            "Integer items must fit a signed 64-bit integer; use strings for larger ones. "
+            f"Received items from {values.min()} to {values.max()}."
+        )
+    return values.astype("int64")

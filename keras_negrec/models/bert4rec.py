@@ -38,9 +38,8 @@ class BERT4Rec(SessionRecommender):
         check_fraction("mask_probability", mask_probability)
         check_fraction("last_probability", last_probability)
         super().__init__(num_items, **kwargs)
-        self._config.update(
-            mask_probability=mask_probability, last_probability=last_probability
-        )
+        self._config["mask_probability"] = mask_probability
+        self._config["last_probability"] = last_probability
 
     def targets(self, seed: int = 0) -> ClozeTargets:
         return ClozeTargets(
