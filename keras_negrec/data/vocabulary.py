@@ -81,13 +81,14 @@ class Vocabulary:
         values = _as_array(items)
         if len(values) and (values.dtype == object) != self.is_string:
             expected = "strings" if self.is_string else "integers"
+            first = values[:1].tolist()[0]
             raise TypeError(
                 f"The vocabulary holds {expected}. Received an item of type "
-                f"{type(values[0]).__name__}: {values[0]!r}"
+                f"{type(first).__name__}: {first!r}"
             )
         ids = self._index.get_indexer(values) + 1
         if unknown == "raise" and (ids == 0).any():
-            first = values[np.argmax(ids == 0)]
+            first = values[ids == 0].tolist()[0]
             raise KeyError(f"{(ids == 0).sum()} items are not in the vocabulary, first: {first!r}")
         return ids.astype("int32")
 

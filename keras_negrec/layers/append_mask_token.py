@@ -37,8 +37,8 @@ class AppendMaskToken(keras.layers.Layer):
         new = last if self.fill is None else ops.full_like(last, self.fill)
         return ops.concatenate([inputs[:, 1:], new], axis=1)
 
-    def compute_output_shape(self, inputs_shape):
-        return inputs_shape
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
     def get_config(self):
         config = super().get_config()

@@ -44,6 +44,7 @@ class SessionRecommender(keras.Model):
             `"item"`, the item vectors themselves.
         num_negatives: int or None. How many sampled negatives stand for the catalogue in
             training; None is the full softmax.
+        negative_distribution: `"uniform"` or `"log_uniform"`: what they are drawn from.
         feedback_inputs: bool. Whether the encoder sees how each event was received.
         max_sessions: int or None. For histories of several sessions, how many sessions back
             are told apart; the model then has the input `session_ids`.
@@ -71,6 +72,7 @@ class SessionRecommender(keras.Model):
         negative_loss=False,
         context="hidden",
         num_negatives=None,
+        negative_distribution="uniform",
         feedback_inputs=False,
         max_sessions=None,
         target="next_positive",
@@ -159,9 +161,15 @@ class SessionRecommender(keras.Model):
             logits = item_embedding(predictions, reverse=True)
         else:
             negative_ids = layers.NegativeSampler(
-                num_items, num_negatives, dtype=policy, name="negative_sampler"
+                num_items,
+                num_negatives,
+                negative_distribution,
+                dtype=policy,
+                name="negative_sampler",
             )(inputs["target_ids"])
-            logits = layers.SampledLogits(num_items, dtype=policy, name="sampled_logits")(
+            logits = layers.SampledLogits(
+                num_items, negative_distribution, dtype=policy, name="sampled_logits"
+            )(
                 predictions,
                 item_embedding(inputs["target_ids"]),
                 inputs["target_ids"],
@@ -194,6 +202,7 @@ class SessionRecommender(keras.Model):
             "negative_loss": negative_loss,
             "context": context,
             "num_negatives": num_negatives,
+            "negative_distribution": negative_distribution,
             "feedback_inputs": feedback_inputs,
             "max_sessions": max_sessions,
             "target": target,

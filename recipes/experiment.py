@@ -1,0 +1,277 @@
+"""What the recipes share: their options, training, the table and the chart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import matplotlib
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import keras_negrec
+from keras_negrec.data import Split, Vocabulary
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
+
+COLUMNS = {
+    "hr@1": "HR@1",
+    "hr@5": "HR@5",
+    "hr@10": "HR@10",
+    "hr@20": "HR@20",
+    "ndcg@10": "NDCG@10",
+    "mrr": "MRR",
+    "skip_hr@10": "skip HR@10",
+    "skip_mrr": "skip MRR",
+    "feedback_auc": "feedback AUC",
+}
+LEGEND = """\
+Every item of the catalogue is ranked after each held-out history.
+HR@K, NDCG@K, MRR: how high the next KEPT item stands (higher is better).
+skip HR@10, skip MRR: how high the next SKIPPED item stands (lower is better).
+feedback AUC: how often the next kept item outranks the next skipped one (0.5 is chance)."""
+
+
+@dataclass
+class Result:
+    """The figures of one configuration, one dict a seed."""
+
+    label: str
+    metrics: list[dict[str, float]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def mean(self, name: str) -> float:
+        return float(np.mean([metrics[name] for metrics in self.metrics]))
+
+    def spread(self, name: str) -> float:
+        """Standard deviation over the seeds (0 for one seed)."""
+        values = [metrics[name] for metrics in self.metrics]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def parser(description: str, *, data: str | None = None, **defaults) -> argparse.ArgumentParser:
+    """The options that all recipes have. `data` says what `--data` is, `defaults` override."""
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    if data is not None:
+        options.add_argument("--data", required=True, type=Path, help=data)
+    options.add_argument(
+        "--model", nargs="+", choices=["sasrec", "bert4rec"], default=["sasrec"], help="encoders"
+    )
+    options.add_argument(
+        "--negative-loss",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="train with, or without, the contrastive negative-feedback loss; neither: both",
+    )
+    options.add_argument("--negative-weight", type=float, default=0.25, help="alpha of that loss")
+    options.add_argument("--context", choices=["hidden", "item"], default="hidden")
+    options.add_argument(
+        "--feedback-inputs",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether the encoder sees how each event was received",
+    )
+    options.add_argument("--epochs", type=int, default=30, help="at most so many")
+    options.add_argument(
+        "--patience", type=int, default=3, help="stop after so many epochs without a better NDCG@10"
+    )
+    options.add_argument("--seed", type=int, nargs="+", default=[0], help="one training for each")
+    options.add_argument("--batch-size", type=int, default=128)
+    options.add_argument("--learning-rate", type=float, default=1e-3)
+    options.add_argument("--embedding-dim", type=int, default=64)
+    options.add_argument("--num-layers", type=int, default=2)
+    options.add_argument("--num-heads", type=int, default=2)
+    options.add_argument("--max-length", type=int, default=50)
+    options.add_argument("--dropout", type=float, default=0.2)
+    options.add_argument(
+        "--num-negatives", type=int, default=None, help="sampled softmax; default: full softmax"
+    )
+    options.add_argument(
+        "--exclude-seen",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether items of the history are taken out of the ranking",
+    )
+    options.add_argument(
+        "--out", type=Path, required="out" not in defaults, help="folder for the results"
+    )
+    options.set_defaults(**defaults)
+    return options
+
+
+def run(
+    args: argparse.Namespace,
+    split: Split,
+    vocabulary: Vocabulary,
+    *,
+    top: dict | None = None,
+    has_feedback: bool = True,
+) -> None:
+    """Trains what the options ask for, prints the table, writes chart, figures and export.
+
+    Args:
+        args: what `parser` parsed.
+        split: `Split` of the data.
+        vocabulary: `Vocabulary` of the data.
+        top: scorers, by label, for the top of the table.
+        has_feedback: whether there is any negative feedback to learn from.
+    """
+    print(split.summary(), f"catalogue: {len(vocabulary)} items", sep="; ", flush=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = []
+    for label, scorer in (top or {}).items():
+        results.append(Result(label, [evaluate(scorer, split, args)]))
+
+    negative_losses = [False, True] if args.negative_loss is None else [args.negative_loss]
+    if not has_feedback:
+        negative_losses = [False]
+    best_model, best_value = None, -1.0
+    for name in args.model:
+        for negative_loss in negative_losses:
+            result = Result(f"{name} + negative loss" if negative_loss else name)
+            results.append(result)
+            for seed in args.seed:
+                started = time.monotonic()
+                model, value = train(args, split, vocabulary, name, negative_loss, seed)
+                result.seconds.append(time.monotonic() - started)
+                result.metrics.append(evaluate(model, split, args))
+                if value > best_value:
+                    best_model, best_value = model, value
+    popularity = keras_negrec.models.Popularity(split.train, len(vocabulary))
+    results.append(Result("popularity", [evaluate(popularity, split, args)]))
+
+    print_table(results, f"{len(split.test)} held-out histories, {len(args.seed)} seed(s)")
+    chart = args.out / "table.png"
+    save_chart(results, chart)
+    figures = {
+        result.label: {"metrics": result.metrics, "seconds": result.seconds} for result in results
+    }
+    options = {name: str(value) for name, value in vars(args).items()}
+    (args.out / "results.json").write_text(
+        json.dumps({"options": options, "results": figures}, indent=1), "utf-8"
+    )
+    best_model.save(args.out / "model.keras")
+    version = keras_negrec.export(best_model, args.out)
+    print(f"chart: {chart}\nfigures: {args.out / 'results.json'}")
+    print(f"best model ({best_model.name}, by validation): {args.out / 'model.keras'}")
+    print(f"exported for TF Serving: {version}")
+    show_recommendations(version, best_model, split, vocabulary)
+
+
+def train(args, split: Split, vocabulary: Vocabulary, name: str, negative_loss: bool, seed: int):
+    """Fits one model with early stopping; returns it and its best validation NDCG@10."""
+    title = f"{name}{' + negative loss' if negative_loss else ''}, seed {seed}"
+    print(f"\n== {title}", flush=True)
+    keras.utils.set_random_seed(seed)
+    model = keras_negrec.build_model(
+        name,
+        vocabulary=vocabulary,
+        max_length=args.max_length,
+        embedding_dim=args.embedding_dim,
+        num_layers=args.num_layers,
+        num_heads=args.num_heads,
+        dropout=args.dropout,
+        negative_loss=negative_loss,
+        negative_weight=args.negative_weight,
+        context=args.context,
+        num_negatives=args.num_negatives,
+        feedback_inputs=args.feedback_inputs,
+        learning_rate=args.learning_rate,
+    )
+    history = model.fit(
+        model.training_dataset(split.train, batch_size=args.batch_size, seed=seed),
+        epochs=args.epochs,
+        shuffle=False,  # the dataset shuffles itself
+        verbose=1 if sys.stdout.isatty() else 2,
+        callbacks=[
+            keras_negrec.callbacks.RankingEvaluation(
+                split.validation, exclude_seen=args.exclude_seen
+            ),
+            keras.callbacks.EarlyStopping(
+                "val_ndcg@10", mode="max", patience=args.patience, restore_best_weights=True
+            ),
+        ],
+    )
+    return model, max(history.history["val_ndcg@10"])
+
+
+def evaluate(scorer, split: Split, args) -> dict[str, float]:
+    return keras_negrec.evaluate(scorer, split.test, exclude_seen=args.exclude_seen)
+
+
+def print_table(results: list[Result], title: str) -> None:
+    names = [name for name in COLUMNS if not np.isnan(results[0].mean(name))]
+    table = Table(title=title)
+    table.add_column("")
+    for name in names:
+        table.add_column(COLUMNS[name], justify="right")
+    table.add_column("train s", justify="right")
+    for result in results:
+        cells = []
+        for name in names:
+            spread = f" ±{result.spread(name):.4f}" if len(result.metrics) > 1 else ""
+            cells.append(f"{result.mean(name):.4f}{spread}")
+        seconds = f"{np.mean(result.seconds):.0f}" if result.seconds else ""
+        table.add_row(result.label, *cells, seconds)
+    width = None if sys.stdout.isatty() else 170
+    Console(width=width).print(table)
+    print(LEGEND)
+
+
+def save_chart(results: list[Result], path: Path) -> None:
+    names = ["hr@10", "ndcg@10", "skip_hr@10", "feedback_auc"]
+    names = [name for name in names if not np.isnan(results[0].mean(name))]
+    figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 0.5 * len(results) + 1.6))
+    labels = [result.label for result in results]
+    for axis, name in zip(np.atleast_1d(axes), names, strict=True):
+        values = [result.mean(name) for result in results]
+        errors = [result.spread(name) for result in results]
+        colors = ["tab:orange" if "negative" in label else "tab:blue" for label in labels]
+        bars = axis.barh(labels, values, xerr=errors, color=colors)
+        axis.bar_label(bars, fmt="%.4f", padding=3)
+        axis.invert_yaxis()
+        axis.margins(x=0.25)
+        direction = "lower is better" if name.startswith("skip") else "higher is better"
+        axis.set_title(f"{COLUMNS[name]} ({direction})", fontsize=10)
+        if axis is not np.atleast_1d(axes)[0]:
+            axis.set_yticklabels([])
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def show_recommendations(version: Path, model, split: Split, vocabulary: Vocabulary) -> None:
+    """Asks the exported model for one held-out listener and prints the answer."""
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(str(version)).signatures["serving_default"]
+    listener = split.test.take([0])
+    items = vocabulary.decode(listener.histories.item_ids).tolist()
+    feedback = listener.histories.feedback.tolist()
+    answer = serve(
+        item_ids=tf.constant([items], tf.string if vocabulary.is_string else tf.int64),
+        feedback=tf.constant([feedback], tf.int32),
+    )
+    signs = {1: "+", 0: " ", -1: "-"}
+    newest = [f"{signs[int(np.sign(f))]}{i}" for i, f in zip(items, feedback, strict=True)][-10:]
+    print(f"\nlistener {listener.histories.keys[0]}, newest events (+ kept, - skipped):")
+    print("  " + " ".join(newest))
+    print("recommended by the exported model:")
+    [best] = keras_negrec.recommend(model, [items], k=5, feedback=[feedback])
+    for item, score, (expected, _) in zip(
+        answer["item_ids"][0].numpy(), answer["scores"][0].numpy(), best, strict=False
+    ):
+        item = item.decode() if isinstance(item, bytes) else int(item)
+        note = "" if item == expected else f"  (recommend says {expected})"
+        print(f"  {item}  {score:.3f}{note}")
+    target = vocabulary.decode(listener.targets).tolist()[0]
+    print(f"what the listener kept next: {target}")

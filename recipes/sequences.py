@@ -1,0 +1,30 @@
+"""Plain sequences without feedback: one user a line, `user item item ...` in time order.
+
+Leave one out: the last item of each user is the target, the one before it is for early
+stopping. This is the protocol of the S3-Rec benchmark files.
+"""
+
+from pathlib import Path
+
+import experiment
+from keras_negrec import data
+
+
+def main():
+    args = experiment.parser(
+        __doc__,
+        data="the text file",
+        feedback_inputs=False,
+        dropout=0.5,
+        epochs=200,
+        patience=10,
+        out=Path("saved_models/sequences"),
+    ).parse_args()
+    events = data.read_sequences(args.data)
+    vocabulary = data.Vocabulary.from_items(events["item"])
+    sessions = data.Sessions.from_events(events, vocabulary)
+    experiment.run(args, data.leave_one_out(sessions), vocabulary, has_feedback=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_negrec.data.examples import Examples
+from keras_negrec.data.sessions import Sessions
+
+
+def sessions():
+    return Sessions.from_lists(
+        [[1, 2, 3, 4, 5], [6, 7, 8], [9, 1], [2, 3]],
+        [[1, -1, 2, -2, 1], [1, 0, 1], [1, -1], [-1, 1]],
+        keys=["u", "v", "w", "x"],
+    )
+
+
+def test_after():
+    examples = Examples.after(sessions(), np.array([1, 1, 1, 1]))
+    # `w` has no positive event after its first and cannot be ranked.
+    assert examples.histories.keys.tolist() == ["u", "v", "x"]
+    assert examples.targets.tolist() == [3, 8, 3]
+    assert examples.skip_targets.tolist() == [2, 0, 0]
+    assert examples.histories.item_ids.tolist() == [1, 6, 2]
+    assert examples.targets.dtype == examples.skip_targets.dtype == "int32"
+
+
+def test_after_finds_the_first_events_at_or_after_the_cut():
+    examples = Examples.after(sessions(), np.array([3, 2, 2, 1]))
+    assert examples.histories.keys.tolist() == ["u", "v", "x"]
+    assert examples.targets.tolist() == [5, 8, 3]
+    assert examples.skip_targets.tolist() == [4, 0, 0]
+    assert examples.histories.lengths.tolist() == [3, 2, 1]
+
+
+def test_rows_without_history_or_future_are_left_out():
+    assert len(Examples.after(sessions(), np.array([0, 0, 0, 0]))) == 0
+    assert len(Examples.after(sessions(), np.array([5, 3, 2, 2]))) == 0
+
+
+def test_take():
+    examples = Examples.after(sessions(), np.array([1, 1, 1, 1])).take([2, 0])
+    assert examples.histories.keys.tolist() == ["x", "u"]
+    assert examples.targets.tolist() == [3, 3]
+    assert examples.skip_targets.tolist() == [0, 2]
+    assert len(examples.take([])) == 0
+
+
+@pytest.mark.parametrize("name", ["targets", "skip_targets"])
+def test_arrays_of_another_length(name):
+    arrays = {"targets": np.ones(4, "int32"), "skip_targets": np.zeros(4, "int32")}
+    arrays[name] = arrays[name][:3]
+    with pytest.raises(ValueError, match=f"`{name}` .* 4 histories. Received: 3 values"):
+        Examples(sessions(), **arrays)
+
+
+def test_every_example_needs_a_target():
+    with pytest.raises(ValueError, match="Received a target below 1"):
+        Examples(sessions(), np.array([1, 2, 0, 1]), np.zeros(4, "int32"))
+
+
+@given(st.data())
+def test_after_against_a_loop(data):
+    feedback = data.draw(
+        st.lists(st.lists(st.integers(-2, 2), min_size=1, max_size=8), min_size=1, max_size=5)
+    )
+    items = [[10 * i + j + 1 for j in range(len(row))] for i, row in enumerate(feedback)]
+    cuts = [data.draw(st.integers(0, len(row))) for row in feedback]
+    examples = Examples.after(Sessions.from_lists(items, feedback), np.array(cuts))
+    expected = []
+    for row, marks, cut in zip(items, feedback, cuts, strict=True):
+        late = list(zip(row, marks, strict=True))[cut:]
+        kept = [item for item, mark in late if mark > 0]
+        skipped = [item for item, mark in late if mark < 0]
+        if cut and kept:
+            expected.append((row[:cut], kept[0], skipped[0] if skipped else 0))
+    histories = np.split(examples.histories.item_ids, examples.histories.row_splits[1:-1])
+    received = [
+        (history.tolist(), target, skip)
+        for history, target, skip in zip(
+            histories, examples.targets.tolist(), examples.skip_targets.tolist(), strict=False
+        )
+    ]
+    assert received == expected

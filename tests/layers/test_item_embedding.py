@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from keras import ops
+from run_layer_test import run_layer_test
+
+from keras_negrec.layers import ItemEmbedding
+
+
+def with_table(num_items=6, embedding_dim=4, mask_token=True):
+    layer = ItemEmbedding(num_items, embedding_dim, mask_token=mask_token)
+    layer.build()
+    table = np.random.default_rng(0).normal(size=(num_items, embedding_dim)).astype("float32")
+    layer.embeddings.assign(table)
+    return layer, table
+
+
+@pytest.mark.parametrize(("mask_token", "num_weights"), [(False, 1), (True, 2)])
+def test_layer(mask_token, num_weights):
+    run_layer_test(
+        ItemEmbedding,
+        {"num_items": 6, "embedding_dim": 4, "mask_token": mask_token},
+        (np.array([[0, 0, 1], [6, 2, 2]], "int32"),),
+        expected_output_shape=(2, 3, 4),
+        expected_num_trainable_weights=num_weights,
+    )
+
+
+def test_layer_in_reverse():
+    run_layer_test(
+        ItemEmbedding,
+        {"num_items": 6, "embedding_dim": 4, "embeddings_initializer": "ones"},
+        (np.ones((2, 3, 4), "float32"),),
+        call_kwargs={"reverse": True},
+        expected_output_shape=(2, 3, 6),
+        expected_num_trainable_weights=1,
+    )
+
+
+def test_item_j_has_row_j_minus_1_and_padding_the_zero_vector():
+    layer, table = with_table()
+    vectors = ops.convert_to_numpy(layer(np.array([[0, 1], [6, 3]], "int32")))
+    np.testing.assert_array_equal(vectors[0, 0], np.zeros(4))
+    np.testing.assert_allclose(vectors[0, 1], table[0])
+    np.testing.assert_allclose(vectors[1, 0], table[5])
+    np.testing.assert_allclose(vectors[1, 1], table[2])
+
+
+def test_mask_token_has_a_vector_of_its_own():
+    layer, _ = with_table()
+    layer.mask_embedding.assign(np.array([7.0, 8.0, 9.0, 10.0]))
+    vectors = ops.convert_to_numpy(layer(np.array([[7, 6]], "int32")))
+    np.testing.assert_allclose(vectors[0, 0], [7, 8, 9, 10])
+    assert not np.allclose(vectors[0, 1], vectors[0, 0])
+
+
+def test_reverse_scores_the_items_alone():
+    layer, table = with_table()
+    vectors = np.random.default_rng(1).normal(size=(2, 3, 4)).astype("float32")
+    scores = ops.convert_to_numpy(layer(vectors, reverse=True))
+    assert scores.shape == (2, 3, 6)  # neither padding nor mask token
+    for j in range(1, 7):
+        item = ops.convert_to_numpy(layer(np.array([j], "int32")))[0]
+        np.testing.assert_allclose(scores[..., j - 1], vectors @ item, rtol=1e-5)
+    np.testing.assert_allclose(scores, vectors @ table.T, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, None, "6"])
+@pytest.mark.parametrize("name", ["num_items", "embedding_dim"])
+def test_sizes_must_be_positive_integers(name, value):
+    arguments = {"num_items": 6, "embedding_dim": 4, name: value}
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer. Received"):
+        ItemEmbedding(**arguments)

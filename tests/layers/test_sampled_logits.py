@@ -1,0 +1,90 @@
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+from run_layer_test import run_layer_test
+
+from keras_negrec.layers import SampledLogits
+
+NUM_ITEMS = 9
+
+
+def sample(num_negatives=6):
+    random = np.random.default_rng(0)
+    table = random.normal(size=(NUM_ITEMS + 1, 4)).astype("float32")
+    target_ids = np.array([[3, 1, 0], [9, 3, 2]], "int32")
+    negative_ids = np.array([3, 5, 5, 9, 1, 7], "int32")[:num_negatives]
+    predictions = random.normal(size=(2, 3, 4)).astype("float32")
+    return predictions, table[target_ids], target_ids, table[negative_ids], negative_ids
+
+
+def reference(inputs, distribution):
+    predictions, target_embeddings, target_ids, negative_embeddings, negative_ids = inputs
+
+    def log_expected_count(item):
+        if distribution == "uniform":
+            probability = 1 / NUM_ITEMS
+        else:
+            probability = math.log((item + 1) / item) / math.log(NUM_ITEMS + 1)
+        return math.log(len(negative_ids) * probability)
+
+    logits = np.zeros((2, 3, 1 + len(negative_ids)))
+    for row in range(2):
+        for position in range(3):
+            prediction, target = predictions[row, position], target_ids[row, position]
+            if target == 0:
+                continue
+            logits[row, position, 0] = (
+                prediction @ target_embeddings[row, position] - log_expected_count(target)
+            )
+            for n, negative in enumerate(negative_ids):
+                logits[row, position, 1 + n] = (
+                    -np.inf
+                    if negative == target
+                    else prediction @ negative_embeddings[n] - log_expected_count(negative)
+                )
+    return logits
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "log_uniform"])
+def test_layer(distribution):
+    run_layer_test(
+        SampledLogits,
+        {"num_items": NUM_ITEMS, "distribution": distribution},
+        sample(),
+        expected_output_shape=(2, 3, 7),
+        expected_num_trainable_weights=0,
+    )
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "log_uniform"])
+def test_against_reference(distribution):
+    inputs = sample()
+    found = ops.convert_to_numpy(SampledLogits(NUM_ITEMS, distribution)(*inputs))
+    expected = reference(inputs, distribution)
+    counts = inputs[2] > 0
+    removed = np.isneginf(expected)
+    assert removed.sum() == 4  # (3 of 2, 1 and 9): accidental hits
+    assert (found[removed] < -1e3).all()
+    kept = counts[..., None] & ~removed
+    np.testing.assert_allclose(found[kept], expected[kept], rtol=1e-5, atol=1e-5)
+    assert np.isfinite(found).all()
+
+
+def test_all_items_once_is_the_full_softmax():
+    random = np.random.default_rng(0)
+    table = random.normal(size=(NUM_ITEMS, 4)).astype("float32")
+    predictions = random.normal(size=(1, 2, 4)).astype("float32")
+    target_ids, negative_ids = np.array([[2, 7]], "int32"), np.arange(1, NUM_ITEMS + 1)
+    logits = SampledLogits(NUM_ITEMS)(
+        predictions, table[target_ids - 1], target_ids, table, negative_ids.astype("int32")
+    )
+    found = ops.convert_to_numpy(ops.log_softmax(logits))[..., 0]
+    full = ops.convert_to_numpy(ops.log_softmax(ops.convert_to_tensor(predictions @ table.T)))
+    np.testing.assert_allclose(found, [[full[0, 0, 1], full[0, 1, 6]]], rtol=1e-5)
+
+
+def test_unknown_distribution():
+    with pytest.raises(ValueError, match="`distribution` must be one of"):
+        SampledLogits(5, "zipf")

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from keras import ops
+from run_layer_test import run_layer_test
+
+from keras_negrec.layers import TransformerBlock
+
+
+def random_inputs(batch=2, length=5, width=8):
+    return np.random.default_rng(0).normal(size=(batch, length, width)).astype("float32")
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("normalize_first", [True, False])
+def test_layer(causal, normalize_first):
+    padding_mask = np.array([[False, False, True, True, True], [True] * 5])
+    run_layer_test(
+        TransformerBlock,
+        {
+            "intermediate_dim": 16,
+            "num_heads": 2,
+            "activation": "relu",
+            "causal": causal,
+            "normalize_first": normalize_first,
+        },
+        (random_inputs(), padding_mask),
+        expected_output_shape=(2, 5, 8),
+        expected_num_trainable_weights=16,
+    )
+
+
+def outputs(block, inputs, padding_mask=None):
+    return ops.convert_to_numpy(block(inputs, padding_mask))
+
+
+@pytest.mark.parametrize("changed", [0, 2, 4])
+def test_causal_block_never_looks_ahead(changed):
+    block, inputs = TransformerBlock(16, 2, causal=True), random_inputs()
+    before = outputs(block, inputs)
+    inputs[:, changed] += 1.0
+    inputs[:, changed, 0] -= 3.0
+    after = outputs(block, inputs)
+    np.testing.assert_array_equal(after[:, :changed], before[:, :changed])
+    moved = np.abs(after - before).max(axis=(0, 2))[changed:]
+    assert (moved > 1e-6).all()  # every later output does depend on it
+
+
+@pytest.mark.parametrize("changed", [0, 2, 4])
+def test_bidirectional_block_looks_both_ways(changed):
+    block, inputs = TransformerBlock(16, 2, causal=False), random_inputs()
+    before = outputs(block, inputs)
+    inputs[:, changed, 0] -= 3.0
+    assert (np.abs(outputs(block, inputs) - before).max(axis=(0, 2)) > 1e-6).all()
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_padding_is_not_attended_to(causal):
+    block, inputs = TransformerBlock(16, 2, causal=causal), random_inputs()
+    padding_mask = np.array([[False, False, True, True, True]] * 2)
+    before = outputs(block, inputs, padding_mask)
+    inputs[:, :2] = 100.0
+    after = outputs(block, inputs, padding_mask)
+    np.testing.assert_allclose(after[:, 2:], before[:, 2:], atol=1e-6)
+    alone = outputs(block, inputs[:, 2:], np.ones((2, 3), bool))
+    np.testing.assert_allclose(after[:, 2:], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_all_padding_is_finite(causal):
+    block = TransformerBlock(16, 2, causal=causal)
+    assert np.isfinite(outputs(block, random_inputs(), np.zeros((2, 5), bool))).all()
+
+
+def test_dropout_in_training_only():
+    block, inputs = TransformerBlock(16, 2, dropout=0.5), random_inputs()
+    np.testing.assert_array_equal(outputs(block, inputs), outputs(block, inputs))
+    noisy = ops.convert_to_numpy(block(inputs, training=True))
+    assert not np.allclose(noisy, outputs(block, inputs))
+
+
+def test_num_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="`num_heads` must divide .* 8. Received: num_heads=3"):
+        TransformerBlock(16, 3)(random_inputs())
+
+
+@pytest.mark.parametrize("dropout", [1.0, -0.1, "a"])
+def test_dropout_is_a_fraction(dropout):
+    with pytest.raises(ValueError, match="`dropout` must be at least 0 and below 1"):
+        TransformerBlock(16, 2, dropout=dropout)
