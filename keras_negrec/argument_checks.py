@@ -21,13 +21,13 @@ def check_choice(name: str, value, choices: tuple) -> None:
 
 def check_fraction(name: str, value) -> float:
     """`value` as a float from 0 up to but not including 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
         raise ValueError(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}")
     return float(value)
 
 
 def check_positive_float(name: str, value) -> float:
     """`value` as a float above 0."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}")
     return float(value)

@@ -19,7 +19,7 @@ import keras_negrec
 from keras_negrec.data import Split, Vocabulary
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
+import matplotlib.pyplot as plt
 
 COLUMNS = {
     "hr@1": "HR@1",

@@ -10,8 +10,9 @@ user_id, position, item_id, long_view, is_like, is_hate and split.
 
 from pathlib import Path
 
-import experiment
 import numpy as np
+
+import experiment
 from keras_negrec import data
 
 

@@ -44,9 +44,7 @@ class RankingEvaluation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch % self.every == 0 or not self._last:
-            metrics = evaluate(
-                self.model, self.examples, k=self.k, exclude_seen=self.exclude_seen
-            )
+            metrics = evaluate(self.model, self.examples, k=self.k, exclude_seen=self.exclude_seen)
             self._last = {
                 f"val_{name}": value
                 for name, value in metrics.items()

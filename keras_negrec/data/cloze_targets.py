@@ -93,9 +93,7 @@ class ClozeTargets:
         is_last_column = tf.range(shape[1]) == shape[1] - 1
         scores = tf.where(only_last[:, tf.newaxis] & is_last_column, 2.0, scores)
         scores = tf.where(maskable, scores, -1.0)
-        slots = tf.cast(
-            tf.math.ceil(self.mask_probability * tf.cast(shape[1], "float32")), "int32"
-        )
+        slots = tf.cast(tf.math.ceil(self.mask_probability * tf.cast(shape[1], "float32")), "int32")
         _, positions = tf.math.top_k(scores, tf.maximum(slots, 1))
         num_maskable = tf.reduce_sum(tf.cast(maskable, "int32"), axis=1)
         wanted = self.mask_probability * tf.cast(num_maskable, "float32")
@@ -147,4 +145,3 @@ class ClozeTargets:
             )
             for name, values in batch.items()
         }
-

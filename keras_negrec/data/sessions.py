@@ -152,7 +152,7 @@ class Sessions:
                 session are taken in the order of `position` or else of `timestamp` where there
                 is such a column, ties in table order, and in table order where there is none.
                 With a `user` column a row is a user, and the user's sessions follow each
-                other by their first event.
+                other by the earliest `timestamp`, or without one as they come in the table.
             vocabulary: maps `item` to internal ids. Every item must be in it.
 
         Raises:
@@ -161,28 +161,28 @@ class Sessions:
         """
         check_events(events)
         item_ids = vocabulary.encode(events["item"])
-        row_column = "user" if "user" in events else "session"
-        rows, keys = pd.factorize(events[row_column], sort=True)
-        sort_keys = [rows]
-        by_time = next((c for c in ("position", "timestamp") if c in events), None)
-        order_value = events[by_time].to_numpy() if by_time else np.arange(len(events))
-        session_ids = None
-        if "user" in events:
+        has_user = "user" in events
+        rows, keys = pd.factorize(events["user" if has_user else "session"], sort=True)
+        table_order = np.arange(len(events))
+        in_session = next(
+            (events[c].to_numpy() for c in ("position", "timestamp") if c in events), table_order
+        )
+        if has_user:
             session, _ = pd.factorize(events["session"])
-            # Positions may restart in each session: times tell better which one was first.
-            when = events["timestamp"].to_numpy() if "timestamp" in events else order_value
+            when = events["timestamp"].to_numpy() if "timestamp" in events else table_order
             frame = pd.DataFrame({"row": rows, "session": session, "when": when})
-            first = frame.groupby(["row", "session"])["when"].transform("min").to_numpy()
-            sort_keys += [first, session]
-        order = np.lexsort([order_value, *reversed(sort_keys)])
+            start = frame.groupby(["row", "session"])["when"].transform("min").to_numpy()
+            order = np.lexsort([in_session, session, start, rows])
+        else:
+            order = np.lexsort([in_session, rows])
         lengths = np.bincount(rows, minlength=len(keys))
         splits = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
-        if "user" in events:
-            ordered = session[order]
-            starts = np.ones(len(ordered), bool)
-            starts[1:] = (ordered[1:] != ordered[:-1]) | (rows[order][1:] != rows[order][:-1])
-            run = np.cumsum(starts)
-            session_ids = (run - np.repeat(run[splits[:-1]], lengths)).astype("int32")
+        session_ids = None
+        if has_user:
+            session = session[order]
+            new_session = np.append(0, np.cumsum(session[1:] != session[:-1]))
+            session_ids = new_session - np.repeat(new_session[splits[:-1]], lengths)
+            session_ids = session_ids.astype("int32")
         return cls(
             item_ids=item_ids[order],
             feedback=events["feedback"].to_numpy()[order].astype("int8"),

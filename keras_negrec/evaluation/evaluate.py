@@ -59,10 +59,12 @@ def evaluate(
     targets = ranks["target"]
     has_skip = ~np.isnan(ranks["skip_target"])
     skips = ranks["skip_target"][has_skip]
-    metrics = {f"hr@{cutoff}": np.mean(targets <= cutoff) for cutoff in k}
+    metrics: dict[str, float] = {}
     for cutoff in k:
-        metrics[f"ndcg@{cutoff}"] = np.mean((targets <= cutoff) / np.log2(1 + targets))
-    metrics["mrr"] = np.mean(1 / targets)
+        metrics[f"hr@{cutoff}"] = _mean(targets <= cutoff)
+    for cutoff in k:
+        metrics[f"ndcg@{cutoff}"] = _mean((targets <= cutoff) / np.log2(1 + targets))
+    metrics["mrr"] = _mean(1 / targets)
     for cutoff in k:
         metrics[f"skip_hr@{cutoff}"] = _mean(skips <= cutoff)
     metrics["skip_mrr"] = _mean(1 / skips)

@@ -85,7 +85,9 @@ class ItemEmbedding(keras.layers.Layer):
         return ops.where(ids == 0, ops.zeros_like(vectors), vectors)
 
     def compute_output_spec(self, inputs, reverse=False):
-        shape = (*inputs.shape[:-1], self.num_items) if reverse else (*inputs.shape, self.embedding_dim)
+        shape = (
+            (*inputs.shape[:-1], self.num_items) if reverse else (*inputs.shape, self.embedding_dim)
+        )
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
 
     def get_config(self):

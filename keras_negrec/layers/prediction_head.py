@@ -46,9 +46,7 @@ class PredictionHead(keras.layers.Layer):
         if positions is not None:
             batch, length = ops.shape(inputs)[0], ops.shape(inputs)[1]
             rows = ops.expand_dims(ops.arange(batch, dtype="int32") * length, -1)
-            inputs = ops.take(
-                ops.reshape(inputs, (-1, inputs.shape[-1])), positions + rows, axis=0
-            )
+            inputs = ops.take(ops.reshape(inputs, (-1, inputs.shape[-1])), positions + rows, axis=0)
         return self.dense(inputs)
 
     def compute_output_shape(self, inputs_shape, positions_shape=None):

@@ -69,9 +69,7 @@ class SampledLogits(keras.layers.Layer):
         if self.distribution == "uniform":
             log_probability = ops.full_like(ids, -math.log(self.num_items))
         else:
-            log_probability = ops.log(ops.log1p(1.0 / ids)) - math.log(
-                math.log(self.num_items + 1)
-            )
+            log_probability = ops.log(ops.log1p(1.0 / ids)) - math.log(math.log(self.num_items + 1))
         return ops.cast(log_probability + math.log(num_negatives), like.dtype)
 
     def compute_output_shape(

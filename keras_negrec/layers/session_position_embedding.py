@@ -87,7 +87,7 @@ class SessionPositionEmbedding(keras.layers.Layer):
         ends = ops.cast(session_ids[:, 1:] != session_ids[:, :-1], "int32")
         ends = ops.pad(ends, [[0, 0], [0, 1]])  # (batch, length): an older session's last event
         sessions_ago = ops.flip(ops.cumsum(ops.flip(ends, axis=1), axis=1), axis=1)
-        sessions_ago = ops.minimum(sessions_ago, self.max_sessions - 1)
+        sessions_ago = ops.minimum(sessions_ago, self.session_embeddings.shape[0] - 1)
         return (
             inputs
             + ops.take(self.position_embeddings, from_newest, axis=0)

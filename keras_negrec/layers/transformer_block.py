@@ -69,8 +69,10 @@ class TransformerBlock(keras.layers.Layer):
                 f"`num_heads` must divide the width of the inputs, {inputs_shape[-1]}. "
                 f"Received: num_heads={self.num_heads}"
             )
-        block = keras_hub.layers.TransformerDecoder if self.causal else (
-            keras_hub.layers.TransformerEncoder
+        block = (
+            keras_hub.layers.TransformerDecoder
+            if self.causal
+            else (keras_hub.layers.TransformerEncoder)
         )
         self.block = block(
             intermediate_dim=self.intermediate_dim,
