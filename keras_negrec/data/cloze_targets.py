@@ -78,7 +78,7 @@ class ClozeTargets:
 
     def transform(self, batch: dict, seed) -> tuple[dict, dict, dict]:
         """One batch of rows to `(x, y, sample_weight)`; `seed` is two integers."""
-        batch = {name: tf.convert_to_tensor(values, "int32") for name, values in batch.items()}
+        batch = {name: tf.cast(values, "int32") for name, values in batch.items()}
         shape = tf.shape(batch["item_ids"])
         row_seed, event_seed, count_seed = tf.unstack(
             tf.random.split(tf.cast(seed, "int64"), 3), num=3

@@ -59,7 +59,7 @@ class NextItemTargets:
 
     def transform(self, batch: dict) -> tuple[dict, dict, dict]:
         """One batch of rows to `(x, y, sample_weight)`."""
-        batch = {name: tf.convert_to_tensor(values, "int32") for name, values in batch.items()}
+        batch = {name: tf.cast(values, "int32") for name, values in batch.items()}
         items, positive = batch["item_ids"], batch["feedback"] > 0
         same = training_targets.same_session(batch)
         chosen = positive if self.target == "next_positive" else items > 0

@@ -81,7 +81,8 @@ class ItemEmbedding(keras.layers.Layer):
         vectors = ops.take(self.embeddings, rows, axis=0)
         ids = ops.expand_dims(inputs, -1)
         if self.mask_token:
-            vectors = ops.where(ids == self.num_items + 1, self.mask_embedding, vectors)
+            mask = ops.convert_to_tensor(self.mask_embedding)  # JAX's `where` takes no variable
+            vectors = ops.where(ids == self.num_items + 1, mask, vectors)
         return ops.where(ids == 0, ops.zeros_like(vectors), vectors)
 
     def compute_output_spec(self, inputs, reverse=False):

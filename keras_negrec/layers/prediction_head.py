@@ -32,22 +32,32 @@ class PredictionHead(keras.layers.Layer):
     TensorShape([2, 1, 8])
     """
 
-    def __init__(self, activation="gelu", **kwargs):
+    def __init__(self, transform=True, activation="gelu", **kwargs):
         super().__init__(**kwargs)
+        self.transform = transform
         self.activation = keras.activations.get(activation)
 
     def build(self, inputs_shape, positions_shape=None):
-        self.dense = keras.layers.Dense(
-            inputs_shape[-1], activation=self.activation, dtype=self.dtype_policy, name="dense"
-        )
-        self.dense.build(inputs_shape)
+        if self.transform:
+            self.dense = keras.layers.Dense(
+                inputs_shape[-1],
+                activation=self.activation,
+                kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+                dtype=self.dtype_policy,
+                name="dense",
+            )
+            self.dense.build(inputs_shape)
+            self.norm = keras.layers.LayerNormalization(
+                epsilon=1e-6, dtype=self.dtype_policy, name="norm"
+            )
+            self.norm.build(inputs_shape)
 
     def call(self, inputs, positions=None):
         if positions is not None:
             batch, length = ops.shape(inputs)[0], ops.shape(inputs)[1]
             rows = ops.expand_dims(ops.arange(batch, dtype="int32") * length, -1)
             inputs = ops.take(ops.reshape(inputs, (-1, inputs.shape[-1])), positions + rows, axis=0)
-        return self.dense(inputs)
+        return self.norm(self.dense(inputs)) if self.transform else inputs
 
     def compute_output_shape(self, inputs_shape, positions_shape=None):
         if positions_shape is None:
@@ -56,5 +66,7 @@ class PredictionHead(keras.layers.Layer):
 
     def get_config(self):
         config = super().get_config()
-        config.update(activation=keras.activations.serialize(self.activation))
+        config.update(
+            transform=self.transform, activation=keras.activations.serialize(self.activation)
+        )
         return config

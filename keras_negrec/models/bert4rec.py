@@ -33,6 +33,7 @@ class BERT4Rec(SessionRecommender):
     """
 
     causal = False
+    transform_predictions = True
 
     def __init__(self, num_items=None, *, mask_probability=0.2, last_probability=0.2, **kwargs):
         check_fraction("mask_probability", mask_probability)

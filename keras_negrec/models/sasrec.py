@@ -13,8 +13,8 @@ class SASRec(SessionRecommender):
     """Causal self-attention: at every position the next item from the events up to it.
 
     Differs from the paper in the objective, softmax over the catalogue (full or sampled) in
-    place of binary cross-entropy with one negative, which is known to rank better, and in a
-    dense GELU layer between encoder and item table.
+    place of binary cross-entropy with one negative, which is known to rank better. As in the
+    paper the encoder's outputs are the prediction vectors.
 
     Arguments, inputs and outputs are those of `SessionRecommender`.
 
@@ -30,6 +30,7 @@ class SASRec(SessionRecommender):
     """
 
     causal = True
+    transform_predictions = False
 
     def targets(self, seed: int = 0) -> NextItemTargets:
         return NextItemTargets(

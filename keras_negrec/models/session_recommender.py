@@ -58,6 +58,7 @@ class SessionRecommender(keras.Model):
     """
 
     causal: bool
+    transform_predictions: bool
 
     def __init__(
         self,
@@ -132,7 +133,9 @@ class SessionRecommender(keras.Model):
             )
             for i in range(num_layers)
         ]
-        head = layers.PredictionHead(dtype=policy, name="prediction_head")
+        head = layers.PredictionHead(
+            transform=self.transform_predictions, dtype=policy, name="prediction_head"
+        )
 
         def encode(inputs):
             padding_mask = keras.ops.not_equal(inputs["item_ids"], 0)

@@ -12,7 +12,7 @@ def test_layer():
     run_layer_test(
         FeedbackSimilarity,
         {},
-        (random.normal(size=(2, 3, 4)), random.normal(size=(2, 5, 4))),
+        (random.normal(size=(2, 3, 4)).astype("float32"), np.ones((2, 5, 4), "float32")),
         expected_output_shape=(2, 3, 5),
         expected_num_trainable_weights=0,
     )

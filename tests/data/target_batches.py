@@ -1,0 +1,68 @@
+"""Batches with all kinds of holes, and slow references for what their targets are."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+NUM_ITEMS = 6
+
+
+@st.composite
+def target_batches(draw, min_length=2, with_sessions=st.booleans()):
+    """A left-padded batch of up to 3 rows; a row may be one event, all skipped, all kept."""
+    length = draw(st.integers(min_length, 11))
+    rows = draw(st.integers(1, 3))
+    several = draw(with_sessions)
+    batch = {"item_ids": np.zeros((rows, length), "int32")}
+    batch["feedback"] = np.zeros_like(batch["item_ids"])
+    if several:
+        batch["session_ids"] = np.zeros_like(batch["item_ids"])
+    for row in range(rows):
+        filled = draw(st.integers(1, length))
+        values = draw(st.sampled_from([[-2, -1, 0, 1, 2], [-1], [1], [-1, 1, 1], [0, -1]]))
+        for column in range(length - filled, length):
+            batch["item_ids"][row, column] = draw(st.integers(1, NUM_ITEMS))
+            batch["feedback"][row, column] = draw(st.sampled_from(values))
+        if several:
+            # As in batches: padding has session 0, which may also be a session's index.
+            steps = draw(st.lists(st.booleans(), min_size=filled, max_size=filled))
+            ids = draw(st.integers(0, 1)) + np.cumsum(steps)
+            batch["session_ids"][row, length - filled :] = ids
+    return batch
+
+
+def row_of(batch, row):
+    """Items, feedback and sessions of one row as lists."""
+    items = batch["item_ids"][row].tolist()
+    sessions = batch["session_ids"][row].tolist() if "session_ids" in batch else [0] * len(items)
+    return items, batch["feedback"][row].tolist(), sessions
+
+
+def next_event(batch, row, i, positive_only):
+    """The column of the next (positive) event of the session of column i, or None."""
+    items, feedback, sessions = row_of(batch, row)
+    if items[i] == 0:
+        return None
+    for j in range(i + 1, len(items)):
+        if items[j] and sessions[j] == sessions[i] and (feedback[j] > 0 or not positive_only):
+            return j
+    return None
+
+
+def labels_of(batch, row, i, positive):
+    """The labels of all columns for the context i with the positive in a column, or None."""
+    items, feedback, sessions = row_of(batch, row)
+    nothing = [-1] * len(items)
+    if positive is None:
+        return nothing
+    labels = list(nothing)
+    for j in range(len(items)):
+        if j == positive:
+            labels[j] = 1
+        elif (
+            items[j]
+            and feedback[j] < 0
+            and sessions[j] == sessions[i]
+            and items[j] != items[positive]
+        ):
+            labels[j] = 0
+    return labels if 0 in labels else nothing

@@ -1,0 +1,196 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import ops
+from value_and_gradient import finite_differences, value_and_gradient
+
+from keras_negrec.losses import NegativeFeedbackContrastive
+
+
+def reference(labels, similarities, temperature=0.1, weights=None):
+    """The definition, context by context: the mean over those that count."""
+    width = np.shape(labels)[-1]
+    contexts = zip(np.reshape(labels, (-1, width)), np.reshape(similarities, (-1, width)))
+    total = count = 0.0
+    for context, (label, similarity) in enumerate(contexts):
+        positives = [similarity[c] for c in range(width) if label[c] == 1]
+        negatives = [similarity[c] for c in range(width) if label[c] == 0]
+        if not positives or not negatives:
+            continue
+        [positive] = positives
+        # Divided by exp(positive / temperature), so that small temperatures do not overflow.
+        rest = sum(math.exp((n - positive) / temperature) for n in negatives)
+        weight = 1.0 if weights is None else np.reshape(weights, -1)[context]
+        total += weight * math.log(1 + rest)
+        count += weight
+    return total / count if count else 0.0
+
+
+@st.composite
+def batches(draw):
+    """Labels with at most one positive a context, and similarities from -1 to 1."""
+    rows, contexts, candidates = (draw(st.integers(1, limit)) for limit in (3, 4, 6))
+    shape = (rows, contexts, candidates)
+    labels = np.array(
+        draw(
+            st.lists(
+                st.sampled_from([-1, -1, 0]), min_size=math.prod(shape), max_size=math.prod(shape)
+            )
+        )
+    ).reshape(shape)
+    for row in range(rows):
+        for context in range(contexts):
+            positive = draw(st.none() | st.integers(0, candidates - 1))
+            if positive is not None:
+                labels[row, context, positive] = 1
+    seed = draw(st.integers(0, 1000))
+    similarities = np.random.default_rng(seed).uniform(-1, 1, shape).astype("float32")
+    return labels.astype("int8"), similarities
+
+
+def fixed_batch():
+    """Four contexts: two that count, one without a positive, one without a negative."""
+    labels = np.array([[[1, 0, -1, 0], [-1, 0, 0, 1]], [[-1, 0, 0, -1], [1, -1, -1, -1]]], "int8")
+    similarities = np.array(
+        [
+            [[0.3, 0.1, 0.99, -0.4], [0.9, 0.2, 0.25, 0.15]],
+            [[0.5, 0.5, 0.5, 0.5], [0.1, 0.9, 0.9, 0.9]],
+        ],
+        "float32",
+    )
+    return labels, similarities
+
+
+@given(batches(), st.sampled_from([0.05, 0.1, 1.0]))
+def test_against_the_definition(batch, temperature):
+    labels, similarities = batch
+    loss = float(NegativeFeedbackContrastive(temperature)(labels, similarities))
+    assert loss == pytest.approx(reference(labels, similarities, temperature), rel=1e-4, abs=1e-5)
+
+
+def test_hand_worked():
+    # Contexts 0 and 1 alone: log(1 + e^-2 + e^-7) and log(1 + e^0.5 + e^1).
+    expected = (
+        math.log(1 + math.exp(-2) + math.exp(-7)) + math.log(1 + math.exp(0.5) + math.exp(1))
+    ) / 2
+    labels, similarities = fixed_batch()
+    loss = float(NegativeFeedbackContrastive(temperature=0.1)(labels, similarities))
+    # The same number on every backend, so that the backends agree with each other.
+    assert loss == pytest.approx(expected, abs=1e-5)
+    assert reference(labels, similarities) == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_is_no_candidate_does_not_count():
+    labels, similarities = fixed_batch()
+    before = float(NegativeFeedbackContrastive()(labels, similarities))
+    similarities[labels == -1] = np.array([1.0, 0.0, -1.0, 0.7, 1.0, 0.9, -0.9], "float32")[
+        : (labels == -1).sum()
+    ]
+    assert float(NegativeFeedbackContrastive()(labels, similarities)) == before
+
+
+def test_contexts_that_do_not_count_do_not_dilute_the_mean():
+    labels, similarities = fixed_batch()
+    counting = float(NegativeFeedbackContrastive()(labels[:1], similarities[:1]))
+    everything = float(NegativeFeedbackContrastive()(labels, similarities))
+    assert everything == pytest.approx(counting, rel=1e-6)
+
+
+@given(batches())
+def test_gradient(batch):
+    labels, similarities = batch
+    _, gradient = value_and_gradient(
+        lambda x: NegativeFeedbackContrastive(0.5)(labels, x), similarities
+    )
+    expected = finite_differences(lambda x: reference(labels, x, 0.5), similarities)
+    np.testing.assert_allclose(gradient, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_finite_in_half_precision(dtype):
+    labels, similarities = fixed_batch()
+    similarities[labels == 1], similarities[labels == 0] = -1, 1  # the largest loss there is
+    value, gradient = value_and_gradient(
+        lambda x: NegativeFeedbackContrastive(0.1)(labels, x), similarities, dtype
+    )
+    assert value == pytest.approx(reference(labels, similarities), rel=1e-2)
+    assert np.isfinite(gradient).all()
+    assert (gradient[labels == 1].min(), gradient[labels == 0].max()) < (0, 0)
+
+
+def test_small_temperature_is_finite():
+    labels, similarities = fixed_batch()
+    value, gradient = value_and_gradient(
+        lambda x: NegativeFeedbackContrastive(1e-3)(labels, x), similarities
+    )
+    assert value == pytest.approx(reference(labels, similarities, 1e-3), rel=1e-4)
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("label", [-1, 0, 1])
+def test_nothing_to_compare_is_0_with_zero_gradient(label):
+    labels = np.full((2, 3, 4), -1, "int8")
+    labels[..., 0] = label
+    similarities = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4))
+    value, gradient = value_and_gradient(
+        lambda x: NegativeFeedbackContrastive()(labels, x), similarities
+    )
+    assert value == 0
+    np.testing.assert_array_equal(gradient, np.zeros((2, 3, 4)))
+
+
+def test_polarity():
+    near, far = np.array([[0.9, -0.9]]), np.array([[-0.9, 0.9]])
+    kept_is_first = np.array([[1, 0]])
+    loss = NegativeFeedbackContrastive()
+    assert float(loss(kept_is_first, near)) < 1e-3
+    assert float(loss(kept_is_first, far)) > 10
+    assert float(loss(1 - kept_is_first, near)) > 10
+    _, gradient = value_and_gradient(lambda x: loss(kept_is_first, x), far)
+    assert gradient[0, 0] < 0 < gradient[0, 1]  # descent raises the kept, lowers the skipped
+
+
+def test_sample_weight():
+    labels, similarities = fixed_batch()
+    weights = np.array([[3.0, 1.0], [5.0, 7.0]])
+    found = float(NegativeFeedbackContrastive()(labels, similarities, sample_weight=weights))
+    expected = reference(labels, similarities, weights=weights)
+    assert found == pytest.approx(expected, rel=1e-5)
+    rows = float(
+        NegativeFeedbackContrastive()(labels, similarities, sample_weight=np.array([2.0, 5.0]))
+    )
+    assert rows == pytest.approx(reference(labels, similarities), rel=1e-5)
+    first = float(
+        NegativeFeedbackContrastive()(labels, similarities, np.array([[1.0, 0.0], [1.0, 1.0]]))
+    )
+    assert first == pytest.approx(math.log(1 + math.exp(-2) + math.exp(-7)), rel=1e-4)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size", "none"])
+def test_other_reductions(reduction):
+    labels, similarities = fixed_batch()
+    found = NegativeFeedbackContrastive(reduction=reduction)(labels, similarities)
+    found = ops.convert_to_numpy(found)
+    each = [math.log(1 + math.exp(-2) + math.exp(-7)), math.log(1 + math.exp(0.5) + math.e), 0, 0]
+    expected = {"sum": sum(each), "sum_over_batch_size": sum(each) / 4, "none": [each[:2], each[2:]]}
+    np.testing.assert_allclose(found, expected[reduction], rtol=1e-4, atol=1e-6)
+
+
+def test_config():
+    loss = NegativeFeedbackContrastive(temperature=0.3, name="skips")
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert isinstance(again, NegativeFeedbackContrastive)
+    assert again.get_config() == loss.get_config()
+    assert again.temperature == 0.3
+    labels, similarities = fixed_batch()
+    assert float(again(labels, similarities)) == float(loss(labels, similarities))
+
+
+@pytest.mark.parametrize("temperature", [0, -0.1, None, "warm", True])
+def test_temperature_must_be_above_0(temperature):
+    with pytest.raises(ValueError, match="`temperature` must be above 0. Received"):
+        NegativeFeedbackContrastive(temperature)

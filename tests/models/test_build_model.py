@@ -1,0 +1,146 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from toy_sessions import NUM_ITEMS, toy_sessions
+
+import keras_negrec
+from keras_negrec.data import Vocabulary
+from keras_negrec.losses import NegativeFeedbackContrastive
+
+SMALL = {
+    "max_length": 8,
+    "embedding_dim": 8,
+    "num_layers": 1,
+    "intermediate_dim": 8,
+    "dropout": 0.0,
+    "learning_rate": 0.01,
+}
+EVERYTHING = {
+    "negative_loss": True,
+    "num_negatives": 5,
+    "feedback_inputs": True,
+    "max_sessions": 2,
+    "target": "next",
+}
+MODELS = [
+    ("sasrec", {"negative_loss": True}),
+    ("sasrec", {"negative_loss": True, "context": "item", "feedback_inputs": True}),
+    ("sasrec", {"num_negatives": 5, "max_sessions": 2}),
+    ("sasrec", EVERYTHING),
+    ("bert4rec", {"negative_loss": True, "feedback_inputs": True, "max_sessions": 2}),
+    ("bert4rec", {"negative_loss": True, "context": "item"}),
+    ("bert4rec", EVERYTHING),
+]
+
+
+def first_batches(model, sessions, count):
+    """Batches as NumPy arrays, so that every backend takes them in `train_on_batch`."""
+    dataset = model.training_dataset(sessions, batch_size=16, shuffle=False)
+    return [
+        tuple({name: values.numpy() for name, values in part.items()} for part in element)
+        for element in dataset.take(count)
+    ]
+
+
+def test_as_the_readme_writes_it():
+    model = keras_negrec.build_model("bert4rec", negative_loss=True)
+    assert isinstance(model, keras_negrec.models.BERT4Rec)
+    assert model.compiled
+    assert set(model.output) == {"next_item", "negative_feedback"}
+    assert model.num_items == 1000
+    assert tuple(model.output["next_item"].shape) == (None, None, 1000)
+    # Functional: its graph can be looked at, and it can be summarized.
+    assert {"item_ids", "target_positions", "candidate_ids"} == set(model.input)
+    lines = []
+    model.summary(print_fn=lines.append)
+    assert "item_embedding" in "\n".join(lines)
+    assert isinstance(model.loss["negative_feedback"], NegativeFeedbackContrastive)
+    assert model.get_compile_config()["loss_weights"] == {
+        "next_item": 1.0,
+        "negative_feedback": 0.25,
+    }
+
+
+def test_arguments_reach_the_compiled_model():
+    model = keras_negrec.build_model(
+        "sasrec",
+        **SMALL,
+        num_items=5,
+        negative_loss=True,
+        negative_weight=0.5,
+        temperature=0.2,
+    )
+    assert isinstance(model, keras_negrec.models.SASRec)
+    assert model.loss["negative_feedback"].temperature == 0.2
+    assert model.get_compile_config()["loss_weights"]["negative_feedback"] == 0.5
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+    plain = keras_negrec.build_model("sasrec", **SMALL, num_items=5)
+    assert set(plain.output) == {"next_item"}
+
+
+@pytest.mark.parametrize(("name", "options"), MODELS)
+def test_save_and_go_on(name, options, tmp_path):
+    vocabulary = Vocabulary([f"track {i}" for i in range(NUM_ITEMS)])
+    model = keras_negrec.build_model(name, vocabulary=vocabulary, **SMALL, **options)
+    sessions = toy_sessions(24, with_sessions=True)
+    batches = first_batches(model, sessions, 3)
+    logs = model.train_on_batch(*batches[0], return_dict=True)
+    assert np.isfinite(list(logs.values())).all()
+    if options.get("negative_loss"):
+        total = logs["next_item_loss"] + 0.25 * logs["negative_feedback_loss"]
+        assert logs["loss"] == pytest.approx(total, rel=1e-4)
+
+    path = tmp_path / "model.keras"
+    model.save(path)
+    loaded = keras.saving.load_model(path)
+    assert type(loaded) is type(model)
+    assert loaded.get_config() == model.get_config()
+    assert loaded.vocabulary == vocabulary
+    np.testing.assert_allclose(loaded.score(sessions), model.score(sessions), atol=1e-6)
+    outputs, again = model(batches[1][0]), loaded(batches[1][0])
+    for key, values in outputs.items():
+        if options.get("num_negatives") and key == "next_item":
+            assert values.shape == again[key].shape  # negatives are drawn anew
+        else:
+            np.testing.assert_allclose(
+                ops.convert_to_numpy(again[key]), ops.convert_to_numpy(values), atol=1e-6
+            )
+    # Training goes on as if it had never stopped, moments of the optimizer included.
+    for batch in batches[1:]:
+        expected = model.train_on_batch(*batch, return_dict=True)
+        found = loaded.train_on_batch(*batch, return_dict=True)
+        assert set(found) == set(expected)
+        if not options.get("num_negatives"):
+            assert found == pytest.approx(expected, abs=1e-5)
+    assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations) == 3
+
+
+def test_num_items_comes_from_the_vocabulary():
+    model = keras_negrec.build_model("sasrec", **SMALL, vocabulary=Vocabulary([7, 9, 4]))
+    assert model.num_items == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "gru"}, "Unknown model. Expected one of 'bert4rec', 'sasrec'. Received: .*'gru'"),
+        ({"num_items": 0}, "`num_items` must be a positive integer. Received: num_items=0"),
+        ({"num_items": 2.5}, "`num_items` must be a positive integer"),
+        ({"num_heads": 3}, "`num_heads` must divide"),
+        ({"num_layers": 0}, "`num_layers` must be a positive integer"),
+        ({"max_length": 0}, "`max_length` must be a positive integer"),
+        ({"dropout": 1.0}, "`dropout` must be at least 0 and below 1"),
+        ({"context": "user"}, "`context` must be one of 'hidden', 'item'. Received"),
+        ({"target": "previous"}, "`target` must be one of"),
+        ({"num_negatives": 0}, "`num_negatives` must be a positive integer"),
+        ({"max_sessions": 0}, "`max_sessions` must be a positive integer"),
+        ({"negative_weight": 0}, "`negative_weight` must be above 0"),
+        ({"negative_loss": True, "temperature": 0}, "`temperature` must be above 0"),
+        ({"vocabulary": Vocabulary([1, 2, 3])}, "size of the vocabulary, 3. Received: num_items=5"),
+        ({"name": "bert4rec", "mask_probability": 1.5}, "`mask_probability` must be"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        keras_negrec.build_model(**{**SMALL, "name": "sasrec", "num_items": 5, **arguments})

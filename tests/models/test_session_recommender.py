@@ -1,0 +1,225 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from toy_sessions import toy_sessions
+
+from keras_negrec.data import ClozeTargets, Sessions
+from keras_negrec.models import BERT4Rec, SASRec, SessionRecommender
+
+NUM_ITEMS = 12
+SMALL = {
+    "num_items": NUM_ITEMS,
+    "max_length": 8,
+    "embedding_dim": 8,
+    "num_layers": 2,
+    "intermediate_dim": 8,
+    "dropout": 0.0,
+}
+
+
+@pytest.fixture(scope="module")
+def sasrec():
+    keras.utils.set_random_seed(0)
+    return sharpened(SASRec(**SMALL, feedback_inputs=True, max_sessions=3))
+
+
+@pytest.fixture(scope="module")
+def bert4rec():
+    keras.utils.set_random_seed(0)
+    return sharpened(BERT4Rec(**SMALL, feedback_inputs=True))
+
+
+def sharpened(model):
+    """Larger weights, so that an influence that exists shows."""
+    for weight in model.trainable_weights:
+        if len(weight.shape) > 1:
+            weight.assign(ops.convert_to_numpy(weight) * 10)
+    return model
+
+
+def predict(model, inputs, positions=None):
+    items = inputs["item_ids"]
+    if positions is None:
+        positions = np.tile(np.arange(items.shape[1]), (len(items), 1))
+    output = model({**inputs, "target_positions": np.asarray(positions, "int32")})
+    return ops.convert_to_numpy(output["next_item"])
+
+
+def causal_inputs():
+    return {
+        "item_ids": np.array([[0, 1, 2, 3, 4, 5]], "int32"),
+        "feedback": np.array([[0, 1, -1, 1, 2, 1]], "int32"),
+        "session_ids": np.array([[0, 0, 0, 1, 1, 1]], "int32"),
+    }
+
+
+@pytest.mark.parametrize("changed", [2, 3, 5])
+def test_sasrec_never_sees_a_later_event(sasrec, changed):
+    before = predict(sasrec, causal_inputs())
+    inputs = causal_inputs()
+    inputs["item_ids"][0, changed] = 11
+    inputs["feedback"][0, changed] = -2
+    after = predict(sasrec, inputs)
+    # Column 0 is padding, which predicts nothing.
+    np.testing.assert_allclose(after[0, 1:changed], before[0, 1:changed], atol=1e-6)
+    assert (np.abs(after - before)[0, changed:].max(axis=-1) > 1e-4).all()
+
+
+def test_bert4rec_sees_both_sides_but_not_what_is_masked(bert4rec):
+    mask, position = bert4rec.mask_id, np.array([[3]])
+
+    def prediction(items, feedback):
+        rows = {"item_ids": np.array([items]), "feedback": np.array([feedback])}
+        targets = ClozeTargets(mask, last_probability=0.0, mask_probability=0.0)
+        x, y, _ = targets.transform(rows, [0, 0])
+        assert x["target_positions"].numpy().tolist() == [[3]]  # the only kept event
+        inputs = {"item_ids": x["item_ids"].numpy(), "feedback": x["feedback"].numpy()}
+        return predict(bert4rec, inputs, position), int(y["next_item"][0, 0]) + 1
+
+    items, feedback = [1, 2, 3, 4, 5, 6], [-1, -1, -1, 1, -1, -1]
+    before, target = prediction(items, feedback)
+    assert target == 4
+    # The masked event's item and feedback are hidden.
+    same, target = prediction([1, 2, 3, 9, 5, 6], [-1, -1, -1, 2, -1, -1])
+    assert target == 9
+    np.testing.assert_array_equal(same, before)
+    for column in (2, 4):  # its neighbours on both sides are seen
+        changed = list(items)
+        changed[column] = 9
+        assert np.abs(prediction(changed, feedback)[0] - before).max() > 1e-4
+        other = list(feedback)
+        other[column] = -2
+        assert np.abs(prediction(items, other)[0] - before).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_padding_never_matters(name, request):
+    model = request.getfixturevalue(name)
+    inputs = causal_inputs()
+    if name == "bert4rec":
+        del inputs["session_ids"]
+    padded = {key: np.pad(values, [(0, 0), (2, 0)]) for key, values in inputs.items()}
+    expected = predict(model, {key: values[:, 1:] for key, values in inputs.items()})
+    np.testing.assert_allclose(predict(model, padded)[:, 3:], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_scores_depend_on_every_event_and_most_of_all_on_order(name, request):
+    model = request.getfixturevalue(name)
+
+    def score(items, feedback=None):
+        rows = [items]
+        return model.score(
+            Sessions.from_lists(rows, feedback and [feedback], [[0] * len(items)])
+        )[0]
+
+    before = score([1, 2, 3])
+    assert before.shape == (NUM_ITEMS,)
+    for column in range(3):
+        items = [1, 2, 3]
+        items[column] = 9
+        assert np.abs(score(items) - before).max() > 1e-4  # the newest one included
+    assert np.abs(score([3, 2, 1]) - before).max() > 1e-4
+    assert np.abs(score([1, 2, 3], [1, 1, -1]) - before).max() > 1e-4
+
+
+def test_sasrec_scores_what_its_training_graph_predicts(sasrec):
+    inputs = causal_inputs()
+    rows = Sessions.from_lists([[1, 2, 3, 4, 5]], [[1, -1, 1, 2, 1]], [[0, 0, 1, 1, 1]])
+    expected = predict(sasrec, inputs)[0, -1]
+    np.testing.assert_allclose(sasrec.score(rows)[0], expected, atol=1e-4)
+
+
+def test_bert4rec_scores_what_its_training_graph_predicts(bert4rec):
+    inputs = {
+        "item_ids": np.array([[0, 1, 2, 3, bert4rec.mask_id]], "int32"),
+        "feedback": np.array([[0, 1, -1, 2, 0]], "int32"),
+    }
+    rows = Sessions.from_lists([[1, 2, 3]], [[1, -1, 2]])
+    expected = predict(bert4rec, inputs)[0, -1]
+    np.testing.assert_allclose(bert4rec.score(rows)[0], expected, atol=1e-4)
+
+
+def test_score_takes_the_newest_events_in_batches_of_any_size(sasrec):
+    sessions = toy_sessions(7, with_sessions=True)
+    scores = sasrec.score(sessions)
+    np.testing.assert_allclose(sasrec.score(sessions, batch_size=3), scores, atol=1e-4)
+    newest = sessions.between(sessions.lengths - sasrec.max_length, sessions.lengths)
+    np.testing.assert_allclose(sasrec.score(newest), scores, atol=1e-6)
+
+
+def test_ids_above_num_items(sasrec, bert4rec):
+    sessions = Sessions.from_lists([[1, NUM_ITEMS + 1]], session_ids=[[0, 0]])
+    for model in (sasrec, bert4rec):
+        with pytest.raises(ValueError, match=r"must lie in 1..12. Received: 13"):
+            model.score(sessions)
+        with pytest.raises(ValueError, match=r"must lie in 1..12. Received: 13"):
+            model.training_dataset(sessions)
+
+
+def test_session_ids_are_needed_with_max_sessions(sasrec):
+    with pytest.raises(ValueError, match="built with `max_sessions` and needs `session_ids`"):
+        sasrec.score(Sessions.from_lists([[1, 2]]))
+
+
+def test_sequence_longer_than_max_length(sasrec):
+    inputs = {key: np.pad(values, [(0, 0), (3, 0)]) for key, values in causal_inputs().items()}
+    with pytest.raises(ValueError, match="at most max_length=8 events"):
+        predict(sasrec, inputs)
+
+
+def test_no_sessions(sasrec):
+    empty = toy_sessions(1, with_sessions=True).take([])
+    with pytest.raises(ValueError, match="`sessions` must hold at least one row"):
+        sasrec.training_dataset(empty)
+
+
+def test_training_dataset_asks_for_every_event_of_a_long_row(sasrec):
+    # Windows overlap by one, so that each event but the first is some window's target.
+    items = np.arange(30) % NUM_ITEMS + 1
+    sessions = Sessions.from_lists([items.tolist()], session_ids=[[0] * 30])
+    dataset = sasrec.training_dataset(sessions, shuffle=False)
+    num_targets = sum(float(weight["next_item"].numpy().sum()) for _, _, weight in dataset)
+    assert num_targets == 29
+    for x, _, _ in dataset:
+        assert x["item_ids"].shape[1] <= sasrec.max_length
+        assert set(x) == set(sasrec.input)
+
+
+def test_training_dataset_repeats_with_the_seed(bert4rec):
+    sessions = toy_sessions(16)
+
+    def masked(seed):
+        dataset = bert4rec.training_dataset(sessions, batch_size=4, seed=seed)
+        return [x["item_ids"].numpy().tolist() for x, _, _ in dataset]
+
+    assert masked(1) == masked(1)
+    assert masked(1) != masked(2)
+
+
+def test_mixed_precision():
+    model = SASRec(**SMALL, negative_loss=True, num_negatives=4, dtype="mixed_float16")
+    assert model.item_embedding.embeddings.dtype == "float32"
+    scores = model.score(toy_sessions(4))
+    assert scores.dtype == "float32"
+    assert np.isfinite(scores).all()
+    again = SASRec.from_config(model.get_config())
+    assert again.item_embedding.compute_dtype == "float16"
+
+
+def test_base_class_has_no_targets():
+    class Bare(SessionRecommender):
+        causal = True
+
+    with pytest.raises(NotImplementedError, match="Bare does not say"):
+        Bare(**SMALL).targets()
+
+
+def test_plot_model(tmp_path):
+    pytest.importorskip("pydot", reason="plots need pydot")
+    if not keras.utils.model_visualization.check_graphviz():
+        pytest.skip("plots need graphviz")
+    path = tmp_path / "model.png"
+    keras.utils.plot_model(SASRec(**SMALL, negative_loss=True), path, show_shapes=True)
+    assert path.stat().st_size > 0

@@ -1,0 +1,62 @@
+"""The README's Python code runs."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_negrec as kn
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), flags=re.S)
+
+
+def test_the_ten_lines_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = BLOCKS[0].replace("num_sessions=2000", "num_sessions=200").replace("epochs=5", "epochs=1")
+    assert code != BLOCKS[0]
+    exec(code, {})
+    printed = capsys.readouterr().out
+    assert "hr@10" in printed and "Recommendation(item=" in printed
+    assert (tmp_path / "saved_models/first/1/saved_model.pb").exists()
+
+
+def test_the_term_attaches_to_a_model_of_ones_own():
+    inputs = {
+        "history": keras.Input((4, 3), name="history"),
+        "session": keras.Input((5, 3), name="session"),
+    }
+    contexts = keras.layers.Dense(3)(inputs["history"])
+    scope = {
+        "keras": keras,
+        "kn": kn,
+        "inputs": inputs,
+        "contexts": contexts,
+        "candidates": inputs["session"],
+        "logits": keras.layers.Dense(7, name="next_item")(contexts),
+        "my_loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    }
+    exec(BLOCKS[1], scope)
+    rng = np.random.default_rng(0)
+    x = {"history": rng.normal(size=(2, 4, 3)), "session": rng.normal(size=(2, 5, 3))}
+    labels = np.full((2, 4, 5), -1)
+    labels[:, :, 0], labels[:, :, 1] = 1, 0
+    y = {"next_item": np.zeros((2, 4), int), "negative_feedback": labels}
+    history = scope["model"].fit(x, y, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["negative_feedback_loss"][0] > 0
+
+
+def test_every_recipe_that_is_named_exists():
+    named = set(re.findall(r"recipes/\w+\.\w+", README.read_text("utf-8")))
+    missing = [path for path in named if not (README.parent / path).exists()]
+    assert named and not missing
+
+
+@pytest.mark.parametrize("name", re.findall(r"`kn\.([\w.]+)", README.read_text("utf-8")))
+def test_every_name_in_the_text_exists(name):
+    value = kn
+    for part in name.split("."):
+        value = getattr(value, part)
