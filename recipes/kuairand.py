@@ -18,7 +18,12 @@ from keras_negrec import data
 
 def main():
     args = experiment.parser(
-        __doc__, data="the labelled Parquet file", out=Path("saved_models/kuairand")
+        __doc__,
+        data="the labelled Parquet file",
+        batch_size=64,
+        epochs=12,
+        patience=2,
+        out=Path("saved_models/kuairand"),
     ).parse_args()
     events = data.read_kuairand(args.data)
     vocabulary = data.Vocabulary.from_items(events["item"])
