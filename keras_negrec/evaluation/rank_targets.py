@@ -80,8 +80,8 @@ def rank_targets(
         with_skip = np.flatnonzero(chunk.skip_targets > 0)
         of_target = scores[each, chunk.targets - 1]
         of_skip = scores[with_skip, chunk.skip_targets[with_skip] - 1]
-        preferred = np.sign(of_target[with_skip].astype("float64") - of_skip)
-        ranks["preference"][rows[with_skip]] = (preferred + 1) / 2
+        above, equal = of_target[with_skip] > of_skip, of_target[with_skip] == of_skip
+        ranks["preference"][rows[with_skip]] = above + equal / 2
 
         competes = np.ones(scores.shape, bool)
         if exclude_seen:

@@ -26,8 +26,8 @@ class FeedbackEmbedding(keras.layers.Layer):
     Example:
 
     >>> layer = keras_negrec.layers.FeedbackEmbedding()
-    >>> layer(np.zeros((2, 5, 8)), np.array([[0, 0, 1, -1, 1]] * 2)).shape
-    TensorShape([2, 5, 8])
+    >>> tuple(layer(np.zeros((2, 5, 8)), np.array([[0, 0, 1, -1, 1]] * 2)).shape)
+    (2, 5, 8)
 
     Reference:
         [Mei et al., 2024](https://arxiv.org/abs/2406.04488)
@@ -47,7 +47,9 @@ class FeedbackEmbedding(keras.layers.Layer):
         )
 
     def call(self, inputs, feedback):
-        return inputs + ops.take(self.embeddings, feedback + 2, axis=0)
+        # The product makes the gradient dense. TensorFlow's is sparse otherwise, and Adam squares
+        # the slices of one row before it sums them.
+        return inputs + ops.take(self.embeddings * 1.0, feedback + 2, axis=0)
 
     def compute_output_shape(self, inputs_shape, feedback_shape=None):
         return inputs_shape

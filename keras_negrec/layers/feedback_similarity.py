@@ -23,8 +23,8 @@ class FeedbackSimilarity(keras.layers.Layer):
     Example:
 
     >>> layer = keras_negrec.layers.FeedbackSimilarity()
-    >>> layer(np.ones((2, 3, 8)), np.ones((2, 5, 8))).shape
-    TensorShape([2, 3, 5])
+    >>> tuple(layer(np.ones((2, 3, 8)), np.ones((2, 5, 8))).shape)
+    (2, 3, 5)
 
     Reference:
         [Seshadri & Knees, 2023](https://arxiv.org/abs/2309.11623)

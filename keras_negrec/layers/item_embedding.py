@@ -38,8 +38,8 @@ class ItemEmbedding(keras.layers.Layer):
 
     >>> layer = keras_negrec.layers.ItemEmbedding(num_items=100, embedding_dim=8)
     >>> vectors = layer(np.array([[0, 7, 100]]))
-    >>> vectors.shape, layer(vectors, reverse=True).shape
-    (TensorShape([1, 3, 8]), TensorShape([1, 3, 100]))
+    >>> tuple(vectors.shape), tuple(layer(vectors, reverse=True).shape)
+    ((1, 3, 8), (1, 3, 100))
 
     Reference:
         [Press & Wolf, 2017](https://arxiv.org/abs/1608.05859) on tied weights.
@@ -78,7 +78,10 @@ class ItemEmbedding(keras.layers.Layer):
         if reverse:
             return ops.matmul(inputs, ops.transpose(self.embeddings))
         rows = ops.clip(inputs - 1, 0, self.num_items - 1)
-        vectors = ops.take(self.embeddings, rows, axis=0)
+        # The product makes the gradient dense. TensorFlow's is sparse otherwise, and Adam squares
+        # the slices of one row before it sums them: up to sqrt(n) too long a step for a row that
+        # is looked up n times.
+        vectors = ops.take(self.embeddings * 1.0, rows, axis=0)
         ids = ops.expand_dims(inputs, -1)
         if self.mask_token:
             mask = ops.convert_to_tensor(self.mask_embedding)  # JAX's `where` takes no variable

@@ -34,8 +34,8 @@ class NegativeSampler(keras.layers.Layer):
     Example:
 
     >>> sampler = keras_negrec.layers.NegativeSampler(num_items=100, num_negatives=5, seed=0)
-    >>> sampler(np.zeros((2, 3))).shape
-    TensorShape([5])
+    >>> tuple(sampler(np.zeros((2, 3))).shape)
+    (5,)
     """
 
     def __init__(self, num_items, num_negatives, distribution="uniform", seed=None, **kwargs):

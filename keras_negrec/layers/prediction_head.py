@@ -28,8 +28,8 @@ class PredictionHead(keras.layers.Layer):
     Example:
 
     >>> head = keras_negrec.layers.PredictionHead()
-    >>> head(np.zeros((2, 5, 8)), np.array([[4], [4]])).shape
-    TensorShape([2, 1, 8])
+    >>> tuple(head(np.zeros((2, 5, 8)), np.array([[4], [4]])).shape)
+    (2, 1, 8)
     """
 
     def __init__(self, transform=True, activation="gelu", **kwargs):
@@ -56,7 +56,8 @@ class PredictionHead(keras.layers.Layer):
         if positions is not None:
             batch, length = ops.shape(inputs)[0], ops.shape(inputs)[1]
             rows = ops.expand_dims(ops.arange(batch, dtype="int32") * length, -1)
-            inputs = ops.take(ops.reshape(inputs, (-1, inputs.shape[-1])), positions + rows, axis=0)
+            positions = ops.cast(positions, "int32") + rows
+            inputs = ops.take(ops.reshape(inputs, (-1, inputs.shape[-1])), positions, axis=0)
         return self.norm(self.dense(inputs)) if self.transform else inputs
 
     def compute_output_shape(self, inputs_shape, positions_shape=None):

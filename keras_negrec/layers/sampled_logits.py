@@ -39,8 +39,8 @@ class SampledLogits(keras.layers.Layer):
 
     >>> layer = keras_negrec.layers.SampledLogits(num_items=100)
     >>> vectors, ids = np.ones((2, 3, 8)), np.ones((2, 3), "int32")
-    >>> layer(vectors, vectors, ids, np.ones((5, 8)), np.arange(2, 7)).shape
-    TensorShape([2, 3, 6])
+    >>> tuple(layer(vectors, vectors, ids, np.ones((5, 8)), np.arange(2, 7)).shape)
+    (2, 3, 6)
 
     Reference:
         [Bengio & Senecal, 2008](https://ieeexplore.ieee.org/document/4443871);

@@ -38,8 +38,8 @@ class SessionPositionEmbedding(keras.layers.Layer):
     Example:
 
     >>> layer = keras_negrec.layers.SessionPositionEmbedding(max_length=50, max_sessions=4)
-    >>> layer(np.zeros((1, 5, 8)), np.array([[0, 0, 1, 1, 1]])).shape
-    TensorShape([1, 5, 8])
+    >>> tuple(layer(np.zeros((1, 5, 8)), np.array([[0, 0, 1, 1, 1]])).shape)
+    (1, 5, 8)
     """
 
     def __init__(self, max_length, max_sessions=None, embeddings_initializer=None, **kwargs):
@@ -88,10 +88,11 @@ class SessionPositionEmbedding(keras.layers.Layer):
         ends = ops.pad(ends, [[0, 0], [0, 1]])  # (batch, length): an older session's last event
         sessions_ago = ops.flip(ops.cumsum(ops.flip(ends, axis=1), axis=1), axis=1)
         sessions_ago = ops.minimum(sessions_ago, self.session_embeddings.shape[0] - 1)
+        # The products make the gradients dense, see `FeedbackEmbedding`.
         return (
             inputs
-            + ops.take(self.position_embeddings, from_newest, axis=0)
-            + ops.take(self.session_embeddings, sessions_ago, axis=0)
+            + ops.take(self.position_embeddings * 1.0, from_newest, axis=0)
+            + ops.take(self.session_embeddings * 1.0, sessions_ago, axis=0)
         )
 
     def compute_output_shape(self, inputs_shape, session_ids_shape=None):

@@ -38,8 +38,8 @@ class TransformerBlock(keras.layers.Layer):
     Example:
 
     >>> block = keras_negrec.layers.TransformerBlock(intermediate_dim=32, num_heads=2)
-    >>> block(np.zeros((2, 5, 8))).shape
-    TensorShape([2, 5, 8])
+    >>> tuple(block(np.zeros((2, 5, 8))).shape)
+    (2, 5, 8)
 
     Reference:
         [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)

@@ -305,6 +305,18 @@ class SessionRecommender(keras.Model):
     def get_config(self):
         return {**self._config, "name": self.name, "trainable": self.trainable}
 
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        optimizer = config.get("optimizer")
+        # On PyTorch, Keras names private subclasses here, which train on no other backend.
+        if isinstance(optimizer, dict) and ".backend.torch." in optimizer["module"]:
+            config["optimizer"] = {
+                **optimizer,
+                "module": "keras.optimizers",
+                "registered_name": None,
+            }
+        return config
+
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)

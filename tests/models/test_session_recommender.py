@@ -211,6 +211,7 @@ def test_mixed_precision():
 def test_base_class_has_no_targets():
     class Bare(SessionRecommender):
         causal = True
+        transform_predictions = False
 
     with pytest.raises(NotImplementedError, match="Bare does not say"):
         Bare(**SMALL).targets()

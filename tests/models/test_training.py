@@ -6,26 +6,22 @@ from keras_negrec.data import Examples
 
 
 @pytest.mark.parametrize(
-    ("name", "context", "epochs", "extra"),
+    ("name", "epochs", "arguments"),
     [
-        ("sasrec", "hidden", 8, {}),
-        ("sasrec", "item", 8, {"num_negatives": 20}),
-        ("bert4rec", "hidden", 30, {"mask_probability": 0.4}),
+        ("sasrec", 20, {"embedding_dim": 16, "learning_rate": 0.01, "feedback_inputs": True}),
+        ("sasrec", 20, {"embedding_dim": 16, "learning_rate": 0.01, "num_negatives": 20}),
+        ("bert4rec", 45, {"embedding_dim": 32, "learning_rate": 3e-3, "last_probability": 0.5}),
     ],
 )
-def test_learns_the_toy(name, context, epochs, extra):
+def test_learns_the_toy(name, epochs, arguments):
     model = keras_negrec.build_model(
         name,
         num_items=NUM_ITEMS,
         max_length=16,
-        embedding_dim=16,
         num_layers=1,
         dropout=0.0,
-        learning_rate=0.01,
         negative_loss=True,
-        context=context,
-        feedback_inputs=True,
-        **extra,
+        **arguments,
     )
     dataset = model.training_dataset(toy_sessions(256), batch_size=32)
     history = model.fit(dataset, epochs=epochs, verbose=0).history

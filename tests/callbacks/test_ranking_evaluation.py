@@ -1,0 +1,70 @@
+import keras
+import pytest
+from toy_sessions import NUM_ITEMS, toy_sessions
+
+import keras_negrec
+from keras_negrec.callbacks import RankingEvaluation
+from keras_negrec.data import leave_one_out
+
+
+@pytest.fixture(scope="module")
+def split():
+    return leave_one_out(toy_sessions(48))
+
+
+def build():
+    return keras_negrec.build_model(
+        "sasrec",
+        num_items=NUM_ITEMS,
+        max_length=16,
+        embedding_dim=8,
+        num_layers=1,
+        dropout=0.0,
+        learning_rate=0.01,
+    )
+
+
+def test_best_weights_are_restored(split):
+    model = build()
+
+    def ruin_what_was_learned(epoch, learning_rate):
+        return 1.0 if epoch == 5 else 0.03
+
+    history = model.fit(
+        model.training_dataset(split.train, batch_size=16),
+        epochs=12,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.LearningRateScheduler(ruin_what_was_learned),
+            RankingEvaluation(split.validation, k=(1, 5), exclude_seen=False),
+            keras.callbacks.EarlyStopping(
+                "val_mrr", mode="max", patience=3, restore_best_weights=True
+            ),
+        ],
+    ).history
+    figures = history["val_mrr"]
+    assert len(figures) < 12  # stopped when it fell
+    assert {"val_hr@1", "val_hr@5", "val_ndcg@5", "val_feedback_auc", "val_skip_mrr"} <= set(history)
+    assert not any("num_" in name for name in history)
+    metrics = keras_negrec.evaluate(model, split.validation, k=(1, 5), exclude_seen=False)
+    assert figures[-1] < max(figures)
+    assert metrics["mrr"] == pytest.approx(max(figures), abs=1e-6)
+
+
+def test_every_other_epoch(split):
+    model = build()
+    history = model.fit(
+        model.training_dataset(split.train, batch_size=16),
+        epochs=3,
+        verbose=0,
+        callbacks=[RankingEvaluation(split.validation, k=(3,), every=2)],
+    ).history
+    assert len(history["val_ndcg@3"]) == 3
+    assert history["val_ndcg@3"][1] == history["val_ndcg@3"][0]
+    metrics = keras_negrec.evaluate(model, split.validation, k=(3,))
+    assert history["val_ndcg@3"][2] == pytest.approx(metrics["ndcg@3"], abs=1e-6)
+
+
+def test_every_must_be_positive(split):
+    with pytest.raises(ValueError, match="`every` must be a positive integer"):
+        RankingEvaluation(split.validation, every=0)

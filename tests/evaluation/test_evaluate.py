@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+
+import keras_negrec
+from keras_negrec.data import Examples, Sessions
+from keras_negrec.models import Popularity
+
+
+class Table:
+    def __init__(self, scores):
+        self.scores = np.asarray(scores, "float32")
+        self.num_items = self.scores.shape[1]
+
+    def score(self, histories):
+        return self.scores[histories.keys]
+
+
+def hand_worked():
+    """Three examples whose targets have ranks 1, 3 and 2.5, skip targets 2, none and 1."""
+    scores = [[9, 8, 7, 6], [9, 8, 7, 6], [5, 9, 5, 0]]
+    examples = Examples(
+        Sessions.from_lists([[4], [4], [4]]), np.array([1, 3, 3]), np.array([2, 0, 2])
+    )
+    return Table(scores), examples
+
+
+def test_hand_worked_numbers():
+    metrics = keras_negrec.evaluate(*hand_worked(), k=(1, 2, 3))
+    ranks = [1, 3, 2.5]
+    expected = {
+        "hr@1": 1 / 3,
+        "hr@2": 1 / 3,
+        "hr@3": 1.0,
+        "ndcg@1": 1 / 3,
+        "ndcg@2": 1 / 3,
+        "ndcg@3": sum(1 / math.log2(1 + rank) for rank in ranks) / 3,
+        "mrr": (1 + 1 / 3 + 1 / 2.5) / 3,
+        "skip_hr@1": 0.5,
+        "skip_hr@2": 1.0,
+        "skip_hr@3": 1.0,
+        "skip_mrr": (1 / 2 + 1) / 2,
+        "feedback_auc": 0.5,  # one above its skip, one below
+        "num_examples": 3,
+        "num_skip_examples": 2,
+    }
+    assert metrics == pytest.approx(expected)
+    assert all(type(value) is float for value in metrics.values())
+
+
+def test_default_cut_offs():
+    metrics = keras_negrec.evaluate(*hand_worked())
+    assert {"hr@1", "hr@5", "hr@10", "hr@20", "ndcg@20", "skip_hr@20"} <= set(metrics)
+
+
+def test_seen_target_counts_as_missed():
+    model = Table([[9, 1], [9, 1]])
+    examples = Examples(Sessions.from_lists([[1], [2]]), np.array([1, 1]), np.array([0, 0]))
+    assert keras_negrec.evaluate(model, examples, k=(2,))["hr@2"] == 0.5
+    assert keras_negrec.evaluate(model, examples, k=(2,))["mrr"] == 0.5
+    assert keras_negrec.evaluate(model, examples, k=(2,), exclude_seen=False)["hr@2"] == 1
+
+
+def test_no_skips_gives_nan():
+    model, examples = hand_worked()
+    metrics = keras_negrec.evaluate(model, examples.take([1]), k=(1,))
+    assert metrics["num_skip_examples"] == 0
+    for name in ("skip_hr@1", "skip_mrr", "feedback_auc"):
+        assert math.isnan(metrics[name])
+    assert metrics["mrr"] == pytest.approx(1 / 3)
+
+
+def test_batch_size_changes_nothing():
+    random = np.random.default_rng(0)
+    model = Table(random.integers(0, 4, (20, 9)))
+    sessions = Sessions.from_lists(random.integers(1, 10, (20, 3)).tolist())
+    examples = Examples(sessions, random.integers(1, 10, 20), random.integers(0, 10, 20))
+    expected = keras_negrec.evaluate(model, examples)
+    for batch_size in (1, 7):
+        assert keras_negrec.evaluate(model, examples, batch_size=batch_size) == expected
+
+
+def test_popularity():
+    train = Sessions.from_lists([[1, 1, 2, 3, 3, 3]], [[1, 1, 1, -1, -1, -1]])
+    examples = Examples(Sessions.from_lists([[4], [4]]), np.array([1, 2]), np.array([3, 3]))
+    metrics = keras_negrec.evaluate(Popularity(train, num_items=4), examples, k=(1,))
+    assert metrics["hr@1"] == 0.5
+    assert metrics["mrr"] == pytest.approx((1 + 1 / 2) / 2)
+    assert metrics["feedback_auc"] == 1
+    assert metrics["skip_mrr"] == pytest.approx(1 / 3)
+
+
+def test_no_examples():
+    model, examples = hand_worked()
+    with pytest.raises(ValueError, match="`examples` must hold at least one example"):
+        keras_negrec.evaluate(model, examples.take(np.array([], int)))
+
+
+@pytest.mark.parametrize("k", [(0,), (1, -1), (2.5,)])
+def test_cut_offs_must_be_positive(k):
+    with pytest.raises(ValueError, match="`k` must be a positive integer"):
+        keras_negrec.evaluate(*hand_worked(), k=k)

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_negrec.data import Examples, Sessions
+from keras_negrec.evaluation import rank_targets
+
+
+class Table:
+    """A scorer that gives each history, told by its key, a fixed row of scores."""
+
+    def __init__(self, scores):
+        self.scores = np.asarray(scores, "float32")
+        self.num_items = self.scores.shape[1]
+
+    def score(self, histories):
+        return self.scores[histories.keys]
+
+
+def examples_of(histories, targets, skip_targets):
+    return Examples(
+        Sessions.from_lists(histories), np.array(targets), np.array(skip_targets, "int32")
+    )
+
+
+def reference_rank(scores, item, seen, exclude_seen):
+    if exclude_seen and item in seen:
+        return np.inf
+    rank = 1.0
+    for other, score in enumerate(scores, start=1):
+        if other == item or (exclude_seen and other in seen):
+            continue
+        if score > scores[item - 1]:
+            rank += 1
+        elif score == scores[item - 1]:
+            rank += 0.5
+    return rank
+
+
+@st.composite
+def rankings(draw):
+    num_items, num_rows = draw(st.integers(1, 7)), draw(st.integers(1, 6))
+    item = st.integers(1, num_items)
+    scores = draw(
+        st.lists(
+            st.lists(
+                st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 2.0]),
+                min_size=num_items,
+                max_size=num_items,
+            ),
+            min_size=num_rows,
+            max_size=num_rows,
+        )
+    )
+    histories = draw(
+        st.lists(st.lists(item, min_size=1, max_size=4), min_size=num_rows, max_size=num_rows)
+    )
+    targets = draw(st.lists(item, min_size=num_rows, max_size=num_rows))
+    skips = draw(st.lists(st.just(0) | item, min_size=num_rows, max_size=num_rows))
+    return scores, histories, targets, skips
+
+
+@given(rankings(), st.booleans(), st.integers(1, 7))
+def test_against_reference(ranking, exclude_seen, batch_size):
+    scores, histories, targets, skips = ranking
+    ranks = rank_targets(
+        Table(scores),
+        examples_of(histories, targets, skips),
+        exclude_seen=exclude_seen,
+        batch_size=batch_size,
+    )
+    for row, (score, seen) in enumerate(zip(scores, histories, strict=True)):
+        target, skip = targets[row], skips[row]
+        assert ranks["target"][row] == reference_rank(score, target, seen, exclude_seen)
+        if skip == 0:
+            assert np.isnan(ranks["skip_target"][row])
+            assert np.isnan(ranks["preference"][row])
+            continue
+        assert ranks["skip_target"][row] == reference_rank(score, skip, seen, exclude_seen)
+        above, below = score[target - 1] > score[skip - 1], score[target - 1] < score[skip - 1]
+        expected = 1.0 if above else 0.0 if below else 0.5
+        assert ranks["preference"][row] == expected
+
+
+@pytest.mark.parametrize("num_items", [1, 2, 9])
+def test_equal_scores_share_the_middle_rank(num_items):
+    model = Table(np.zeros((num_items, num_items)))
+    examples = examples_of([[1]] * num_items, range(1, num_items + 1), [0] * num_items)
+    ranks = rank_targets(model, examples, exclude_seen=False)["target"]
+    np.testing.assert_array_equal(ranks, np.full(num_items, (num_items + 1) / 2))
+
+
+def test_seen_items_do_not_compete():
+    model = Table([[5.0, 4.0, 3.0, 2.0]])
+    examples = examples_of([[1, 2, 1]], [4], [3])
+    ranks = rank_targets(model, examples)
+    assert (ranks["target"], ranks["skip_target"]) == ([2], [1])
+    ranks = rank_targets(model, examples, exclude_seen=False)
+    assert (ranks["target"], ranks["skip_target"]) == ([4], [3])
+
+
+def test_a_seen_target_is_out_of_reach():
+    ranks = rank_targets(Table([[5.0, 4.0]]), examples_of([[1]], [1], [2]))
+    assert ranks["target"][0] == np.inf
+    assert ranks["preference"][0] == 1  # compares scores alone
+
+
+def test_nan_scores():
+    model = Table([[1.0, 2.0], [np.nan, 1.0]])
+    with pytest.raises(ValueError, match="must not be NaN. Received NaN for the history .*1"):
+        rank_targets(model, examples_of([[1], [1]], [2, 2], [0, 0]))
+
+
+def test_wrong_shape():
+    model = Table([[1.0, 2.0]])
+    model.num_items = 3
+    with pytest.raises(ValueError, match=r"must return shape \(1, 3\). Received: \(1, 2\)"):
+        rank_targets(model, examples_of([[1]], [2], [0]))
+
+
+def test_batch_size_must_be_positive():
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+        rank_targets(Table([[1.0]]), examples_of([[1]], [1], [0]), batch_size=0)

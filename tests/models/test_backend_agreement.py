@@ -1,0 +1,69 @@
+"""The same weights and batches give the same training on every backend."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fixed_training
+import keras
+import numpy as np
+import pytest
+
+SCRIPT = Path(fixed_training.__file__)
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow",
+    reason="one run compares all backends: that of the TensorFlow suite",
+)
+
+
+def run(backend, own, other):
+    result = subprocess.run(
+        [sys.executable, str(SCRIPT), str(own), str(other)],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """For each backend what it trained, and what it found in the files of another."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("tensorflow", "jax", "torch")}
+    reports = {"tensorflow": {"trained": fixed_training.train(folders["tensorflow"])}}
+    for backend in ("jax", "torch"):
+        reports[backend] = run(backend, folders[backend], folders["tensorflow"])
+    reports["tensorflow"]["loaded"] = fixed_training.load(folders["torch"])
+    return reports
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_losses_agree(reports, name, backend):
+    expected, found = (reports[b]["trained"][name]["losses"] for b in ("tensorflow", backend))
+    assert len(expected) == 20
+    for key in ("loss", "next_item_loss", "negative_feedback_loss"):
+        np.testing.assert_allclose(
+            [step[key] for step in found], [step[key] for step in expected], rtol=0, atol=1e-4
+        )
+    assert expected[-1]["loss"] < expected[0]["loss"] - 0.05
+    assert expected[0]["negative_feedback_loss"] > 0.1
+
+
+@pytest.mark.parametrize(
+    ("saved_on", "loaded_on"),
+    [("tensorflow", "jax"), ("tensorflow", "torch"), ("torch", "tensorflow")],
+)
+def test_a_saved_model_is_the_same_on_another_backend(reports, saved_on, loaded_on):
+    for name, expected in reports[saved_on]["trained"].items():
+        found = reports[loaded_on]["loaded"][name]
+        assert found["compiled"] == expected["compiled"]
+        assert found["compiled"]["iterations"] == 20
+        assert found["compiled"]["loss_weights"] == {"next_item": 1.0, "negative_feedback": 0.4}
+        for key, values in expected["outputs"].items():
+            np.testing.assert_allclose(found["outputs"][key], values, atol=1e-5)
+        np.testing.assert_allclose(found["next_losses"], expected["next_losses"], atol=1e-4)

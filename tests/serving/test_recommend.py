@@ -1,0 +1,143 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_negrec
+from keras_negrec.data import Vocabulary
+from keras_negrec.serving import Recommendation
+
+
+class Fixed:
+    """A model that gives every history the same scores, and remembers what it was asked."""
+
+    def __init__(self, scores, vocabulary):
+        self.scores, self.vocabulary = scores, vocabulary
+
+    def score(self, sessions):
+        self.asked = sessions
+        return np.array([self.scores] * len(sessions), "float32")
+
+
+@pytest.fixture
+def model():
+    return Fixed([0.1, 0.9, 0.5, 0.9], Vocabulary(["a", "b", "c", "d"]))
+
+
+def items(recommendations):
+    return [[recommendation.item for recommendation in row] for row in recommendations]
+
+
+def test_best_first_and_of_equal_scores_the_more_frequent(model):
+    found = keras_negrec.recommend(model, [["a"]], exclude_seen=False)
+    assert items(found) == [["b", "d", "c", "a"]]
+    assert [r.score for r in found[0]] == pytest.approx([0.9, 0.9, 0.5, 0.1])
+    assert isinstance(found[0][0], Recommendation)
+    assert type(found[0][0].item) is str
+    assert type(found[0][0].score) is float
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_k(model, k):
+    assert items(keras_negrec.recommend(model, [["a"]], k=k)) == [["b", "d", "c"][:k]]
+
+
+def test_many_ties():
+    model = Fixed([1.0] * 6, Vocabulary(list(range(10, 16))))
+    assert items(keras_negrec.recommend(model, [[11]], k=3)) == [[10, 12, 13]]
+
+
+def test_seen_items_are_excluded_skipped_ones_too(model):
+    found = keras_negrec.recommend(model, [["b", "c"], ["d"]], feedback=[[1, -1], [-2]])
+    assert items(found) == [["d", "a"], ["b", "c", "a"]]  # fewer than k where fewer are left
+    assert items(keras_negrec.recommend(model, [["a", "b", "c", "d"]])) == [[]]
+
+
+def test_events_reach_the_model(model):
+    keras_negrec.recommend(model, [["b", "x", "c"], ["d"]], feedback=[[1, 2, -1], [0]])
+    np.testing.assert_array_equal(model.asked.padded(2)["item_ids"], [[2, 3], [0, 4]])
+    np.testing.assert_array_equal(model.asked.padded(2)["feedback"], [[1, -1], [0, 0]])
+    keras_negrec.recommend(model, [["b", "c"]])
+    np.testing.assert_array_equal(model.asked.feedback, [1, 1])  # kept, when not told
+
+
+def test_unknown_ids_are_passed_over(model):
+    expected = keras_negrec.recommend(model, [["b"]])
+    assert keras_negrec.recommend(model, [["x", "b", "y"]]) == expected
+    assert items(keras_negrec.recommend(model, [["x", "y"]])) == [["b", "d", "c", "a"]]
+
+
+def test_no_histories(model):
+    assert keras_negrec.recommend(model, []) == []
+
+
+def test_integer_ids():
+    model = Fixed([0.1, 0.9, 0.5], Vocabulary([700, -5, 2**40]))
+    found = keras_negrec.recommend(model, [[700, 123], [2**40]])
+    assert items(found) == [[-5, 2**40], [-5, 700]]
+    assert type(found[0][0].item) is int
+    assert items(keras_negrec.recommend(model, [np.array([700])], k=1)) == [[-5]]
+
+
+def test_vocabulary_given(model):
+    vocabulary = Vocabulary(["w", "x", "y", "z"])
+    assert items(keras_negrec.recommend(model, [["w"]], k=1, vocabulary=vocabulary)) == [["x"]]
+
+
+@pytest.mark.parametrize(
+    ("histories", "feedback", "error", "message"),
+    [
+        ([["a"], []], None, ValueError, "at least one event. History 1 is empty"),
+        ([["a"]], [[3]], ValueError, "`feedback` of history 0 .* from -2 to 2. Received"),
+        ([["a"]], [[1, 1]], ValueError, "`feedback` of history 0 must hold 1 integers"),
+        ([["a"]], [[0.5]], ValueError, "`feedback` of history 0 must hold 1 integers"),
+        ([["a"]], [[1], [1]], ValueError, "one list for each of the 1 histories. Received: 2"),
+        ([[7]], None, TypeError, "The vocabulary holds strings. Received an item of type int"),
+        (["abc"], None, TypeError, "must be a list of lists of item ids"),
+        ("abc", None, TypeError, "must be a list of lists of item ids"),
+    ],
+)
+def test_bad_histories(model, histories, feedback, error, message):
+    with pytest.raises(error, match=message):
+        keras_negrec.recommend(model, histories, feedback=feedback)
+
+
+def test_string_ids_for_an_integer_vocabulary():
+    model = Fixed([0.1, 0.9], Vocabulary([7, 9]))
+    with pytest.raises(TypeError, match="The vocabulary holds integers. Received .* str"):
+        keras_negrec.recommend(model, [["7"]])
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5])
+def test_k_must_be_positive(model, k):
+    with pytest.raises(ValueError, match="`k` must be a positive integer"):
+        keras_negrec.recommend(model, [["a"]], k=k)
+
+
+def test_no_vocabulary():
+    with pytest.raises(ValueError, match="The model has no vocabulary"):
+        keras_negrec.recommend(Fixed([0.1], None), [["a"]])
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_whole_models(name):
+    vocabulary = Vocabulary([f"track {i}" for i in range(9)])
+    model = keras_negrec.build_model(
+        name,
+        vocabulary=vocabulary,
+        max_length=4,
+        embedding_dim=8,
+        num_layers=1,
+        feedback_inputs=True,
+    )
+    histories = [["track 3", "track 8", "track 1"], ["nobody knows"], ["track 2"] * 30]
+    found = keras_negrec.recommend(model, histories, k=20)
+    assert [len(row) for row in found] == [6, 9, 8]
+    for history, row in zip(histories, found, strict=True):
+        assert not set(history) & {r.item for r in row}
+        scores = [r.score for r in row]
+        assert scores == sorted(scores, reverse=True)
+        assert np.isfinite(scores).all()
+    alone = keras_negrec.recommend(model, histories[:1], k=20)
+    assert items(alone) == items(found[:1])
+    keras.utils.set_random_seed(1)  # dropout plays no part
+    assert keras_negrec.recommend(model, histories, k=20) == found

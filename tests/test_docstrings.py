@@ -1,0 +1,49 @@
+"""The examples of all public docstrings are run."""
+
+import doctest
+import importlib
+import pkgutil
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import keras_negrec
+
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def examples():
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    names = {"keras": keras, "keras_negrec": keras_negrec, "np": np, "pd": pd, "tf": tf}
+    for module in pkgutil.walk_packages(keras_negrec.__path__, "keras_negrec."):
+        for example in finder.find(importlib.import_module(module.name), extraglobs=names):
+            if example.examples:
+                yield pytest.param(example, id=example.name.removeprefix("keras_negrec."))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("example", examples())
+def test_example(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write files
+    report = []
+    runner = doctest.DocTestRunner(optionflags=OPTIONS)
+    runner.run(example, out=report.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(report)
+
+
+def test_every_public_class_and_function_has_an_example():
+    with_examples = {param.id.rpartition(".")[2] for param in examples()}
+    for module in pkgutil.iter_modules(keras_negrec.__path__, "keras_negrec."):
+        if not module.ispkg:
+            continue
+        namespace = importlib.import_module(module.name)
+        for name in vars(namespace):
+            public = getattr(namespace, name)
+            if name.startswith("_") or not getattr(public, "__module__", "").startswith(
+                "keras_negrec."
+            ):
+                continue
+            assert public.__doc__, f"{module.name}.{name} has no docstring"
