@@ -14,9 +14,7 @@ def value_and_gradient(function, inputs, dtype="float32"):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             value = function(inputs)
-        gradient = tape.gradient(
-            value, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
+        gradient = tape.gradient(value, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     elif backend == "jax":
         import jax
 

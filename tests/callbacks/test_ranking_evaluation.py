@@ -44,7 +44,9 @@ def test_best_weights_are_restored(split):
     ).history
     figures = history["val_mrr"]
     assert len(figures) < 12  # stopped when it fell
-    assert {"val_hr@1", "val_hr@5", "val_ndcg@5", "val_feedback_auc", "val_skip_mrr"} <= set(history)
+    assert {"val_hr@1", "val_hr@5", "val_ndcg@5", "val_feedback_auc", "val_skip_mrr"} <= set(
+        history
+    )
     assert not any("num_" in name for name in history)
     metrics = keras_negrec.evaluate(model, split.validation, k=(1, 5), exclude_seen=False)
     assert figures[-1] < max(figures)

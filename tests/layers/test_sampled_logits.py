@@ -35,9 +35,9 @@ def reference(inputs, distribution):
             prediction, target = predictions[row, position], target_ids[row, position]
             if target == 0:
                 continue
-            logits[row, position, 0] = (
-                prediction @ target_embeddings[row, position] - log_expected_count(target)
-            )
+            logits[row, position, 0] = prediction @ target_embeddings[
+                row, position
+            ] - log_expected_count(target)
             for n, negative in enumerate(negative_ids):
                 logits[row, position, 1 + n] = (
                     -np.inf

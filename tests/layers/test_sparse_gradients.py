@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_negrec.layers import FeedbackEmbedding, SessionPositionEmbedding
+from keras_negrec.layers import FeedbackEmbedding, ItemEmbedding, SessionPositionEmbedding
 
 INPUTS = np.zeros((1, 10, 1), "float32")
 OFTEN = np.array([[0] * 9 + [1]], "int32")
@@ -29,3 +29,13 @@ def test_first_step_of_adam_is_the_learning_rate(layer, weight):
     moved = np.abs(table[table != 0])
     assert len(moved) == 2
     np.testing.assert_allclose(moved, 1e-3, rtol=1e-3)
+
+
+def test_item_embedding_too():
+    layer = ItemEmbedding(2, 1, embeddings_initializer="zeros")
+    ids = keras.Input((10,), dtype="int32")
+    model = keras.Model(ids, layer(ids))
+    model.compile(keras.optimizers.Adam(1e-3), "mse")
+    model.train_on_batch(OFTEN + 1, np.ones((1, 10, 1), "float32"))
+    table = keras.ops.convert_to_numpy(layer.embeddings)
+    np.testing.assert_allclose(np.abs(table), 1e-3, rtol=1e-3)

@@ -170,7 +170,11 @@ def test_other_reductions(reduction):
     found = NegativeFeedbackContrastive(reduction=reduction)(labels, similarities)
     found = ops.convert_to_numpy(found)
     each = [math.log(1 + math.exp(-2) + math.exp(-7)), math.log(1 + math.exp(0.5) + math.e), 0, 0]
-    expected = {"sum": sum(each), "sum_over_batch_size": sum(each) / 4, "none": [each[:2], each[2:]]}
+    expected = {
+        "sum": sum(each),
+        "sum_over_batch_size": sum(each) / 4,
+        "none": [each[:2], each[2:]],
+    }
     np.testing.assert_allclose(found, expected[reduction], rtol=1e-4, atol=1e-6)
 
 

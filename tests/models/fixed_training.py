@@ -86,9 +86,7 @@ def train(folder):
 
 
 def load(folder):
-    return {
-        name: state(keras.saving.load_model(Path(folder) / f"{name}.keras")) for name in NAMES
-    }
+    return {name: state(keras.saving.load_model(Path(folder) / f"{name}.keras")) for name in NAMES}
 
 
 def state(model):

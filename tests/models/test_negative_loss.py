@@ -93,9 +93,7 @@ def test_against_the_definition(name, context, with_sessions):
                 assert x["item_ids"][row, i + offset] == model.mask_id
                 later = [i]  # the masked item itself
             else:
-                later = [
-                    j for j in range(i + 1, len(items)) if values[j] > 0 and ids[j] == ids[i]
-                ]
+                later = [j for j in range(i + 1, len(items)) if values[j] > 0 and ids[j] == ids[i]]
             if not later:
                 continue
             positive = items[later[0]]

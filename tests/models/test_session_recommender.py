@@ -110,9 +110,9 @@ def test_scores_depend_on_every_event_and_most_of_all_on_order(name, request):
 
     def score(items, feedback=None):
         rows = [items]
-        return model.score(
-            Sessions.from_lists(rows, feedback and [feedback], [[0] * len(items)])
-        )[0]
+        return model.score(Sessions.from_lists(rows, feedback and [feedback], [[0] * len(items)]))[
+            0
+        ]
 
     before = score([1, 2, 3])
     assert before.shape == (NUM_ITEMS,)

@@ -144,9 +144,7 @@ def test_plain_tensorflow_answers_as_recommend(exported, name, request_number):
     models, _, answers = exported
     histories, feedback = cases(models[name].vocabulary)
     rows = 1 if request_number == 2 else len(histories)
-    check_answers(
-        models[name], answers[name][request_number], histories[:rows], feedback[:rows]
-    )
+    check_answers(models[name], answers[name][request_number], histories[:rows], feedback[:rows])
 
 
 @on_tensorflow
