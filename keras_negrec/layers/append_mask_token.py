@@ -24,8 +24,8 @@ class AppendMaskToken(keras.layers.Layer):
     Example:
 
     >>> layer = keras_negrec.layers.AppendMaskToken(fill=101)
-    >>> np.asarray(layer(np.array([[0, 5, 7]])))
-    array([[  5,   7, 101]])
+    >>> np.asarray(layer(np.array([[0, 5, 7]]))).tolist()
+    [[5, 7, 101]]
     """
 
     def __init__(self, fill=None, **kwargs):

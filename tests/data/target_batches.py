@@ -7,11 +7,11 @@ NUM_ITEMS = 6
 
 
 @st.composite
-def target_batches(draw, min_length=2, with_sessions=st.booleans()):
+def target_batches(draw, min_length=2):
     """A left-padded batch of up to 3 rows; a row may be one event, all skipped, all kept."""
     length = draw(st.integers(min_length, 11))
     rows = draw(st.integers(1, 3))
-    several = draw(with_sessions)
+    several = draw(st.booleans())
     batch = {"item_ids": np.zeros((rows, length), "int32")}
     batch["feedback"] = np.zeros_like(batch["item_ids"])
     if several:

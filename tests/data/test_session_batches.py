@@ -108,7 +108,9 @@ def test_no_rows():
 
 
 def test_an_empty_row():
-    with pytest.raises(ValueError, match="A session must have at least one event. Row .*1.* empty"):
+    with pytest.raises(
+        ValueError, match=r"A session must have at least one event. Row .*1.* empty"
+    ):
         session_batches(numbered([2, 0, 1]), batch_size=2, max_length=3)
 
 

@@ -108,7 +108,7 @@ def test_a_seen_target_is_out_of_reach():
 
 def test_nan_scores():
     model = Table([[1.0, 2.0], [np.nan, 1.0]])
-    with pytest.raises(ValueError, match="must not be NaN. Received NaN for the history .*1"):
+    with pytest.raises(ValueError, match=r"must not be NaN. Received NaN for the history .*1"):
         rank_targets(model, examples_of([[1], [1]], [2, 2], [0, 0]))
 
 

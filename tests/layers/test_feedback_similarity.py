@@ -68,5 +68,5 @@ def test_half_precision_neither_overflows_nor_vanishes(size):
 
 
 def test_widths_must_agree():
-    with pytest.raises(ValueError, match="must have the same width. Received: contexts"):
+    with pytest.raises(ValueError, match=r"must have the same width. Received: contexts"):
         FeedbackSimilarity()(np.zeros((1, 2, 3), "float32"), np.zeros((1, 2, 4), "float32"))

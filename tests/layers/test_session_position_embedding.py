@@ -86,7 +86,7 @@ def test_session_ids_and_max_sessions_go_together():
 
 
 def test_longer_than_max_length():
-    with pytest.raises(ValueError, match="at most max_length=3 events. Received length 4"):
+    with pytest.raises(ValueError, match=r"at most max_length=3 events. Received length 4"):
         SessionPositionEmbedding(3)(np.zeros((1, 4, 2), "float32"))
 
 

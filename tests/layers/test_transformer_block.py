@@ -79,7 +79,7 @@ def test_dropout_in_training_only():
 
 
 def test_num_heads_must_divide_the_width():
-    with pytest.raises(ValueError, match="`num_heads` must divide .* 8. Received: num_heads=3"):
+    with pytest.raises(ValueError, match=r"`num_heads` must divide .* 8. Received: num_heads=3"):
         TransformerBlock(16, 3)(random_inputs())
 
 

@@ -14,9 +14,9 @@ from keras_negrec.losses import NegativeFeedbackContrastive
 def reference(labels, similarities, temperature=0.1, weights=None):
     """The definition, context by context: the mean over those that count."""
     width = np.shape(labels)[-1]
-    contexts = zip(np.reshape(labels, (-1, width)), np.reshape(similarities, (-1, width)))
+    labels, similarities = np.reshape(labels, (-1, width)), np.reshape(similarities, (-1, width))
     total = count = 0.0
-    for context, (label, similarity) in enumerate(contexts):
+    for context, (label, similarity) in enumerate(zip(labels, similarities, strict=True)):
         positives = [similarity[c] for c in range(width) if label[c] == 1]
         negatives = [similarity[c] for c in range(width) if label[c] == 0]
         if not positives or not negatives:
@@ -190,5 +190,5 @@ def test_config():
 
 @pytest.mark.parametrize("temperature", [0, -0.1, None, "warm", True])
 def test_temperature_must_be_above_0(temperature):
-    with pytest.raises(ValueError, match="`temperature` must be above 0. Received"):
+    with pytest.raises(ValueError, match=r"`temperature` must be above 0. Received"):
         NegativeFeedbackContrastive(temperature)

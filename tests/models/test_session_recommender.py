@@ -199,13 +199,13 @@ def test_training_dataset_repeats_with_the_seed(bert4rec):
 
 
 def test_mixed_precision():
-    model = SASRec(**SMALL, negative_loss=True, num_negatives=4, dtype="mixed_float16")
+    model = SASRec(**SMALL, negative_loss=True, num_negatives=4, dtype="mixed_bfloat16")
     assert model.item_embedding.embeddings.dtype == "float32"
     scores = model.score(toy_sessions(4))
     assert scores.dtype == "float32"
     assert np.isfinite(scores).all()
     again = SASRec.from_config(model.get_config())
-    assert again.item_embedding.compute_dtype == "float16"
+    assert again.item_embedding.compute_dtype == "bfloat16"
 
 
 def test_base_class_has_no_targets():

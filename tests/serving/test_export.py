@@ -207,7 +207,7 @@ def test_vocabulary_is_needed(tmp_path):
     model = keras_negrec.build_model("sasrec", num_items=3, embedding_dim=8, num_layers=1)
     with pytest.raises(ValueError, match="The model has no vocabulary"):
         keras_negrec.export(model, tmp_path)
-    with pytest.raises(ValueError, match="must hold the model's 3 items. Received: 12 items"):
+    with pytest.raises(ValueError, match=r"must hold the model's 3 items. Received: 12 items"):
         keras_negrec.export(model, tmp_path, vocabulary=INTEGERS)
     for items in (["a", "", "b"], [5, -1, 3]):
         with pytest.raises(ValueError, match="stands for padding in requests"):

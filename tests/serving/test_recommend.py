@@ -103,7 +103,7 @@ def test_bad_histories(model, histories, feedback, error, message):
 
 def test_string_ids_for_an_integer_vocabulary():
     model = Fixed([0.1, 0.9], Vocabulary([7, 9]))
-    with pytest.raises(TypeError, match="The vocabulary holds integers. Received .* str"):
+    with pytest.raises(TypeError, match=r"The vocabulary holds integers. Received .* str"):
         keras_negrec.recommend(model, [["7"]])
 
 
