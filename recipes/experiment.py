@@ -144,6 +144,12 @@ def run(
                 model, value = train(args, split, vocabulary, name, negative_loss, seed)
                 result.seconds.append(time.monotonic() - started)
                 result.metrics.append(evaluate(model, split, args))
+                print(
+                    f"{result.label}, seed {seed}, test:",
+                    *(f"{COLUMNS[n]} {result.metrics[-1][n]:.4f}" for n in COLUMNS),
+                    sep="  ",
+                    flush=True,
+                )
                 if value > best_value:
                     best_model, best_value = model, value
     popularity = keras_negrec.models.Popularity(split.train, len(vocabulary))

@@ -2,6 +2,11 @@ import keras  # first: it picks the backend, and PyTorch must load before Tensor
 import pytest
 from hypothesis import settings
 
+if keras.config.backend() == "torch":
+    import torch
+
+    torch.set_num_threads(1)  # the models are tiny, and threads wait for each other
+
 settings.register_profile("keras_negrec", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("keras_negrec")
 
