@@ -127,15 +127,20 @@ def _servable(model, vocabulary: Vocabulary, padding: str | int, k: int) -> tf.M
     )
     def recommend(request):
         item_ids = tf.cast(servable.ids.lookup(request["item_ids"]), tf.int32)
-        tf.debugging.assert_equal(
-            tf.shape(request["feedback"]),
-            tf.shape(item_ids),
-            "`feedback` must have the shape of `item_ids`.",
-        )
-        tf.debugging.assert_less_equal(
-            tf.abs(request["feedback"]), 2, "`feedback` must hold values from -2 to 2."
-        )
-        known = item_ids > 0
+        checks = [
+            tf.debugging.assert_equal(
+                tf.shape(request["feedback"]),
+                tf.shape(item_ids),
+                "`feedback` must have the shape of `item_ids`.",
+            ),
+            tf.debugging.assert_equal(
+                tf.clip_by_value(request["feedback"], -2, 2),
+                request["feedback"],
+                "`feedback` must hold values from -2 to 2.",
+            ),
+        ]
+        with tf.control_dependencies(checks):  # all that follows goes through `known`
+            known = item_ids > 0
         events = {"item_ids": item_ids, **{name: request[name] for name in names}}
         vectors = serving_model(_newest(events, known, model.max_length))
         scores = tf.matmul(

@@ -148,7 +148,7 @@ def test_plain_tensorflow_answers_as_recommend(exported, name, request_number):
 
 
 @on_tensorflow
-@pytest.mark.parametrize("value", [3, -3, 100])
+@pytest.mark.parametrize("value", [3, -3, -(2**31)])
 def test_feedback_out_of_range_is_refused(exported, value):
     _, paths, _ = exported
     recommend = tf.saved_model.load(str(paths["sasrec strings"])).signatures["serving_default"]
