@@ -14,7 +14,8 @@ def main():
     options = experiment.parser(
         __doc__,
         model=["sasrec", "bert4rec"],
-        epochs=8,
+        batch_size=32,
+        epochs=10,
         max_length=32,
         dropout=0.1,
         out=Path("saved_models/quickstart"),
