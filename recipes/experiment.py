@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import keras_negrec
-from keras_negrec.data import Split, Vocabulary
+from keras_negrec.data import Sessions, Split, Vocabulary
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -83,6 +83,12 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
     options.add_argument("--epochs", type=int, default=30, help="at most so many")
     options.add_argument(
         "--patience", type=int, default=3, help="stop after so many epochs without a better NDCG@10"
+    )
+    options.add_argument(
+        "--refit",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="then train anew on all events before the test targets, for the best number of epochs",
     )
     options.add_argument("--seed", type=int, nargs="+", default=[0], help="one training for each")
     options.add_argument("--batch-size", type=int, default=128)
@@ -177,8 +183,34 @@ def train(args, split: Split, vocabulary: Vocabulary, name: str, negative_loss: 
     """Fits one model with early stopping; returns it and its best validation NDCG@10."""
     title = f"{name}{' + negative loss' if negative_loss else ''}, seed {seed}"
     print(f"\n== {title}", flush=True)
+    model = build(args, vocabulary, name, negative_loss, seed)
+    history = fit(
+        args,
+        model,
+        split.train,
+        seed,
+        args.epochs,
+        [
+            keras_negrec.callbacks.RankingEvaluation(
+                split.validation, exclude_seen=args.exclude_seen
+            ),
+            keras.callbacks.EarlyStopping(
+                "val_ndcg@10", mode="max", patience=args.patience, restore_best_weights=True
+            ),
+        ],
+    )
+    values = history.history["val_ndcg@10"]
+    if args.refit:
+        epochs = int(np.argmax(values)) + 1
+        print(f"-- {title}: again on all events before the test targets, {epochs} epochs")
+        model = build(args, vocabulary, name, negative_loss, seed)
+        fit(args, model, split.before_test(), seed, epochs, [])
+    return model, max(values)
+
+
+def build(args, vocabulary: Vocabulary, name: str, negative_loss: bool, seed: int):
     keras.utils.set_random_seed(seed)
-    model = keras_negrec.build_model(
+    return keras_negrec.build_model(
         name,
         vocabulary=vocabulary,
         max_length=args.max_length,
@@ -193,21 +225,16 @@ def train(args, split: Split, vocabulary: Vocabulary, name: str, negative_loss: 
         feedback_inputs=args.feedback_inputs,
         learning_rate=args.learning_rate,
     )
-    history = model.fit(
-        model.training_dataset(split.train, batch_size=args.batch_size, seed=seed),
-        epochs=args.epochs,
+
+
+def fit(args, model, sessions: Sessions, seed: int, epochs: int, callbacks: list):
+    return model.fit(
+        model.training_dataset(sessions, batch_size=args.batch_size, seed=seed),
+        epochs=epochs,
         shuffle=False,  # the dataset shuffles itself
         verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[
-            keras_negrec.callbacks.RankingEvaluation(
-                split.validation, exclude_seen=args.exclude_seen
-            ),
-            keras.callbacks.EarlyStopping(
-                "val_ndcg@10", mode="max", patience=args.patience, restore_best_weights=True
-            ),
-        ],
+        callbacks=callbacks,
     )
-    return model, max(history.history["val_ndcg@10"])
 
 
 def evaluate(scorer, split: Split, args) -> dict[str, float]:

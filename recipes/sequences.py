@@ -1,7 +1,9 @@
 """Plain sequences without feedback: one user a line, `user item item ...` in time order.
 
 Leave one out: the last item of each user is the target, the one before it is for early
-stopping. This is the protocol of the S3-Rec benchmark files.
+stopping. This is the protocol of the S3-Rec benchmark files, but for one thing: once validation
+has chosen the number of epochs, the model is trained anew on all events before the test item, as
+one would before serving it (`--no-refit` leaves that out).
 """
 
 from pathlib import Path
@@ -18,6 +20,7 @@ def main():
         dropout=0.5,
         epochs=200,
         patience=10,
+        refit=True,
         out=Path("saved_models/sequences"),
     ).parse_args()
     events = data.read_sequences(args.data)

@@ -15,7 +15,9 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), flags=re.
 
 def test_the_ten_lines_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code = BLOCKS[0].replace("num_sessions=2000", "num_sessions=200").replace("epochs=5", "epochs=1")
+    code = (
+        BLOCKS[0].replace("num_sessions=2000", "num_sessions=200").replace("epochs=5", "epochs=1")
+    )
     assert code != BLOCKS[0]
     exec(code, {})
     printed = capsys.readouterr().out

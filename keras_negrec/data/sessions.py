@@ -191,6 +191,32 @@ class Sessions:
             session_ids=session_ids,
         )
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Sessions]) -> Sessions:
+        """The rows of all parts, one part after the other.
+
+        Raises:
+            ValueError: no parts, or some with `session_ids` and some without.
+        """
+        with_session_ids = {part.session_ids is not None for part in parts}
+        if len(with_session_ids) != 1:
+            raise ValueError(
+                "Parts must all have `session_ids`, or none of them, and there must be at least "
+                f"one. Received: {parts}"
+            )
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(
+            item_ids=np.concatenate([part.item_ids for part in parts]),
+            feedback=np.concatenate([part.feedback for part in parts]),
+            row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype("int64"),
+            keys=np.concatenate([part.keys for part in parts]),
+            session_ids=(
+                np.concatenate([part.session_ids for part in parts])
+                if with_session_ids == {True}
+                else None
+            ),
+        )
+
     def __len__(self) -> int:
         return len(self.row_splits) - 1
 

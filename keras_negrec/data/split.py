@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from keras_negrec.data.examples import Examples
 from keras_negrec.data.sessions import Sessions
 
@@ -21,6 +23,14 @@ class Split:
     train: Sessions
     validation: Examples
     test: Examples
+
+    def before_test(self) -> Sessions:
+        """All events before the test targets, those held out for validation included.
+
+        For a last training, with what validation has chosen, before the figures are reported.
+        """
+        others = ~np.isin(self.train.keys, self.test.histories.keys)
+        return Sessions.concatenate([self.test.histories, self.train.take(np.flatnonzero(others))])
 
     def summary(self) -> str:
         """One line that says how much each part holds."""
