@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 
 from keras_negrec.argument_checks import check_positive_int
@@ -12,7 +14,8 @@ from keras_negrec.evaluation import evaluate
 class RankingEvaluation(keras.callbacks.Callback):
     """Runs `evaluate` at the end of each epoch and adds its figures to the logs.
 
-    They appear as `val_hr@10` and so on in the progress bar, in the history, and for the
+    Figures that rest on no example, those of skips where there are none, are left out. The others
+    appear as `val_hr@10` and so on in the progress bar, in the history, and for the
     callbacks that come after this one, such as
     `keras.callbacks.EarlyStopping("val_ndcg@10", mode="max", restore_best_weights=True)`.
 
@@ -48,7 +51,7 @@ class RankingEvaluation(keras.callbacks.Callback):
             self._last = {
                 f"val_{name}": value
                 for name, value in metrics.items()
-                if not name.startswith("num_")
+                if not name.startswith("num_") and not math.isnan(value)
             }
         if logs is not None:
             logs.update(self._last)

@@ -5,7 +5,8 @@ from toy_sessions import NUM_ITEMS, toy_sessions
 
 import keras_negrec
 from keras_negrec.callbacks import RankingEvaluation
-from keras_negrec.data import leave_one_out
+from keras_negrec.data import Sessions, leave_one_out
+from keras_negrec.models import Popularity
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +82,13 @@ def test_every_other_epoch(split):
 def test_every_must_be_positive(split):
     with pytest.raises(ValueError, match="`every` must be a positive integer"):
         RankingEvaluation(split.validation, every=0)
+
+
+def test_figures_that_rest_on_nothing_are_left_out():
+    split = leave_one_out(Sessions.from_lists([[1, 2, 3, 4]] * 4))
+    callback = RankingEvaluation(split.validation)
+    callback.set_model(Popularity(split.train, 4))
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    assert "val_hr@10" in logs
+    assert not [name for name in logs if "skip" in name or "feedback" in name]
