@@ -152,7 +152,11 @@ def run(
                 result.metrics.append(evaluate(model, split, args))
                 print(
                     f"{result.label}, seed {seed}, test:",
-                    *(f"{COLUMNS[n]} {result.metrics[-1][n]:.4f}" for n in COLUMNS),
+                    *(
+                        f"{COLUMNS[figure]} {value:.4f}"
+                        for figure, value in result.metrics[-1].items()
+                        if figure in COLUMNS and not np.isnan(value)
+                    ),
                     sep="  ",
                     flush=True,
                 )
