@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data import Vocabulary
+from keras_negrec.serving.vocabulary_of import vocabulary_of
 
 _EXPORT_IN_TENSORFLOW = """
 import sys
@@ -65,12 +66,7 @@ def export(model, path: str | Path, *, vocabulary: Vocabulary | None = None, k: 
     '1'
     """
     check_positive_int("k", k)
-    vocabulary = vocabulary or model.vocabulary
-    if vocabulary is None:
-        raise ValueError(
-            "The model has no vocabulary. Build it with one, or pass `vocabulary=`. Received: "
-            "vocabulary=None"
-        )
+    vocabulary = vocabulary_of(model, vocabulary)
     if len(vocabulary) != model.num_items:
         raise ValueError(
             f"The vocabulary must hold the model's {model.num_items} items. Received: "

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data import Sessions, Vocabulary
+from keras_negrec.serving.vocabulary_of import vocabulary_of
 
 
 class Recommendation(NamedTuple):
@@ -60,12 +61,7 @@ def recommend(
     'outro'
     """
     check_positive_int("k", k)
-    vocabulary = vocabulary or model.vocabulary
-    if vocabulary is None:
-        raise ValueError(
-            "The model has no vocabulary. Build it with one, or pass `vocabulary=`. Received: "
-            "vocabulary=None"
-        )
+    vocabulary = vocabulary_of(model, vocabulary)
     if isinstance(histories, (str, bytes)) or any(isinstance(h, (str, bytes)) for h in histories):
         raise TypeError(
             "`histories` must be a list of lists of item ids. Received a string where a list "
