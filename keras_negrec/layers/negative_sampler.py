@@ -59,9 +59,7 @@ class NegativeSampler(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_items = check_positive_int("num_items", num_items)
         self.num_negatives = check_positive_int("num_negatives", num_negatives)
-        check_choice(
-            "distribution", distribution, ("uniform", "log_uniform", "in_batch", "mixed")
-        )
+        check_choice("distribution", distribution, ("uniform", "log_uniform", "in_batch", "mixed"))
         self.distribution = distribution
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)

@@ -37,9 +37,7 @@ class NotToRecommend(keras.losses.Loss):
         [Wang et al., 2023](https://arxiv.org/abs/2308.12256)
     """
 
-    def __init__(
-        self, reduction="mean_with_sample_weight", name="not_to_recommend", dtype=None
-    ):
+    def __init__(self, reduction="mean_with_sample_weight", name="not_to_recommend", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):

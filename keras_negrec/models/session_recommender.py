@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_negrec import layers
 from keras_negrec.argument_checks import check_choice, check_fraction, check_positive_int
 from keras_negrec.data import NextItemTargets, Sessions, Vocabulary, session_batches
+from keras_negrec.data.training_targets import check_target
 from keras_negrec.models.negative_loss_names import negative_loss_names
 
 
@@ -129,8 +130,9 @@ class SessionRecommender(keras.Model):
         check_positive_int("embedding_dim", embedding_dim)
         check_fraction("dropout", dropout)
         negative_losses = negative_loss_names(negative_loss)
+        check_target(target, not_to_recommend="not_to_recommend" in negative_losses)
         check_choice("context", context, ("hidden", "item"))
-        check_choice("target", target, ("next_positive", "next"))
+        check_choice("similarity", similarity, ("cosine", "dot"))
         if num_negatives is not None:
             check_positive_int("num_negatives", num_negatives)
         elif skip_negatives:
