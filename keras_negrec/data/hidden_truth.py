@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+
+from keras_negrec.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,21 @@ class HiddenTruth:
     insight: float
     avoidance: float
     memory: float
+
+    def indices_of(self, vocabulary: Vocabulary) -> np.ndarray:
+        """Where the vocabulary's items stand among the simulation's.
+
+        Raises:
+            ValueError: the vocabulary holds an item that is not in the simulation.
+        """
+        indices = pd.Index(self.items).get_indexer(vocabulary.items)
+        if (indices < 0).any():
+            unknown = vocabulary.items.tolist()[np.argmax(indices < 0)]
+            raise ValueError(
+                "Only the simulation's items are known, such as "
+                f"{self.items[0]!r}. Received a vocabulary with {unknown!r}"
+            )
+        return indices
 
     def match(self, sessions: np.ndarray, items: np.ndarray) -> np.ndarray:
         """How well each of `items` fits the mood of the session in the same place."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from keras_negrec.data.hidden_truth import HiddenTruth
 from keras_negrec.data.sessions import Sessions
@@ -42,14 +41,7 @@ class Oracle:
         self.truth = truth
         self.vocabulary = vocabulary
         self.num_items = len(vocabulary)
-        # Where the vocabulary's items stand among the simulation's.
-        self._indices = pd.Index(truth.items).get_indexer(vocabulary.items)
-        if (self._indices < 0).any():
-            unknown = vocabulary.items.tolist()[np.argmax(self._indices < 0)]
-            raise ValueError(
-                "The oracle knows the simulation's items only, such as "
-                f"{truth.items[0]!r}. Received a vocabulary with {unknown!r}"
-            )
+        self._indices = truth.indices_of(vocabulary)
 
     def score(self, histories: Sessions) -> np.ndarray:
         """The probability of each item to be the next kept track.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from keras_negrec.data.hidden_truth import HiddenTruth
@@ -37,6 +38,22 @@ class Simulation:
             ValueError: the vocabulary holds an item that is not in the simulation.
         """
         return Oracle(self.truth, vocabulary)
+
+    def item_features(self, vocabulary: Vocabulary) -> np.ndarray:
+        """What each item is like, with noise, as a model may know it of items never played.
+
+        Returns:
+            float32 array of shape `(num_items, num_features)`, row `j` for item `j + 1`, each
+            column with mean 0 and deviation 1.
+
+        Raises:
+            ValueError: the vocabulary holds an item that is not in the simulation.
+        """
+        rows = self.truth.indices_of(vocabulary)
+        vectors = self.truth.vectors[rows]
+        noise = np.random.default_rng(0).normal(scale=0.1, size=self.truth.vectors.shape)[rows]
+        features = vectors + noise
+        return ((features - features.mean(0)) / features.std(0)).astype("float32")
 
     def __repr__(self) -> str:
         return (

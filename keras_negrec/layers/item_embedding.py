@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
+
+_NEVER = -1e4  # exp of it is 0, and it fits in float16
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -16,23 +19,30 @@ class ItemEmbedding(keras.layers.Layer):
     (`num_items + 1`), where there is one, has a vector of its own. Neither has a row in the
     table, so that neither can ever be scored: column `j` of the scores belongs to item `j + 1`.
 
+    With `num_features`, an item's vector is a vector of its own plus a learned linear map of its
+    features, given to `set_features`. Once `adapt` has been told which items occur in the
+    training data, the others have no own vector, so that an item without a single play is placed
+    by its features and not by noise. Nor does such an item compete in training.
+
     Args:
         num_items: int. Size of the catalogue.
         embedding_dim: int. Width of the vectors.
         mask_token: bool. Whether `num_items + 1` is the mask token of a cloze task.
         embeddings_initializer: initializer of the table and of the mask token's vector.
+        num_features: int or None. How many numbers describe each item.
 
     Call arguments:
         inputs: int tensor of any shape, ids `0..num_items` (`num_items + 1` with a mask token);
             with `reverse=True` a float tensor of shape `(..., embedding_dim)`.
         reverse: bool. Score all items instead of looking some up.
+        training: bool. As in Keras.
 
     Returns:
         Float tensor of shape `inputs.shape + (embedding_dim,)`, or with `reverse=True` of shape
         `(..., num_items)`.
 
     Raises:
-        ValueError: `num_items` or `embedding_dim` not a positive integer.
+        ValueError: `num_items`, `embedding_dim` or `num_features` not a positive integer.
 
     Example:
 
@@ -51,12 +61,16 @@ class ItemEmbedding(keras.layers.Layer):
         embedding_dim,
         mask_token=False,
         embeddings_initializer=None,
+        num_features=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_items = check_positive_int("num_items", num_items)
         self.embedding_dim = check_positive_int("embedding_dim", embedding_dim)
         self.mask_token = mask_token
+        self.num_features = (
+            None if num_features is None else check_positive_int("num_features", num_features)
+        )
         self.embeddings_initializer = keras.initializers.get(
             embeddings_initializer or keras.initializers.TruncatedNormal(stddev=0.02)
         )
@@ -73,22 +87,101 @@ class ItemEmbedding(keras.layers.Layer):
                 shape=(self.embedding_dim,),
                 initializer=self.embeddings_initializer.clone(),
             )
+        if self.num_features is not None:
+            self.feature_kernel = self.add_weight(
+                name="feature_kernel",
+                shape=(self.num_features, self.embedding_dim),
+                initializer="glorot_uniform",
+            )
+            self.features = self.add_weight(
+                name="features",
+                shape=(self.num_items, self.num_features),
+                initializer="zeros",
+                trainable=False,
+            )
+            self.occurs = self.add_weight(
+                name="occurs", shape=(self.num_items,), initializer="zeros", trainable=False
+            )
 
-    def call(self, inputs, reverse=False):
+    def set_features(self, features):
+        """Stores what is known of each item; it is saved with the layer.
+
+        Args:
+            features: float array of shape `(num_items, num_features)`, row `j` for item `j + 1`.
+                Scale them to a mean of 0 and a deviation of 1.
+
+        Raises:
+            ValueError: a layer without `num_features`; an array of another shape, or with values
+                that are not finite.
+        """
+        features = np.asarray(features, "float32")
+        expected = (self.num_items, self.num_features)
+        if features.shape != expected:
+            raise ValueError(
+                f"`features` must have shape (num_items, num_features), {expected}. Received: "
+                f"{features.shape}"
+            )
+        if not np.isfinite(features).all():
+            row = int(np.argmin(np.isfinite(features).all(axis=1)))
+            raise ValueError(
+                f"`features` must be finite. Received for item {row + 1}: {features[row].tolist()}"
+            )
+        self._ensure_built()
+        self.features.assign(features)
+
+    def adapt(self, item_counts):
+        """Notes which items occur in the training data, in addition to earlier calls.
+
+        Args:
+            item_counts: array of shape `(num_items,)`.
+        """
+        if self.num_features is not None:
+            self._ensure_built()
+            occurs = np.asarray(item_counts) > 0
+            self.occurs.assign(np.maximum(occurs, ops.convert_to_numpy(self.occurs)))
+
+    def table(self):
+        """The vectors of all items: float tensor of shape `(num_items, embedding_dim)`."""
+        if self.num_features is None:
+            return ops.convert_to_tensor(self.embeddings)
+        own = self.embeddings * ops.expand_dims(self._occurring(), -1)
+        return own + ops.matmul(self.features, self.feature_kernel)
+
+    def _occurring(self):
+        """1 for items that occur in the training data, 0 for others; 1 for all if none does."""
+        occurs = ops.convert_to_tensor(self.occurs)
+        return ops.where(ops.any(occurs > 0), occurs, 1.0)
+
+    def _ensure_built(self):
+        if not self.built:
+            self.build()
+            self.built = True
+
+    def call(self, inputs, reverse=False, training=False):
         if reverse:
-            return ops.matmul(inputs, ops.transpose(self.embeddings))
+            scores = ops.matmul(inputs, ops.transpose(self.table()))
+            if training and self.num_features is not None:
+                # What never occurs is no target, and would only be learned to be bad.
+                never = ops.cast(_NEVER, scores.dtype)
+                scores = ops.where(ops.equal(self._occurring(), 0), never, scores)
+            return scores
         rows = ops.clip(inputs - 1, 0, self.num_items - 1)
         # The product makes the gradient dense. TensorFlow's is sparse otherwise, and Adam squares
         # the slices of one row before it sums them: up to sqrt(n) too long a step for a row that
         # is looked up n times.
         vectors = ops.take(self.embeddings * 1.0, rows, axis=0)
+        if self.num_features is not None:
+            occurs = ops.take(self._occurring(), rows, axis=0)
+            features = ops.take(ops.convert_to_tensor(self.features), rows, axis=0)
+            vectors = vectors * ops.expand_dims(occurs, -1)
+            vectors = vectors + ops.matmul(features, self.feature_kernel)
         ids = ops.expand_dims(inputs, -1)
         if self.mask_token:
             mask = ops.convert_to_tensor(self.mask_embedding)  # JAX's `where` takes no variable
             vectors = ops.where(ids == self.num_items + 1, mask, vectors)
         return ops.where(ids == 0, ops.zeros_like(vectors), vectors)
 
-    def compute_output_spec(self, inputs, reverse=False):
+    def compute_output_spec(self, inputs, reverse=False, training=False):
         shape = (
             (*inputs.shape[:-1], self.num_items) if reverse else (*inputs.shape, self.embedding_dim)
         )
@@ -100,6 +193,7 @@ class ItemEmbedding(keras.layers.Layer):
             num_items=self.num_items,
             embedding_dim=self.embedding_dim,
             mask_token=self.mask_token,
+            num_features=self.num_features,
             embeddings_initializer=keras.initializers.serialize(self.embeddings_initializer),
         )
         return config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import keras
+import numpy as np
 
 from keras_negrec import losses
 from keras_negrec.argument_checks import check_choice, check_positive_float
@@ -30,6 +31,7 @@ def build_model(
     *,
     num_items: int | None = None,
     vocabulary=None,
+    item_features=None,
     max_length: int = 50,
     embedding_dim: int = 64,
     dropout: float = 0.2,
@@ -56,6 +58,9 @@ def build_model(
             one that of the built-in sample data, 1,000.
         vocabulary: `keras_negrec.data.Vocabulary` or None. With one, the model takes and gives
             external ids in `recommend` and `export`, and saves it inside its `.keras` file.
+        item_features: float array of shape `(num_items, num_features)` or None: what is known of
+            each item, row `j` for item `j + 1` (`vocabulary.items[j]`), scaled to a deviation of
+            about 1. Items then have sensible vectors before their first play.
         max_length: int. The most events the encoder sees.
         embedding_dim: int. Width of item vectors and encoder.
         dropout: float from 0 up to but not including 1.
@@ -108,6 +113,8 @@ def build_model(
         num_negatives = _SAMPLED_BY_DEFAULT
     if num_items is None and vocabulary is None:
         num_items = _SAMPLE_ITEMS
+    if item_features is not None:
+        kwargs["num_features"] = np.shape(item_features)[-1] if np.ndim(item_features) else 0
     kwargs.setdefault("log_q_correction", objective == "softmax")
     model = _MODELS[name](
         num_items,
@@ -122,6 +129,8 @@ def build_model(
         name=name,
         **kwargs,
     )
+    if item_features is not None:
+        model.item_embedding.set_features(item_features)
     loss: dict[str, keras.losses.Loss] = {}
     if objective == "softmax":
         loss["next_item"] = keras.losses.SparseCategoricalCrossentropy(

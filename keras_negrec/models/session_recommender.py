@@ -59,6 +59,8 @@ class SessionRecommender(keras.Model):
         feedback_inputs: bool. Whether the encoder sees how each event was received.
         max_sessions: int or None. For histories of several sessions, how many sessions back
             are told apart; the model then has the input `session_ids`.
+        num_features: int or None. How many numbers describe each item, for item vectors that
+            are made of these too; give them to `model.item_embedding.set_features`.
         target: `"next_positive"` or `"next"`: what training predicts.
         vocabulary: `Vocabulary` or None. Is saved with the model.
         dtype: dtype or dtype policy of the layers.
@@ -103,6 +105,7 @@ class SessionRecommender(keras.Model):
         skip_negatives=False,
         feedback_inputs=False,
         max_sessions=None,
+        num_features=None,
         target="next_positive",
         vocabulary=None,
         dtype=None,
@@ -146,6 +149,7 @@ class SessionRecommender(keras.Model):
             num_items,
             embedding_dim,
             mask_token=not self.causal,
+            num_features=num_features,
             dtype=policy,
             name="item_embedding",
         )
@@ -253,6 +257,7 @@ class SessionRecommender(keras.Model):
             "skip_negatives": skip_negatives,
             "feedback_inputs": feedback_inputs,
             "max_sessions": max_sessions,
+            "num_features": num_features,
             "target": target,
             "dtype": keras.dtype_policies.serialize(policy),
             **encoder_options,
@@ -289,7 +294,8 @@ class SessionRecommender(keras.Model):
     ) -> tf.data.Dataset:
         """What `fit` takes: batches of the sessions with this model's training targets.
 
-        Also tells in-batch and mixed negative sampling how frequent the items are in them.
+        Also tells in-batch and mixed negative sampling how frequent the items are in them, and
+        with `num_features` the item vectors which items occur.
 
         Args:
             sessions: `Sessions`, ids of this model's catalogue.
@@ -304,6 +310,7 @@ class SessionRecommender(keras.Model):
             ValueError: an item id above `num_items`; no sessions.
         """
         self._check_ids(sessions)
+        self.item_embedding.adapt(np.bincount(sessions.item_ids, minlength=self.num_items + 1)[1:])
         if self._sampler is not None:
             counted = sessions.item_ids
             if self._config["target"] == "next_positive":
@@ -361,7 +368,7 @@ class SessionRecommender(keras.Model):
         batch = histories.padded(self.max_length)
         inputs = {key: batch[key] for key in self._encoder_inputs}
         vectors = self.serving_model.predict(inputs, batch_size=batch_size, verbose=0)
-        table = keras.ops.convert_to_numpy(self.item_embedding.embeddings)
+        table = keras.ops.convert_to_numpy(self.item_embedding.table())
         return np.matmul(vectors.astype("float32"), table.astype("float32").T)
 
     def _check_ids(self, sessions: Sessions) -> None:

@@ -99,7 +99,7 @@ def export(model, path: str | Path, *, vocabulary: Vocabulary | None = None, k: 
 
 def _servable(model, vocabulary: Vocabulary, padding: str | int, k: int) -> tf.Module:
     item_dtype = tf.string if vocabulary.is_string else tf.int64
-    serving_model, table = model.serving_model, model.item_embedding.embeddings
+    serving_model = model.serving_model
     names = [name for name in ("feedback", "session_ids") if name in serving_model.input]
     request = {"item_ids": item_dtype, "feedback": tf.int32}
     if "session_ids" in names:
@@ -108,6 +108,11 @@ def _servable(model, vocabulary: Vocabulary, padding: str | int, k: int) -> tf.M
     servable = tf.Module(name="recommender")
     # What the function uses must hang on the module to be saved with it.
     servable.weights = [variable.value for variable in serving_model.variables]
+    if model.item_embedding.num_features is None:
+        table = model.item_embedding.embeddings.value
+    else:
+        table = tf.Variable(model.item_embedding.table(), trainable=False)
+    servable.table = table
     servable.items = tf.constant(vocabulary.items.tolist(), item_dtype)
     servable.ids = tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(
@@ -140,7 +145,7 @@ def _servable(model, vocabulary: Vocabulary, padding: str | int, k: int) -> tf.M
         events = {"item_ids": item_ids, **{name: request[name] for name in names}}
         vectors = serving_model(_newest(events, known, model.max_length))
         scores = tf.matmul(
-            tf.cast(vectors, tf.float32), tf.cast(table.value, tf.float32), transpose_b=True
+            tf.cast(vectors, tf.float32), tf.cast(table, tf.float32), transpose_b=True
         )
         seen = tf.where(known)  # (row, column) of each known event
         seen = tf.stack([seen[:, 0], tf.cast(item_ids[known], tf.int64) - 1], axis=1)

@@ -206,7 +206,7 @@ def test_bad_arguments(name, value):
 
 
 def test_not_to_recommend_masks_skipped_events_too():
-    x, y, weight = transform(
+    x, _, weight = transform(
         long_rows(), mask_probability=0.3, last_probability=0.0, not_to_recommend=True
     )
     masked = x["item_ids"] == MASK

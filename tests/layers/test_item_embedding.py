@@ -70,3 +70,70 @@ def test_sizes_must_be_positive_integers(name, value):
     arguments = {"num_items": 6, "embedding_dim": 4, name: value}
     with pytest.raises(ValueError, match=f"`{name}` must be a positive integer. Received"):
         ItemEmbedding(**arguments)
+
+
+def with_features():
+    layer = ItemEmbedding(4, 4, mask_token=True, num_features=3)
+    layer.build()
+    random = np.random.default_rng(1)
+    features = random.normal(size=(4, 3)).astype("float32")
+    own, kernel = random.normal(size=(4, 4)), random.normal(size=(3, 4))
+    layer.embeddings.assign(own)
+    layer.feature_kernel.assign(kernel)
+    layer.set_features(features)
+    return layer, own, features @ kernel
+
+
+def test_layer_with_features():
+    run_layer_test(
+        ItemEmbedding,
+        {"num_items": 6, "embedding_dim": 4, "num_features": 3},
+        (np.array([[0, 0, 1], [6, 2, 2]], "int32"),),
+        expected_output_shape=(2, 3, 4),
+        expected_num_trainable_weights=2,
+        expected_num_non_trainable_weights=2,
+    )
+
+
+@pytest.mark.parametrize("counts", [None, [3, 0, 1, 0]])
+def test_vectors_with_features(counts):
+    layer, own, mapped = with_features()
+    occurs = np.ones((4, 1))
+    if counts:
+        layer.adapt(counts)
+        occurs = np.array([[1], [0], [1], [0]])
+    expected = own * occurs + mapped
+    np.testing.assert_allclose(ops.convert_to_numpy(layer.table()), expected, atol=1e-5)
+    found = ops.convert_to_numpy(layer(np.array([[0, 1, 2], [3, 4, 5]], "int32")))
+    np.testing.assert_array_equal(found[0, 0], np.zeros(4))
+    np.testing.assert_allclose(found[0, 1:], expected[:2], atol=1e-5)
+    np.testing.assert_allclose(found[1, :2], expected[2:], atol=1e-5)
+    np.testing.assert_allclose(found[1, 2], ops.convert_to_numpy(layer.mask_embedding))
+    query = np.random.default_rng(2).normal(size=(2, 4)).astype("float32")
+    scores = ops.convert_to_numpy(layer(query, reverse=True))
+    np.testing.assert_allclose(scores, query @ expected.T, atol=1e-5)
+    # In training, what never occurs does not compete.
+    scores = ops.convert_to_numpy(layer(query, reverse=True, training=True))
+    competes = np.broadcast_to(occurs[:, 0] == 1, scores.shape)
+    np.testing.assert_allclose(scores[competes], (query @ expected.T)[competes], atol=1e-5)
+    assert (scores[~competes] < -1e3).all()
+
+
+def test_adapt_forgets_no_item():
+    layer, _, _ = with_features()
+    layer.adapt([3, 0, 1, 0])
+    layer.adapt([0, 0, 0, 2])
+    assert ops.convert_to_numpy(layer.occurs).tolist() == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (np.zeros((4, 2)), r"must have shape \(num_items, num_features\), \(4, 3\). Received"),
+        (np.full((4, 3), np.nan), "must be finite. Received for item 1"),
+    ],
+)
+def test_bad_features(features, message):
+    layer, _, _ = with_features()
+    with pytest.raises(ValueError, match=message):
+        layer.set_features(features)

@@ -182,7 +182,7 @@ def test_num_items_comes_from_the_vocabulary():
     [
         (
             {"name": "gru"},
-            "Unknown model. Expected one of 'bert4rec', 'caser',.* Received: .*'gru'",
+            "Unknown model. Expected .*'bert4rec', 'caser',.* Received: .*'gru'",
         ),
         ({"objective": "hinge"}, "`objective` must be one of 'softmax', 'gbce', 'bpr'. Received"),
         ({"negative_loss": "skips"}, "`negative_loss` must be one of .*'not_to_recommend'"),

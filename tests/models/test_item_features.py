@@ -1,0 +1,72 @@
+"""Items without a single play are ranked by their features."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_negrec
+from keras_negrec import data
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    simulation = data.simulate_sessions(num_sessions=1200, num_items=200, seed=1)
+    vocabulary = data.Vocabulary(simulation.truth.items)
+    cold = np.random.default_rng(0).choice(vocabulary.items, 20, replace=False)
+    events = simulation.events
+    warm_events = events[~events["item"].isin(cold)]
+    train = data.leave_one_out(data.Sessions.from_events(warm_events, vocabulary)).train
+    test = data.leave_one_out(data.Sessions.from_events(events, vocabulary)).test
+    is_cold = np.isin(test.targets, vocabulary.encode(cold))
+    return simulation, vocabulary, train, test.take(np.flatnonzero(is_cold))
+
+
+def test_cold_items_are_ranked_far_better_than_by_chance(simulated):
+    simulation, vocabulary, train, cold_test = simulated
+    assert len(cold_test) > 60
+    assert not np.isin(cold_test.targets, train.item_ids).any()
+    keras.utils.set_random_seed(0)
+    model = keras_negrec.build_model(
+        "sasrec",
+        vocabulary=vocabulary,
+        item_features=simulation.item_features(vocabulary),
+        max_length=24,
+        embedding_dim=32,
+        num_layers=1,
+        learning_rate=3e-3,
+    )
+    dataset = model.training_dataset(train, batch_size=64)
+    model.fit(dataset, epochs=6, verbose=0, shuffle=False)
+    ranks = keras_negrec.evaluation.rank_targets(model, cold_test)["target"]
+    assert np.median(ranks) < 45  # by chance about 90
+    assert np.mean(ranks <= 10) > 0.12  # by chance about 0.055
+    assert np.mean(1 / ranks) > 2 * np.mean(1 / np.arange(1, 181))
+
+
+def test_features_travel_with_the_model(simulated, tmp_path):
+    simulation, vocabulary, train, cold_test = simulated
+    features = simulation.item_features(vocabulary)
+    assert features.shape == (200, 8)
+    np.testing.assert_allclose(features.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(features.std(0), 1, atol=1e-5)
+    model = keras_negrec.build_model(
+        "bert4rec", vocabulary=vocabulary, item_features=features, embedding_dim=8, num_layers=1
+    )
+    model.training_dataset(train)  # tells which items occur
+    expected = model.score(cold_test.histories)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.score(cold_test.histories), expected, atol=1e-5)
+    history = vocabulary.decode(cold_test.histories.between([0], [4]).item_ids[:4]).tolist()
+    version = keras_negrec.export(loaded, tmp_path / "exported", k=5)
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(str(version)).signatures["serving_default"]
+    answer = serve(item_ids=tf.constant([history]), feedback=tf.ones([1, 4], tf.int32))
+    [best] = keras_negrec.recommend(loaded, [history], k=5)
+    assert [item.decode() for item in answer["item_ids"][0].numpy()] == [r.item for r in best]
+
+
+def test_features_of_another_catalogue():
+    with pytest.raises(ValueError, match=r"shape \(num_items, num_features\), \(9, 3\)"):
+        keras_negrec.build_model("sasrec", num_items=9, item_features=np.zeros((8, 3)))
