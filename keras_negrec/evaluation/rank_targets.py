@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data import Examples
-from keras_negrec.evaluation.count_ranks import count_ranks
+from keras_negrec.evaluation.rank_chunk import rank_chunk
 from keras_negrec.evaluation.score_chunks import score_chunks
 from keras_negrec.evaluation.scorer import Scorer
 
@@ -62,20 +62,11 @@ def rank_targets(
         ranks["top_items"] = np.zeros((len(examples), top_k), "int32")
     for rows, scores in score_chunks(model, examples.histories, batch_size):
         chunk = examples.take(rows)
-        with_skip = np.flatnonzero(chunk.skip_targets > 0)
-        targets, skip_targets = chunk.targets - 1, chunk.skip_targets[with_skip] - 1  # columns
-        of_target, of_skip = scores[with_skip, targets[with_skip]], scores[with_skip, skip_targets]
-        ranks["preference"][rows[with_skip]] = (of_target > of_skip) + (of_target == of_skip) / 2
-
-        competes = np.ones(scores.shape, bool)
-        if exclude_seen:
-            competes[chunk.histories.rows(), chunk.histories.item_ids - 1] = False
-        ranks["target"][rows] = count_ranks(scores, competes, targets)
-        ranks["skip_target"][rows[with_skip]] = count_ranks(
-            scores[with_skip], competes[with_skip], skip_targets
-        )
+        for name, values in rank_chunk(scores, chunk, exclude_seen=exclude_seen).items():
+            ranks[name][rows] = values
         if top_k is not None:
-            scores[~competes] = -np.inf
+            if exclude_seen:
+                scores[chunk.histories.rows(), chunk.histories.item_ids - 1] = -np.inf
             for row, row_scores in zip(rows, scores, strict=True):
                 best = _top_columns(row_scores, top_k)
                 ranks["top_items"][row, : len(best)] = best + 1
