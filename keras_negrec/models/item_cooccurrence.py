@@ -135,17 +135,23 @@ class ItemCooccurrence:
         kept = np.flatnonzero(sessions.feedback > 0)
         items = sessions.item_ids[kept].astype("int64") - 1
         rows = sessions.rows()[kept]
-        once = np.unique(rows * self.num_items + items)
-        norms = np.sqrt(np.bincount(once % self.num_items, minlength=self.num_items))
+        in_session = scipy.sparse.coo_array(
+            (np.ones(len(kept)), (items, rows)), shape=(self.num_items, len(sessions))
+        ).tocsr()
+        norms = np.sqrt(np.diff(in_session.indptr))
         blocks = []
-        for counts in self._pair_counts(items, rows):
-            item, neighbor = counts.nonzero()
-            counts.data = counts.data / (norms[item] * norms[neighbor] + self.shrinkage)
-            blocks.append(_largest(counts, self.num_neighbors))
-        return scipy.sparse.vstack(blocks, format="csr", dtype="float32")
+        for start, counts in self._pair_counts(items, rows):
+            item, neighbor = start + counts.nonzero()[0], counts.indices
+            counts.data /= norms[item] * norms[neighbor] + self.shrinkage
+            counts.data[item == neighbor] = 0
+            counts.eliminate_zeros()
+            if self.num_neighbors is not None:
+                _keep_largest(counts, self.num_neighbors)
+            blocks.append(counts.astype("float32"))
+        return scipy.sparse.vstack(blocks, format="csr")
 
-    def _pair_counts(self, items, rows) -> Iterator[scipy.sparse.csr_array]:
-        """`c`, some items at a time: matrices of shape `(num_items_of_block, num_items)`.
+    def _pair_counts(self, items, rows) -> Iterator[tuple[int, scipy.sparse.csr_array]]:
+        """`c`, some items at a time: the first item, and a matrix whose rows are it and the next.
 
         Args:
             items: int64 array, the kept events' items from 0.
@@ -167,36 +173,34 @@ class ItemCooccurrence:
             stop = np.searchsorted(num_pairs, num_pairs[start] + _PAIRS_AT_ONCE, "right") - 1
             stop = int(max(stop, start + 1))
             chosen = by_item[splits[start] : splits[stop]]
-            # One item of one session is one group, in which a neighbor counts once.
-            new_group = (np.diff(items[chosen]) != 0) | (np.diff(rows[chosen]) != 0)
-            group = np.append(0, np.cumsum(new_group))[: len(chosen)]
             sizes = (end - first)[chosen]
             before = np.cumsum(sizes) - sizes
-            neighbors = np.arange(sizes.sum()) + np.repeat(first[chosen] - before, sizes)
-            pairs = np.unique(np.repeat(group, sizes) * self.num_items + items[neighbors])
-            item_of_group = items[chosen[np.append(True, new_group)[: len(chosen)]]]
-            item, neighbor = item_of_group[pairs // self.num_items], pairs % self.num_items
-            other = item != neighbor
-            yield scipy.sparse.coo_array(
-                (np.ones(other.sum()), (item[other] - start, neighbor[other])),
-                shape=(stop - start, self.num_items),
-            ).tocsr()
+            neighbors = items[np.arange(sizes.sum()) + np.repeat(first[chosen] - before, sizes)]
+            # An item in a session is one group of events, in which a neighbor counts once.
+            is_first = np.ones(len(chosen), bool)
+            is_first[1:] = (np.diff(items[chosen]) != 0) | (np.diff(rows[chosen]) != 0)
+            item_of_group = items[chosen][is_first]
+            in_group = scipy.sparse.csr_array(
+                (np.ones(len(neighbors)), neighbors, np.append(before[is_first], len(neighbors))),
+                shape=(len(item_of_group), self.num_items),
+            )
+            in_group.sum_duplicates()
+            in_group.data[:] = 1
+            groups = scipy.sparse.csr_array(
+                (
+                    np.ones(len(item_of_group)),
+                    (item_of_group - start, np.arange(len(item_of_group))),
+                ),
+                shape=(stop - start, len(item_of_group)),
+            )
+            yield start, groups @ in_group
             start = stop
 
 
-def _largest(matrix: scipy.sparse.csr_array, k: int | None) -> scipy.sparse.csr_array:
-    """The matrix with the k largest values of each row alone; of equal ones the first columns."""
-    sizes = np.diff(matrix.indptr)
-    if k is None or sizes.max(initial=0) <= k:
-        return matrix
-    row = np.repeat(np.arange(len(sizes)), sizes)
-    order = np.lexsort([matrix.indices, -matrix.data, row])
-    chosen = np.sort(order[np.arange(len(order)) - matrix.indptr[:-1][row] < k])
-    return scipy.sparse.csr_array(
-        (
-            matrix.data[chosen],
-            matrix.indices[chosen],
-            np.append(0, np.cumsum(np.minimum(sizes, k))),
-        ),
-        shape=matrix.shape,
-    )
+def _keep_largest(matrix: scipy.sparse.csr_array, k: int) -> None:
+    """Keeps the k largest values of each row alone; of equal ones those of the first columns."""
+    matrix.sort_indices()
+    for row in np.flatnonzero(np.diff(matrix.indptr) > k):
+        values = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]
+        values[np.argsort(-values, kind="stable")[k:]] = 0
+    matrix.eliminate_zeros()
