@@ -107,7 +107,7 @@ def _servable(model, vocabulary: Vocabulary, padding: str | int, k: int) -> tf.M
 
     servable = tf.Module(name="recommender")
     # What the function uses must hang on the module to be saved with it.
-    servable.weights = [variable.value for variable in serving_model.variables]
+    servable.weights = [variable.value for variable in [*serving_model.variables, table]]
     servable.items = tf.constant(vocabulary.items.tolist(), item_dtype)
     servable.ids = tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(
