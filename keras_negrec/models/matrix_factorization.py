@@ -40,7 +40,8 @@ class MatrixFactorization(keras.Model):
     `keras_negrec.losses.BayesianPersonalizedRanking`.
 
     Input vectors start at 0, so that items that training never kept add nothing to a session.
-    A history that kept nothing is answered with the biases.
+    A history that kept nothing is answered with the biases. Many negatives help: on
+    held-out users of LastFM and KuaiRand 500 did better than 100.
 
     Args:
         num_items: int. Size of the catalogue. Default: that of `vocabulary`.
@@ -81,9 +82,9 @@ class MatrixFactorization(keras.Model):
         embedding_dim=64,
         max_length=50,
         normalization=0.5,
-        dropout=0.5,
-        num_negatives=100,
-        learning_rate=1e-3,
+        dropout=0.2,
+        num_negatives=500,
+        learning_rate=5e-3,
         weight_decay=0.0,
         vocabulary=None,
         dtype=None,
@@ -281,8 +282,8 @@ class MatrixFactorization(keras.Model):
 def _bags(sessions: Sessions) -> Sessions:
     """The distinct kept items of each row, where they first came."""
     kept = np.flatnonzero(sessions.feedback > 0)
-    pairs = np.stack([sessions.rows()[kept], sessions.item_ids[kept]])
-    _, first = np.unique(pairs, axis=1, return_index=True)
+    ids = sessions.item_ids[kept].astype("int64")
+    _, first = np.unique(sessions.rows()[kept] * (ids.max(initial=0) + 1) + ids, return_index=True)
     events = kept[np.sort(first)]
     lengths = np.bincount(sessions.rows()[events], minlength=len(sessions))
     return Sessions(
