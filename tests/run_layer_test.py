@@ -28,7 +28,7 @@ def run_layer_test(
         layer_class: the class.
         init_kwargs: dict for its constructor.
         inputs: tuple of NumPy arrays, the positional call arguments.
-        expected_output_shape: tuple.
+        expected_output_shape: tuple. Of a layer with several outputs, the first.
         expected_num_trainable_weights, expected_num_non_trainable_weights: ints.
         expected_output_dtype: str. Where it is a float dtype, mixed precision is tried too.
         call_kwargs: dict of call arguments that are no tensors.
@@ -44,7 +44,7 @@ def run_layer_test(
     assert len(layer.non_trainable_weights) == expected_num_non_trainable_weights
 
     fresh = layer_class(**init_kwargs)
-    output = fresh(*inputs, **call_kwargs)
+    output = _first(fresh(*inputs, **call_kwargs))
     assert tuple(output.shape) == expected_output_shape
     assert keras.backend.standardize_dtype(output.dtype) == expected_output_dtype
     assert len(fresh.trainable_weights) == expected_num_trainable_weights
@@ -54,6 +54,10 @@ def run_layer_test(
         _check_training_step(model, inputs)
         for policy in ("mixed_float16", "mixed_bfloat16"):
             _check_mixed_precision(layer_class, init_kwargs, inputs, call_kwargs, policy)
+
+
+def _first(output):
+    return output[0] if isinstance(output, (tuple, list)) else output
 
 
 def _functional(layer, inputs, call_kwargs):
@@ -80,7 +84,7 @@ def _check_saving(model, inputs, is_random):
         np.testing.assert_array_equal(
             ops.convert_to_numpy(weight), ops.convert_to_numpy(saved), err_msg=weight.path
         )
-    output, again = model(list(inputs)), loaded(list(inputs))
+    output, again = _first(model(list(inputs))), _first(loaded(list(inputs)))
     if is_random:
         assert output.shape == again.shape
     else:

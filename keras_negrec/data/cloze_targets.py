@@ -27,7 +27,10 @@ class ClozeTargets:
         negative_feedback: None, or the context of the negative-feedback loss: `"hidden"`
             (labels for each masked position that was positive) or `"item"` (labels for each
             event: the next positive against the session's negatives).
+        not_to_recommend: bool. Whether there are labels for the not-to-recommend loss: then
+            skipped events are masked too, and the loss is for what they hide.
         sampled: bool. Whether the model samples its negatives (then class 0 is the target).
+        skip_negatives: bool. Whether the skipped items of each row go along as `skipped_ids`.
         seed: int. The same seed gives the same masks, epoch by epoch.
 
     Call arguments:
@@ -39,7 +42,8 @@ class ClozeTargets:
         inputs of the length of the rows.
 
     Raises:
-        ValueError: an argument outside of its choices or range.
+        ValueError: an argument outside of its choices or range; `target="next"` with
+            `not_to_recommend`, which would raise and lower the same items.
 
     Example:
 
@@ -57,17 +61,21 @@ class ClozeTargets:
         last_probability=0.2,
         target="next_positive",
         negative_feedback=None,
+        not_to_recommend=False,
         sampled=False,
+        skip_negatives=False,
         seed=0,
     ):
         self.mask_id = check_positive_int("mask_id", mask_id)
         self.mask_probability = check_fraction("mask_probability", mask_probability)
         self.last_probability = check_fraction("last_probability", last_probability)
-        check_choice("target", target, ("next_positive", "next"))
+        training_targets.check_target(target, not_to_recommend)
         check_choice("negative_feedback", negative_feedback, (None, "hidden", "item"))
         self.target = target
         self.negative_feedback = negative_feedback
+        self.not_to_recommend = not_to_recommend
         self.sampled = sampled
+        self.skip_negatives = skip_negatives
         self.seed = seed
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -86,7 +94,9 @@ class ClozeTargets:
         only_last = tf.random.stateless_uniform(shape[:1], row_seed) < self.last_probability
         batch = self._end_at_last_target(batch, only_last)
         items, positive = batch["item_ids"], batch["feedback"] > 0
-        maskable = self._maskable(batch)
+        can_be_target = self._can_be_target(batch)
+        skipped = (batch["feedback"] < 0) & (items > 0)
+        maskable = can_be_target | skipped if self.not_to_recommend else can_be_target
 
         # The events with the highest random scores are masked: a fixed number of slots.
         scores = tf.random.stateless_uniform(shape, event_seed)
@@ -100,11 +110,12 @@ class ClozeTargets:
         wanted = tf.floor(wanted + tf.random.stateless_uniform(shape[:1], count_seed))
         wanted = tf.where(only_last, 1, tf.maximum(tf.cast(wanted, "int32"), 1))
         wanted = tf.minimum(wanted, num_maskable)
-        is_target = tf.range(tf.shape(positions)[1]) < wanted[:, tf.newaxis]
-        positions = tf.where(is_target, positions, 0)
+        used = tf.range(tf.shape(positions)[1]) < wanted[:, tf.newaxis]
+        positions = tf.where(used, positions, 0)
+        is_target = used & tf.gather(can_be_target, positions, axis=1, batch_dims=1)
 
         masked = tf.reduce_any(
-            (tf.range(shape[1]) == positions[..., tf.newaxis]) & is_target[..., tf.newaxis], axis=1
+            (tf.range(shape[1]) == positions[..., tf.newaxis]) & used[..., tf.newaxis], axis=1
         )
         inputs = dict(batch)
         inputs["item_ids"] = tf.where(masked, self.mask_id, items)
@@ -123,21 +134,33 @@ class ClozeTargets:
                 tf.where(is_target & is_positive, positions, -1),
                 tf.gather(same, positions, axis=1, batch_dims=1),
             )
+        skip_target_ids = None
+        if self.not_to_recommend:
+            is_skip = used & tf.gather(skipped, positions, axis=1, batch_dims=1)
+            skip_target_ids = tf.where(is_skip, target_ids, 0)
         return training_targets.training_element(
-            batch, inputs, positions, is_target, target_ids, labels, self.sampled
+            batch=batch,
+            inputs=inputs,
+            positions=positions,
+            is_target=is_target,
+            target_ids=target_ids,
+            labels=labels,
+            skip_target_ids=skip_target_ids,
+            sampled=self.sampled,
+            skip_negatives=self.skip_negatives,
         )
 
-    def _maskable(self, batch: dict) -> tf.Tensor:
+    def _can_be_target(self, batch: dict) -> tf.Tensor:
         return batch["feedback"] > 0 if self.target == "next_positive" else batch["item_ids"] > 0
 
     def _end_at_last_target(self, batch: dict, chosen: tf.Tensor) -> dict:
-        """Shifts the chosen rows right until their last maskable event is in the last column."""
-        maskable = self._maskable(batch)
-        length = tf.shape(maskable)[1]
+        """Shifts the chosen rows right until their last possible target is in the last column."""
+        can_be_target = self._can_be_target(batch)
+        length = tf.shape(can_be_target)[1]
         after_last = tf.argmax(
-            tf.cast(tf.reverse(maskable, [1]), "int8"), axis=1, output_type="int32"
+            tf.cast(tf.reverse(can_be_target, [1]), "int8"), axis=1, output_type="int32"
         )
-        shift = tf.where(chosen & tf.reduce_any(maskable, axis=1), after_last, 0)
+        shift = tf.where(chosen & tf.reduce_any(can_be_target, axis=1), after_last, 0)
         source = tf.range(length) - shift[:, tf.newaxis]
         return {
             name: tf.where(

@@ -21,7 +21,10 @@ class NextItemTargets:
         target: `"next_positive"` or `"next"` (whatever its feedback).
         negative_feedback: None, or the context of the negative-feedback loss: `"hidden"`
             (labels for each target position) or `"item"` (labels for each event).
+        not_to_recommend: bool. Whether there are labels for the not-to-recommend loss: the
+            item of the next event, where that was skipped.
         sampled: bool. Whether the model samples its negatives (then class 0 is the target).
+        skip_negatives: bool. Whether the skipped items of each row go along as `skipped_ids`.
 
     Call arguments:
         dataset: `tf.data.Dataset` of dicts with int32 tensors `item_ids`, `feedback` and
@@ -29,12 +32,13 @@ class NextItemTargets:
 
     Returns:
         `tf.data.Dataset` of `(x, y, sample_weight)`. `x`: the encoder's inputs of shape
-        `(batch, length - 1)`, `target_positions`, and as needed `target_ids` and
-        `candidate_ids`. `y` and `sample_weight`: `next_item`, and as needed
-        `negative_feedback`.
+        `(batch, length - 1)`, `target_positions`, and as needed `target_ids`,
+        `skip_target_ids`, `skipped_ids` and `candidate_ids`. `y` and `sample_weight`:
+        `next_item`, and as needed `negative_feedback` and `not_to_recommend`.
 
     Raises:
-        ValueError: an unknown `target` or `negative_feedback`.
+        ValueError: an unknown `target` or `negative_feedback`; `target="next"` with
+            `not_to_recommend`, which would raise and lower the same items.
 
     Example:
 
@@ -47,12 +51,21 @@ class NextItemTargets:
     array([[1., 1., 0.]], dtype=float32)
     """
 
-    def __init__(self, target="next_positive", negative_feedback=None, sampled=False):
-        check_choice("target", target, ("next_positive", "next"))
+    def __init__(
+        self,
+        target="next_positive",
+        negative_feedback=None,
+        not_to_recommend=False,
+        sampled=False,
+        skip_negatives=False,
+    ):
+        training_targets.check_target(target, not_to_recommend)
         check_choice("negative_feedback", negative_feedback, (None, "hidden", "item"))
         self.target = target
         self.negative_feedback = negative_feedback
+        self.not_to_recommend = not_to_recommend
         self.sampled = sampled
+        self.skip_negatives = skip_negatives
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         return dataset.map(self.transform, num_parallel_calls=tf.data.AUTOTUNE)
@@ -73,8 +86,15 @@ class NextItemTargets:
         next_positive = tf.where(items > 0, next_positive, -1)
 
         inputs = {name: values[:, :-1] for name, values in batch.items()}
-        positions, is_target = pack_positions(next_chosen[:, :-1] >= 0)
+        has_target = next_chosen[:, :-1] >= 0
+        next_is_skipped = (batch["feedback"][:, 1:] < 0) & (items[:, :-1] > 0)
+        if "session_ids" in batch:
+            sessions = batch["session_ids"]
+            next_is_skipped &= sessions[:, 1:] == sessions[:, :-1]
+        asked = has_target | next_is_skipped if self.not_to_recommend else has_target
+        positions, used = pack_positions(asked)
         target_column = tf.gather(next_chosen, positions, axis=1, batch_dims=1)
+        is_target = used & (target_column >= 0)
         target_ids = tf.gather(items, tf.maximum(target_column, 0), axis=1, batch_dims=1)
 
         labels = None
@@ -87,27 +107,41 @@ class NextItemTargets:
                 tf.where(is_target, column, -1),
                 tf.gather(same, positions, axis=1, batch_dims=1),
             )
+        skip_target_ids = None
+        if self.not_to_recommend:
+            skip_target_ids = tf.gather(
+                tf.where(next_is_skipped, items[:, 1:], 0), positions, axis=1, batch_dims=1
+            )
+            skip_target_ids = tf.where(used, skip_target_ids, 0)
         return training_targets.training_element(
-            batch, inputs, positions, is_target, target_ids, labels, self.sampled
+            batch=batch,
+            inputs=inputs,
+            positions=positions,
+            is_target=is_target,
+            target_ids=target_ids,
+            labels=labels,
+            skip_target_ids=skip_target_ids,
+            sampled=self.sampled,
+            skip_negatives=self.skip_negatives,
         )
 
 
-def pack_positions(is_target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The columns that hold a target, first ones first, in as few slots as the fullest row needs.
+def pack_positions(is_asked: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The columns that are asked for, first ones first, in as few slots as the fullest row needs.
 
     Slots are counted in multiples of 8 (or the row's length), so that few shapes occur.
 
     Args:
-        is_target: bool `(batch, length)`.
+        is_asked: bool `(batch, length)`.
 
     Returns:
         int32 `(batch, slots)`, the columns (0 in slots that are not used), and bool
         `(batch, slots)`, whether a slot is used.
     """
-    length = tf.shape(is_target)[1]
-    fullest = tf.reduce_max(tf.reduce_sum(tf.cast(is_target, "int32"), axis=1))
+    length = tf.shape(is_asked)[1]
+    fullest = tf.reduce_max(tf.reduce_sum(tf.cast(is_asked, "int32"), axis=1))
     slots = tf.clip_by_value(-(-fullest // 8) * 8, 1, length)
-    order = tf.argsort(tf.cast(is_target, "int32"), axis=1, direction="DESCENDING", stable=True)
+    order = tf.argsort(tf.cast(is_asked, "int32"), axis=1, direction="DESCENDING", stable=True)
     positions = order[:, :slots]
-    used = tf.gather(is_target, positions, axis=1, batch_dims=1)
+    used = tf.gather(is_asked, positions, axis=1, batch_dims=1)
     return tf.where(used, positions, 0), used

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from keras_negrec.argument_checks import check_choice
+
+
+def check_target(target: str, not_to_recommend: bool) -> None:
+    """Refuses an unknown target, and one that contradicts the not-to-recommend loss."""
+    check_choice("target", target, ("next_positive", "next"))
+    if not_to_recommend and target == "next":
+        raise ValueError(
+            '`not_to_recommend` needs target="next_positive": with "next", skipped items are '
+            'targets. Received: target="next"'
+        )
+
 
 def same_session(batch: dict) -> tf.Tensor:
     """Whether two events of a row are of one session: bool `(batch, length, length)`."""
@@ -61,33 +73,44 @@ def candidate_labels(
 
 
 def training_element(
+    *,
     batch: dict,
     inputs: dict,
     positions: tf.Tensor,
     is_target: tf.Tensor,
     target_ids: tf.Tensor,
     labels: tf.Tensor | None,
+    skip_target_ids: tf.Tensor | None,
     sampled: bool,
+    skip_negatives: bool,
 ) -> tuple[dict, dict, dict]:
     """Assembles `(x, y, sample_weight)` for `Model.fit`.
 
     Args:
-        batch: dict of the whole rows `(batch, length)`: the candidates of the similarities.
+        batch: dict of the whole rows `(batch, length)`: the candidates of the similarities, and
+            the skipped items that are negatives.
         inputs: dict of what the encoder sees.
         positions: int32 `(batch, num_positions)`, the encoder's columns that predict.
-        is_target: bool `(batch, num_positions)`, False for slots that fill up a row.
+        is_target: bool `(batch, num_positions)`, False for slots without a target.
         target_ids: int32 `(batch, num_positions)`, item ids.
         labels: int8 `(batch, contexts, length)` or None, from `candidate_labels`.
-        sampled: whether class 0 is the target (sampled softmax) or class `id - 1`.
+        skip_target_ids: int32 `(batch, num_positions)` or None, what was skipped at each
+            position, 0 where nothing was.
+        sampled: whether class 0 is the target (sampled negatives) or class `id - 1`.
+        skip_negatives: whether the row's skipped items are negatives of their own.
     """
-    weight = tf.cast(is_target, "float32")
     x = {**inputs, "target_positions": positions}
-    if sampled:
-        x["target_ids"] = tf.where(is_target, target_ids, 0)
-        classes = tf.zeros_like(target_ids)
-    else:
-        classes = tf.where(is_target, target_ids - 1, 0)
-    y, sample_weight = {"next_item": classes}, {"next_item": weight}
+    y, sample_weight = {}, {}
+    asked = {"next_item": ("target_ids", tf.where(is_target, target_ids, 0))}
+    if skip_target_ids is not None:
+        asked["not_to_recommend"] = ("skip_target_ids", skip_target_ids)
+    for output, (name, ids) in asked.items():
+        if sampled:
+            x[name] = ids
+        y[output] = tf.zeros_like(ids) if sampled else tf.maximum(ids - 1, 0)
+        sample_weight[output] = tf.cast(ids > 0, "float32")
+    if skip_negatives:
+        x["skipped_ids"] = tf.where(batch["feedback"] < 0, batch["item_ids"], 0)
     if labels is not None:
         x["candidate_ids"] = batch["item_ids"]
         y["negative_feedback"] = labels

@@ -5,20 +5,30 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_negrec.argument_checks import check_choice
+
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class FeedbackSimilarity(keras.layers.Layer):
-    """Cosine of each context with each candidate of its own row.
+    """Similarity of each context with each candidate of its own row.
 
     Its output is what `keras_negrec.losses.NegativeFeedbackContrastive` takes. A zero vector
-    (padding) has cosine 0 with everything; the loss leaves such candidates out by their label.
+    (padding) has similarity 0 with everything; the loss leaves such candidates out by their
+    label.
+
+    Args:
+        similarity: `"cosine"`, or `"dot"`, the product that also scores items. Products are not
+            bounded, and want a temperature of about 1 in the loss.
 
     Call arguments:
         contexts: float tensor of shape `(batch, num_contexts, embedding_dim)`.
         candidates: float tensor of shape `(batch, num_candidates, embedding_dim)`.
 
     Returns:
-        Float tensor of shape `(batch, num_contexts, num_candidates)`, values -1 to 1.
+        Float tensor of shape `(batch, num_contexts, num_candidates)`.
+
+    Raises:
+        ValueError: an unknown similarity; contexts and candidates of different widths.
 
     Example:
 
@@ -30,6 +40,11 @@ class FeedbackSimilarity(keras.layers.Layer):
         [Seshadri & Knees, 2023](https://arxiv.org/abs/2309.11623)
     """
 
+    def __init__(self, similarity="cosine", **kwargs):
+        super().__init__(**kwargs)
+        check_choice("similarity", similarity, ("cosine", "dot"))
+        self.similarity = similarity
+
     def build(self, contexts_shape, candidates_shape):
         if contexts_shape[-1] != candidates_shape[-1]:
             raise ValueError(
@@ -38,11 +53,17 @@ class FeedbackSimilarity(keras.layers.Layer):
             )
 
     def call(self, contexts, candidates):
-        candidates = ops.transpose(_unit(candidates), (0, 2, 1))
-        return ops.matmul(_unit(contexts), candidates)
+        if self.similarity == "cosine":
+            contexts, candidates = _unit(contexts), _unit(candidates)
+        return ops.matmul(contexts, ops.transpose(candidates, (0, 2, 1)))
 
     def compute_output_shape(self, contexts_shape, candidates_shape):
         return (contexts_shape[0], contexts_shape[1], candidates_shape[1])
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(similarity=self.similarity)
+        return config
 
 
 def _unit(vectors):

@@ -34,6 +34,7 @@ class PredictionHead(keras.layers.Layer):
 
     def __init__(self, transform=True, activation="gelu", **kwargs):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.transform = transform
         self.activation = keras.activations.get(activation)
 
@@ -59,6 +60,9 @@ class PredictionHead(keras.layers.Layer):
             positions = ops.cast(positions, "int32") + rows
             inputs = ops.take(ops.reshape(inputs, (-1, inputs.shape[-1])), positions, axis=0)
         return self.norm(self.dense(inputs)) if self.transform else inputs
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return None  # the positions that were picked are no sequence
 
     def compute_output_shape(self, inputs_shape, positions_shape=None):
         if positions_shape is None:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 from keras import ops
-
-from keras_negrec.argument_checks import check_choice, check_positive_int
 
 _NEVER = -1e4  # exp of it is 0, and it fits in float16
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class SampledLogits(keras.layers.Layer):
-    """Scores the target and shared negatives, so that a softmax over them stands for the whole.
+    """Scores the target and negatives, so that they can stand for the whole catalogue.
 
-    Class 0 is the target, classes 1 to N the negatives. From each logit the log of the item's
-    expected count in the sample is taken off (the logQ correction), so that frequent negatives
-    are not pushed down for being drawn often. A negative that is the target of a position
+    Class 0 is the target, classes 1 to N the negatives that the batch shares, and after them,
+    where given, the row's own: its skipped items. With the log counts of `NegativeSampler` the
+    log of each item's expected count in the sample is taken off its logit (the logQ correction),
+    so that frequent negatives are not pushed down for being drawn often; a row's own negatives
+    are certain to be there, and the log of 1 is 0. A negative that is the target of a position
     (an accidental hit) is removed at that position.
-
-    Args:
-        num_items: int. Size of the catalogue.
-        distribution: what the negatives were drawn from, as for `NegativeSampler`.
 
     Call arguments:
         predictions: float tensor of shape `(batch, num_positions, embedding_dim)`.
@@ -31,13 +25,16 @@ class SampledLogits(keras.layers.Layer):
         target_ids: int tensor of shape `(batch, num_positions)`; 0 where there is no target.
         negative_embeddings: float tensor of shape `(num_negatives, embedding_dim)`.
         negative_ids: int tensor of shape `(num_negatives,)`.
+        target_log_counts, negative_log_counts: optional float tensors of the shapes of the ids.
+        own_embeddings: optional float tensor of shape `(batch, num_own, embedding_dim)`.
+        own_ids: int tensor of shape `(batch, num_own)`, given with `own_embeddings`; 0 is none.
 
     Returns:
-        Float tensor of shape `(batch, num_positions, 1 + num_negatives)`.
+        Float tensor of shape `(batch, num_positions, 1 + num_negatives + num_own)`.
 
     Example:
 
-    >>> layer = keras_negrec.layers.SampledLogits(num_items=100)
+    >>> layer = keras_negrec.layers.SampledLogits()
     >>> vectors, ids = np.ones((2, 3, 8)), np.ones((2, 3), "int32")
     >>> tuple(layer(vectors, vectors, ids, np.ones((5, 8)), np.arange(2, 7)).shape)
     (2, 3, 6)
@@ -47,42 +44,33 @@ class SampledLogits(keras.layers.Layer):
         [Yi et al., 2019](https://research.google/pubs/pub48840/) for the correction.
     """
 
-    def __init__(self, num_items, distribution="uniform", **kwargs):
-        super().__init__(**kwargs)
-        self.num_items = check_positive_int("num_items", num_items)
-        check_choice("distribution", distribution, ("uniform", "log_uniform"))
-        self.distribution = distribution
-
-    def call(self, predictions, target_embeddings, target_ids, negative_embeddings, negative_ids):
-        num_negatives = negative_ids.shape[0]
+    def call(
+        self,
+        predictions,
+        target_embeddings,
+        target_ids,
+        negative_embeddings,
+        negative_ids,
+        target_log_counts=None,
+        negative_log_counts=None,
+        own_embeddings=None,
+        own_ids=None,
+    ):
         target = ops.sum(predictions * target_embeddings, axis=-1, keepdims=True)
         negative = ops.matmul(predictions, ops.transpose(negative_embeddings))
-        target = target - ops.expand_dims(self._log_count(target_ids, num_negatives, target), -1)
-        negative = negative - self._log_count(negative_ids, num_negatives, negative)
-        hit = ops.equal(ops.expand_dims(target_ids, -1), negative_ids)
-        negative = ops.where(hit, ops.cast(_NEVER, negative.dtype), negative)
-        return ops.concatenate([target, negative], axis=-1)
+        if target_log_counts is not None:
+            target = target - ops.expand_dims(ops.cast(target_log_counts, target.dtype), -1)
+        if negative_log_counts is not None:
+            negative = negative - ops.cast(negative_log_counts, negative.dtype)
+        target_ids = ops.expand_dims(target_ids, -1)
+        logits = [target, _remove(ops.equal(target_ids, negative_ids), negative)]
+        if own_embeddings is not None:
+            own = ops.matmul(predictions, ops.transpose(own_embeddings, (0, 2, 1)))
+            own_ids = ops.expand_dims(own_ids, 1)
+            hit_or_none = ops.logical_or(ops.equal(target_ids, own_ids), ops.equal(own_ids, 0))
+            logits.append(_remove(hit_or_none, own))
+        return ops.concatenate(logits, axis=-1)
 
-    def _log_count(self, ids, num_negatives, like):
-        """Log of how often each id is expected among the negatives, in the dtype of `like`."""
-        ids = ops.cast(ops.maximum(ids, 1), "float32")
-        if self.distribution == "uniform":
-            log_probability = ops.full_like(ids, -math.log(self.num_items))
-        else:
-            log_probability = ops.log(ops.log1p(1.0 / ids)) - math.log(math.log(self.num_items + 1))
-        return ops.cast(log_probability + math.log(num_negatives), like.dtype)
 
-    def compute_output_shape(
-        self,
-        predictions_shape,
-        target_embeddings_shape,
-        target_ids_shape,
-        negative_embeddings_shape,
-        negative_ids_shape,
-    ):
-        return (*predictions_shape[:-1], 1 + negative_ids_shape[0])
-
-    def get_config(self):
-        config = super().get_config()
-        config.update(num_items=self.num_items, distribution=self.distribution)
-        return config
+def _remove(hit, logits):
+    return ops.where(hit, ops.cast(_NEVER, logits.dtype), logits)

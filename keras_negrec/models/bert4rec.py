@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import keras
 
 from keras_negrec.argument_checks import check_fraction
 from keras_negrec.data import ClozeTargets
 from keras_negrec.layers import AppendMaskToken
 from keras_negrec.models.session_recommender import SessionRecommender
+from keras_negrec.models.transformer_encoder import transformer_encoder
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -16,9 +19,13 @@ class BERT4Rec(SessionRecommender):
 
     To predict, the mask token is put after the history, in place of its oldest event.
 
-    Arguments, inputs and outputs are those of `SessionRecommender`, and:
+    Inputs, outputs and arguments are those of `SessionRecommender`, and:
 
     Args:
+        num_layers: int. Transformer blocks.
+        num_heads: int. Attention heads; must divide `embedding_dim`.
+        intermediate_dim: int or None. Width of the feed-forward networks; None is 4 times
+            `embedding_dim`.
         mask_probability: float. The share of a row's events that is masked in training.
         last_probability: float. The share of rows in which only the last event is masked.
 
@@ -34,6 +41,12 @@ class BERT4Rec(SessionRecommender):
 
     causal = False
     transform_predictions = True
+    has_positions = True
+    encoder_defaults: ClassVar[dict] = {"num_layers": 2, "num_heads": 2, "intermediate_dim": None}
+
+    @staticmethod
+    def build_encoder(embedding_dim, dropout, dtype, **encoder_options):
+        return transformer_encoder(embedding_dim, dropout, dtype, causal=False, **encoder_options)
 
     def __init__(self, num_items=None, *, mask_probability=0.2, last_probability=0.2, **kwargs):
         check_fraction("mask_probability", mask_probability)
@@ -47,9 +60,7 @@ class BERT4Rec(SessionRecommender):
             mask_id=self.mask_id,
             mask_probability=self._config["mask_probability"],
             last_probability=self._config["last_probability"],
-            target=self._config["target"],
-            negative_feedback=self._config["context"] if self._config["negative_loss"] else None,
-            sampled=self._config["num_negatives"] is not None,
+            **self._target_options,
             seed=seed,
         )
 

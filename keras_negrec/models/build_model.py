@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import keras
 
-from keras_negrec.argument_checks import check_positive_float
-from keras_negrec.losses import NegativeFeedbackContrastive
+from keras_negrec import losses
+from keras_negrec.argument_checks import check_choice, check_positive_float
 from keras_negrec.models.bert4rec import BERT4Rec
+from keras_negrec.models.caser import Caser
+from keras_negrec.models.gru4rec import GRU4Rec
+from keras_negrec.models.negative_loss_names import negative_loss_names
 from keras_negrec.models.sasrec import SASRec
 from keras_negrec.models.session_recommender import SessionRecommender
 
-_MODELS: dict[str, type[SessionRecommender]] = {"bert4rec": BERT4Rec, "sasrec": SASRec}
+_MODELS: dict[str, type[SessionRecommender]] = {
+    "bert4rec": BERT4Rec,
+    "caser": Caser,
+    "gru4rec": GRU4Rec,
+    "sasrec": SASRec,
+}
 _SAMPLE_ITEMS = 1000  # what simulate_sessions makes by default
+_SAMPLED_BY_DEFAULT = 256
 
 
 def build_model(
@@ -21,11 +32,10 @@ def build_model(
     vocabulary=None,
     max_length: int = 50,
     embedding_dim: int = 64,
-    num_layers: int = 2,
-    num_heads: int = 2,
-    intermediate_dim: int | None = None,
     dropout: float = 0.2,
-    negative_loss: bool = False,
+    objective: str = "softmax",
+    calibration: float = 0.75,
+    negative_loss: bool | str | Sequence[str] | Mapping[str, float] = False,
     negative_weight: float = 0.25,
     temperature: float = 0.1,
     context: str = "hidden",
@@ -36,36 +46,43 @@ def build_model(
 ) -> SessionRecommender:
     """Builds and compiles a sequential recommender.
 
-    The total loss is `next_item + negative_weight * negative_feedback`: softmax cross-entropy
-    of the next item, and the contrastive negative-feedback loss.
+    The total loss is that of the next item plus, each with its weight, those of the negative
+    feedback. In the training history they are `next_item_loss`, `negative_feedback_loss` (the
+    contrastive one) and `not_to_recommend_loss`.
 
     Args:
-        name: `"sasrec"` or `"bert4rec"`.
+        name: `"sasrec"`, `"bert4rec"`, `"gru4rec"` or `"caser"`.
         num_items: int. Size of the catalogue. Default: that of the vocabulary, and without
             one that of the built-in sample data, 1,000.
         vocabulary: `keras_negrec.data.Vocabulary` or None. With one, the model takes and gives
             external ids in `recommend` and `export`, and saves it inside its `.keras` file.
         max_length: int. The most events the encoder sees.
         embedding_dim: int. Width of item vectors and encoder.
-        num_layers: int. Transformer blocks.
-        num_heads: int. Attention heads; must divide `embedding_dim`.
-        intermediate_dim: int or None. Width of the feed-forward networks; None is 4 times
-            `embedding_dim`.
         dropout: float from 0 up to but not including 1.
-        negative_loss: bool. Whether to learn from skips with the contrastive term.
-        negative_weight: float above 0. Weight of that term (alpha).
-        temperature: float above 0. Temperature of that term.
-        context: `"hidden"` or `"item"`: what that term moves, prediction or item vectors.
-        num_negatives: int or None. Sampled negatives in training; None is the full softmax.
+        objective: the loss of the next item: `"softmax"` cross-entropy, over the whole catalogue
+            or with `num_negatives` a sample; `"gbce"`
+            (`keras_negrec.losses.GeneralizedBinaryCrossentropy`); or `"bpr"`
+            (`keras_negrec.losses.BayesianPersonalizedRanking`).
+        calibration: float from 0 to 1. Of gBCE.
+        negative_loss: which losses learn from skips: True or `"contrastive"`,
+            `"not_to_recommend"`, or several of them; or a dict that gives each its own weight.
+        negative_weight: float above 0. Weight of these losses (alpha) where it is not given
+            in `negative_loss`.
+        temperature: float above 0. Temperature of the contrastive loss.
+        context: `"hidden"` or `"item"`: what that loss moves, prediction or item vectors.
+        num_negatives: int or None. Sampled negatives in training; None is the full softmax, and
+            256 for the objectives that need a sample.
         feedback_inputs: bool. Whether the encoder sees how each event was received.
         learning_rate: float, or a Keras schedule, of Adam.
-        **kwargs: further arguments of the model class, such as `target` or `max_sessions`.
+        **kwargs: further arguments of the model class: the encoder's own, such as `num_layers`
+            and `num_heads` of the transformers, and those of all models, such as `target`,
+            `similarity`, `negative_distribution`, `skip_negatives` or `max_sessions`.
 
     Returns:
-        A compiled functional Keras model: `keras_negrec.models.SASRec` or `BERT4Rec`.
+        A compiled functional Keras model of `keras_negrec.models`.
 
     Raises:
-        ValueError: an unknown name, or an argument outside of its range.
+        ValueError: an unknown name or argument, or an argument outside of its range.
 
     Example:
 
@@ -81,34 +98,48 @@ def build_model(
             f"Unknown model. Expected one of {', '.join(map(repr, sorted(_MODELS)))}. "
             f"Received: name={name!r}"
         )
+    check_choice("objective", objective, ("softmax", "gbce", "bpr"))
     check_positive_float("negative_weight", negative_weight)
+    negative_losses = negative_loss_names(negative_loss)
+    weights = negative_loss if isinstance(negative_loss, Mapping) else {}
+    for key, weight in weights.items():
+        check_positive_float(f"negative_loss[{key!r}]", weight)
+    if num_negatives is None and objective != "softmax":
+        num_negatives = _SAMPLED_BY_DEFAULT
     if num_items is None and vocabulary is None:
         num_items = _SAMPLE_ITEMS
+    kwargs.setdefault("log_q_correction", objective == "softmax")
     model = _MODELS[name](
         num_items,
         vocabulary=vocabulary,
         max_length=max_length,
         embedding_dim=embedding_dim,
-        num_layers=num_layers,
-        num_heads=num_heads,
-        intermediate_dim=intermediate_dim,
         dropout=dropout,
-        negative_loss=negative_loss,
+        negative_loss=negative_losses,
         context=context,
         num_negatives=num_negatives,
         feedback_inputs=feedback_inputs,
         name=name,
         **kwargs,
     )
-    loss: dict[str, keras.losses.Loss] = {
-        "next_item": keras.losses.SparseCategoricalCrossentropy(
+    loss: dict[str, keras.losses.Loss] = {}
+    if objective == "softmax":
+        loss["next_item"] = keras.losses.SparseCategoricalCrossentropy(
             from_logits=True, reduction="mean_with_sample_weight"
         )
-    }
+    elif objective == "gbce":
+        loss["next_item"] = losses.GeneralizedBinaryCrossentropy(
+            min(1.0, num_negatives / max(1, model.num_items - 1)), calibration
+        )
+    else:
+        loss["next_item"] = losses.BayesianPersonalizedRanking()
     loss_weights = {"next_item": 1.0}
-    if negative_loss:
-        loss["negative_feedback"] = NegativeFeedbackContrastive(temperature=temperature)
-        loss_weights["negative_feedback"] = float(negative_weight)
+    if "contrastive" in negative_losses:
+        loss["negative_feedback"] = losses.NegativeFeedbackContrastive(temperature=temperature)
+        loss_weights["negative_feedback"] = float(weights.get("contrastive", negative_weight))
+    if "not_to_recommend" in negative_losses:
+        loss["not_to_recommend"] = losses.NotToRecommend()
+        loss_weights["not_to_recommend"] = float(weights.get("not_to_recommend", negative_weight))
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate), loss=loss, loss_weights=loss_weights
     )

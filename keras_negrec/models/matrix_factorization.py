@@ -129,7 +129,7 @@ class MatrixFactorization(keras.Model):
         vectors = bag_embedding(item_ids)  # (batch, length, embedding_dim)
         count = ops.sum(ops.cast(ops.not_equal(item_ids, 0), "int32"), axis=1)[:, None, None]
         others = bag_vectors(ops.sum(vectors, axis=1, keepdims=True) - vectors, count - 1)
-        negative_ids = layers.NegativeSampler(
+        negative_ids, _, _ = layers.NegativeSampler(
             num_items, num_negatives, dtype=policy, name="negative_sampler"
         )(item_ids)
         target = ops.sum(others * item_embedding(item_ids), axis=-1, keepdims=True)

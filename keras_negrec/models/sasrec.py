@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import keras
 
-from keras_negrec.data import NextItemTargets
 from keras_negrec.models.session_recommender import SessionRecommender
+from keras_negrec.models.transformer_encoder import transformer_encoder
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -16,7 +18,13 @@ class SASRec(SessionRecommender):
     place of binary cross-entropy with one negative, which is known to rank better. As in the
     paper the encoder's outputs are the prediction vectors.
 
-    Arguments, inputs and outputs are those of `SessionRecommender`.
+    Inputs, outputs and arguments are those of `SessionRecommender`, and:
+
+    Args:
+        num_layers: int. Transformer blocks.
+        num_heads: int. Attention heads; must divide `embedding_dim`.
+        intermediate_dim: int or None. Width of the feed-forward networks; None is 4 times
+            `embedding_dim`.
 
     Example:
 
@@ -31,10 +39,9 @@ class SASRec(SessionRecommender):
 
     causal = True
     transform_predictions = False
+    has_positions = True
+    encoder_defaults: ClassVar[dict] = {"num_layers": 2, "num_heads": 2, "intermediate_dim": None}
 
-    def targets(self, seed: int = 0) -> NextItemTargets:
-        return NextItemTargets(
-            target=self._config["target"],
-            negative_feedback=self._config["context"] if self._config["negative_loss"] else None,
-            sampled=self._config["num_negatives"] is not None,
-        )
+    @staticmethod
+    def build_encoder(embedding_dim, dropout, dtype, **encoder_options):
+        return transformer_encoder(embedding_dim, dropout, dtype, causal=True, **encoder_options)

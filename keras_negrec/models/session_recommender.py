@@ -11,40 +11,51 @@ import tensorflow as tf
 
 from keras_negrec import layers
 from keras_negrec.argument_checks import check_choice, check_fraction, check_positive_int
-from keras_negrec.data import Sessions, Vocabulary, session_batches
+from keras_negrec.data import NextItemTargets, Sessions, Vocabulary, session_batches
+from keras_negrec.data.training_targets import check_target
+from keras_negrec.models.negative_loss_names import negative_loss_names
 
 
 class SessionRecommender(keras.Model):
     """A functional Keras model from sessions to scores of the whole catalogue.
 
-    Subclasses give the encoder: `SASRec`, `BERT4Rec`. The graph, on a dict of inputs:
+    Subclasses give the encoder: `SASRec`, `BERT4Rec`, `GRU4Rec`, `Caser`. The graph, on a dict of
+    inputs:
 
-        item_ids (batch, length)          item vectors + positions [+ feedback], encoder
+        item_ids (batch, length)          item vectors [+ positions] [+ feedback], encoder
         target_positions (batch, targets) where to predict: prediction vectors
         -> "next_item": (batch, targets, num_items), column j the score of item j + 1
 
     and with `num_negatives`, where `target_ids (batch, targets)` is one more input, `next_item`
-    is (batch, targets, 1 + num_negatives) with the target in column 0. With `negative_loss`,
-    `candidate_ids (batch, candidates)` gives a second output `negative_feedback`: the cosines
-    (batch, contexts, candidates) of each context with the session's own items.
+    is (batch, targets, 1 + num_negatives) with the target in column 0; `skip_negatives` adds
+    the row's own skipped items, the input `skipped_ids (batch, length)`, as further columns.
+
+    Each negative-feedback loss has an output of its own. For `"contrastive"`,
+    `candidate_ids (batch, candidates)` gives `negative_feedback`: the similarities
+    (batch, contexts, candidates) of each context with the session's own items. For
+    `"not_to_recommend"` there is one more output of that name: the logits of `next_item` again,
+    or with `num_negatives` those of the input `skip_target_ids (batch, targets)` in column 0.
 
     `training_dataset` makes all of this from `Sessions`.
 
     Args:
         num_items: int. Size of the catalogue. Default: that of `vocabulary`.
         max_length: int. The most events the encoder sees.
-        embedding_dim: int. Width of item vectors and encoder.
-        num_layers: int. Transformer blocks.
-        num_heads: int. Attention heads; must divide `embedding_dim`.
-        intermediate_dim: int or None. Width of the feed-forward networks; None is 4 times
-            `embedding_dim`.
+        embedding_dim: int. Width of item and prediction vectors.
         dropout: float from 0 up to but not including 1.
-        negative_loss: bool. Whether the model has the output `negative_feedback`.
-        context: what the negative-feedback loss moves: `"hidden"`, the prediction vectors, or
+        negative_loss: bool, str, or sequence of str: which negative-feedback losses the model
+            has outputs for, `"contrastive"` (True is the same) and `"not_to_recommend"`.
+        context: what the contrastive loss moves: `"hidden"`, the prediction vectors, or
             `"item"`, the item vectors themselves.
+        similarity: `"cosine"` or `"dot"`: how the contrastive loss compares.
         num_negatives: int or None. How many sampled negatives stand for the catalogue in
             training; None is the full softmax.
-        negative_distribution: `"uniform"` or `"log_uniform"`: what they are drawn from.
+        negative_distribution: `"uniform"`, `"log_uniform"`, `"in_batch"` or `"mixed"`: what they
+            are drawn from, see `keras_negrec.layers.NegativeSampler`.
+        log_q_correction: bool. Whether the logits are corrected for how often an item is drawn,
+            as a softmax wants it. Binary and pairwise losses are used without.
+        skip_negatives: bool. Whether a session's skipped items are negatives beside the sampled
+            ones.
         feedback_inputs: bool. Whether the encoder sees how each event was received.
         max_sessions: int or None. For histories of several sessions, how many sessions back
             are told apart; the model then has the input `session_ids`.
@@ -52,13 +63,29 @@ class SessionRecommender(keras.Model):
         vocabulary: `Vocabulary` or None. Is saved with the model.
         dtype: dtype or dtype policy of the layers.
         name: str or None.
+        **encoder_options: arguments of the subclass's own encoder.
 
     Raises:
-        ValueError: an argument outside of its range, or `num_items` against `vocabulary`.
+        ValueError: an argument that is unknown or outside of its range; `num_items` against
+            `vocabulary`; `skip_negatives` without `num_negatives`.
     """
 
     causal: bool
+    has_positions: bool
     transform_predictions: bool
+    encoder_defaults: dict
+
+    @staticmethod
+    def build_encoder(embedding_dim: int, dropout: float, dtype, **encoder_options):
+        """The encoder: a function `(x, padding_mask) -> x` on (batch, length, embedding_dim).
+
+        Args:
+            embedding_dim: int. Width of the vectors in and out.
+            dropout: float.
+            dtype: dtype policy of the layers.
+            **encoder_options: those of `encoder_defaults`.
+        """
+        raise NotImplementedError("A subclass of SessionRecommender gives the encoder.")
 
     def __init__(
         self,
@@ -66,22 +93,31 @@ class SessionRecommender(keras.Model):
         *,
         max_length=50,
         embedding_dim=64,
-        num_layers=2,
-        num_heads=2,
-        intermediate_dim=None,
         dropout=0.2,
         negative_loss=False,
         context="hidden",
+        similarity="cosine",
         num_negatives=None,
         negative_distribution="uniform",
+        log_q_correction=True,
+        skip_negatives=False,
         feedback_inputs=False,
         max_sessions=None,
         target="next_positive",
         vocabulary=None,
         dtype=None,
         name=None,
-        **kwargs,
+        trainable=True,
+        **encoder_options,
     ):
+        for option in encoder_options:
+            if option not in self.encoder_defaults:
+                raise ValueError(
+                    f"{type(self).__name__} has no argument `{option}`; its encoder's are "
+                    f"{', '.join(self.encoder_defaults)}. Received: "
+                    f"{option}={encoder_options[option]!r}"
+                )
+        encoder_options = {**self.encoder_defaults, **encoder_options}
         if num_items is None and vocabulary is not None:
             num_items = len(vocabulary)
         check_positive_int("num_items", num_items)
@@ -92,15 +128,18 @@ class SessionRecommender(keras.Model):
             )
         check_positive_int("max_length", max_length)
         check_positive_int("embedding_dim", embedding_dim)
-        check_positive_int("num_layers", num_layers)
-        check_positive_int("num_heads", num_heads)
-        if intermediate_dim is None:
-            intermediate_dim = 4 * embedding_dim
         check_fraction("dropout", dropout)
+        negative_losses = negative_loss_names(negative_loss)
+        check_target(target, not_to_recommend="not_to_recommend" in negative_losses)
         check_choice("context", context, ("hidden", "item"))
-        check_choice("target", target, ("next_positive", "next"))
+        check_choice("similarity", similarity, ("cosine", "dot"))
         if num_negatives is not None:
             check_positive_int("num_negatives", num_negatives)
+        elif skip_negatives:
+            raise ValueError(
+                "`skip_negatives` adds to sampled negatives, and the full softmax has all items "
+                "as negatives already. Received: skip_negatives=True, num_negatives=None"
+            )
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
         item_embedding = layers.ItemEmbedding(
@@ -110,29 +149,19 @@ class SessionRecommender(keras.Model):
             dtype=policy,
             name="item_embedding",
         )
-        position_embedding = layers.SessionPositionEmbedding(
-            max_length, max_sessions, dtype=policy, name="position_embedding"
+        position_embedding = (
+            layers.SessionPositionEmbedding(
+                max_length, max_sessions, dtype=policy, name="position_embedding"
+            )
+            if self.has_positions or max_sessions is not None
+            else None
         )
         feedback_embedding = (
             layers.FeedbackEmbedding(dtype=policy, name="feedback_embedding")
             if feedback_inputs
             else None
         )
-        embedding_norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, dtype=policy, name="embedding_norm"
-        )
-        embedding_dropout = keras.layers.Dropout(dropout, dtype=policy, name="embedding_dropout")
-        blocks = [
-            layers.TransformerBlock(
-                intermediate_dim,
-                num_heads,
-                dropout,
-                causal=self.causal,
-                dtype=policy,
-                name=f"transformer_block_{i}",
-            )
-            for i in range(num_layers)
-        ]
+        encoder = self.build_encoder(embedding_dim, dropout, policy, **encoder_options)
         head = layers.PredictionHead(
             transform=self.transform_predictions, dtype=policy, name="prediction_head"
         )
@@ -140,57 +169,73 @@ class SessionRecommender(keras.Model):
         def encode(inputs):
             padding_mask = keras.ops.not_equal(inputs["item_ids"], 0)
             x = item_embedding(inputs["item_ids"])
-            if max_sessions is None:
-                x = position_embedding(x)
-            else:
-                x = position_embedding(x, inputs["session_ids"])
+            if position_embedding is not None:
+                session_ids = [] if max_sessions is None else [inputs["session_ids"]]
+                x = position_embedding(x, *session_ids)
             if feedback_embedding is not None:
                 x = feedback_embedding(x, inputs["feedback"])
-            x = embedding_dropout(embedding_norm(x))
-            for block in blocks:
-                x = block(x, padding_mask)
-            return x  # (batch, length, embedding_dim)
+            return encoder(x, padding_mask)  # (batch, length, embedding_dim)
 
         encoder_inputs = ["item_ids"]
         encoder_inputs += ["feedback"] if feedback_inputs else []
         encoder_inputs += ["session_ids"] if max_sessions is not None else []
         names = [*encoder_inputs, "target_positions"]
-        names += ["target_ids"] if num_negatives is not None else []
-        names += ["candidate_ids"] if negative_loss else []
+        sampled = num_negatives is not None
+        names += ["target_ids"] if sampled else []
+        names += ["skipped_ids"] if skip_negatives else []
+        names += ["candidate_ids"] if "contrastive" in negative_losses else []
+        names += ["skip_target_ids"] if sampled and "not_to_recommend" in negative_losses else []
         inputs = {key: keras.Input((None,), dtype="int32", name=key) for key in names}
 
         predictions = head(encode(inputs), inputs["target_positions"])
-        if num_negatives is None:
-            logits = item_embedding(predictions, reverse=True)
+        sampler = None
+        if not sampled:
+            logits = skip_logits = item_embedding(predictions, reverse=True)
         else:
-            negative_ids = layers.NegativeSampler(
+            sampler = layers.NegativeSampler(
                 num_items,
                 num_negatives,
                 negative_distribution,
                 dtype=policy,
                 name="negative_sampler",
-            )(inputs["target_ids"])
-            logits = layers.SampledLogits(
-                num_items, negative_distribution, dtype=policy, name="sampled_logits"
-            )(
-                predictions,
-                item_embedding(inputs["target_ids"]),
-                inputs["target_ids"],
-                item_embedding(negative_ids),
-                negative_ids,
             )
+            negative_ids, target_log_counts, negative_log_counts = sampler(inputs["target_ids"])
+            negatives = item_embedding(negative_ids), negative_ids
+            correction, own = {}, {}
+            if log_q_correction:
+                correction["target_log_counts"] = target_log_counts
+                correction["negative_log_counts"] = negative_log_counts
+            if skip_negatives:
+                own["own_ids"] = inputs["skipped_ids"]
+                own["own_embeddings"] = item_embedding(inputs["skipped_ids"])
+            sampled_logits = layers.SampledLogits(dtype=policy, name="sampled_logits")
+            ids = inputs["target_ids"]
+            logits = sampled_logits(
+                predictions, item_embedding(ids), ids, *negatives, **correction, **own
+            )
+            if "not_to_recommend" in negative_losses:
+                ids = inputs["skip_target_ids"]
+                # The skipped item is there for certain: only the sample is corrected.
+                correction.pop("target_log_counts", None)
+                skip_logits = sampled_logits(
+                    predictions, item_embedding(ids), ids, *negatives, **correction
+                )
         outputs = {"next_item": logits}
-        if negative_loss:
+        if "contrastive" in negative_losses:
             candidates = item_embedding(inputs["candidate_ids"])
             outputs["negative_feedback"] = layers.FeedbackSimilarity(
-                dtype=policy, name="feedback_similarity"
+                similarity, dtype=policy, name="feedback_similarity"
             )(predictions if context == "hidden" else candidates, candidates)
-        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+        if "not_to_recommend" in negative_losses:
+            outputs["not_to_recommend"] = skip_logits
+        super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
 
         self.num_items = int(num_items)
         self.max_length = max_length
         self.item_embedding = item_embedding
         self.vocabulary = vocabulary
+        self.negative_losses = negative_losses
+        self._sampler = sampler
         self._encode = encode
         self._head = head
         self._encoder_inputs = encoder_inputs
@@ -198,18 +243,19 @@ class SessionRecommender(keras.Model):
             "num_items": self.num_items,
             "max_length": max_length,
             "embedding_dim": embedding_dim,
-            "num_layers": num_layers,
-            "num_heads": num_heads,
-            "intermediate_dim": intermediate_dim,
             "dropout": dropout,
-            "negative_loss": negative_loss,
+            "negative_loss": list(negative_losses),
             "context": context,
+            "similarity": similarity,
             "num_negatives": num_negatives,
             "negative_distribution": negative_distribution,
+            "log_q_correction": log_q_correction,
+            "skip_negatives": skip_negatives,
             "feedback_inputs": feedback_inputs,
             "max_sessions": max_sessions,
             "target": target,
             "dtype": keras.dtype_policies.serialize(policy),
+            **encoder_options,
         }
 
     @property
@@ -217,14 +263,33 @@ class SessionRecommender(keras.Model):
         """The id of the mask token of a cloze model, one past the last item."""
         return self.num_items + 1
 
+    @property
+    def _target_options(self) -> dict:
+        """What the model's training targets must know of it."""
+        config = self._config
+        return {
+            "target": config["target"],
+            "negative_feedback": (
+                config["context"] if "contrastive" in self.negative_losses else None
+            ),
+            "not_to_recommend": "not_to_recommend" in self.negative_losses,
+            "sampled": config["num_negatives"] is not None,
+            "skip_negatives": config["skip_negatives"],
+        }
+
     def targets(self, seed: int = 0):
-        """The transformation from batches of rows to what this model is fitted on."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it is trained on.")
+        """The transformation from batches of rows to what this model is fitted on.
+
+        Next-item targets for causal encoders; others have their own.
+        """
+        return NextItemTargets(**self._target_options)
 
     def training_dataset(
         self, sessions: Sessions, *, batch_size: int = 128, shuffle: bool = True, seed: int = 0
     ) -> tf.data.Dataset:
         """What `fit` takes: batches of the sessions with this model's training targets.
+
+        Also tells in-batch and mixed negative sampling how frequent the items are in them.
 
         Args:
             sessions: `Sessions`, ids of this model's catalogue.
@@ -239,6 +304,11 @@ class SessionRecommender(keras.Model):
             ValueError: an item id above `num_items`; no sessions.
         """
         self._check_ids(sessions)
+        if self._sampler is not None:
+            counted = sessions.item_ids
+            if self._config["target"] == "next_positive":
+                counted = counted[sessions.feedback > 0]
+            self._sampler.adapt(np.bincount(counted, minlength=self.num_items + 1)[1:])
         batches = session_batches(
             sessions,
             batch_size=batch_size,

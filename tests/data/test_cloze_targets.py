@@ -14,9 +14,11 @@ CHOICES = st.fixed_dictionaries(
         "last_probability": st.sampled_from([0.0, 0.5, 0.99]),
         "target": st.sampled_from(["next_positive", "next"]),
         "negative_feedback": st.sampled_from(["hidden", "item"]),
+        "not_to_recommend": st.booleans(),
         "sampled": st.booleans(),
+        "skip_negatives": st.booleans(),
     }
-)
+).filter(lambda options: not (options["not_to_recommend"] and options["target"] == "next"))
 
 
 def transform(batch, seed=0, mask_id=MASK, **arguments):
@@ -34,7 +36,7 @@ def shifted(batch, row, shift):
     }
 
 
-def is_maskable(batch, target):
+def is_target(batch, target):
     return batch["feedback"] > 0 if target == "next_positive" else batch["item_ids"] > 0
 
 
@@ -43,20 +45,42 @@ def test_against_reference(batch, arguments, seed):
     x, y, weight = transform(batch, seed, **arguments)
     length = batch["item_ids"].shape[1]
     for row in range(len(batch["item_ids"])):
-        maskable = np.flatnonzero(is_maskable(batch, arguments["target"])[row])
+        targets = np.flatnonzero(is_target(batch, arguments["target"])[row])
         shift = 0
-        if len(maskable) and (x["candidate_ids"][row] != batch["item_ids"][row]).any():
-            shift = length - 1 - maskable[-1]  # a row that is cut after its last target
+        if len(targets) and (x["candidate_ids"][row] != batch["item_ids"][row]).any():
+            shift = length - 1 - targets[-1]  # a row that is cut after its last target
         own = shifted(batch, row, shift)
         np.testing.assert_array_equal(x["candidate_ids"][row], own["item_ids"][0])
 
         used = weight["next_item"][row] == 1
-        positions = x["target_positions"][row][used]
-        assert (len(positions) > 0) == (len(maskable) > 0)
+        asked = used
+        maskable = is_target(own, arguments["target"])[0]
+        if arguments["not_to_recommend"]:
+            is_skip = weight["not_to_recommend"][row] == 1
+            assert not (used & is_skip).any()
+            asked = used | is_skip
+            skips = x["target_positions"][row][is_skip]
+            assert (own["feedback"][0, skips] < 0).all()
+            ids = (
+                x["skip_target_ids"][row]
+                if arguments["sampled"]
+                else y["not_to_recommend"][row] + 1
+            )
+            np.testing.assert_array_equal(ids[is_skip], own["item_ids"][0, skips])
+            assert (y["not_to_recommend"][row][~is_skip] == 0).all()
+            maskable |= own["feedback"][0] < 0
+        positions = x["target_positions"][row][asked]
+        assert (len(positions) > 0) == maskable.any()
         assert len(set(positions)) == len(positions)
-        assert is_maskable(own, arguments["target"])[0, positions].all()
+        assert maskable[positions].all()
+        assert is_target(own, arguments["target"])[0, x["target_positions"][row][used]].all()
         if shift:
             assert positions.tolist() == [length - 1]
+        if arguments["skip_negatives"]:
+            skipped = np.where(own["feedback"][0] < 0, own["item_ids"][0], 0)
+            np.testing.assert_array_equal(x["skipped_ids"][row], skipped)
+        else:
+            assert "skipped_ids" not in x
 
         masked = np.isin(np.arange(length), positions)
         np.testing.assert_array_equal(
@@ -68,7 +92,8 @@ def test_against_reference(batch, arguments, seed):
 
         classes = y["next_item"][row]
         ids = x["target_ids"][row] if arguments["sampled"] else classes + 1
-        np.testing.assert_array_equal(ids[used], own["item_ids"][0, positions])
+        targets = x["target_positions"][row][used]
+        np.testing.assert_array_equal(ids[used], own["item_ids"][0, targets])
         assert (classes[~used] == 0).all()
         if arguments["sampled"]:
             assert (classes == 0).all()
@@ -178,3 +203,19 @@ def test_polarity_of_labels():
 def test_bad_arguments(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be"):
         ClozeTargets(**{"mask_id": 5, name: value})
+
+
+def test_not_to_recommend_masks_skipped_events_too():
+    x, y, weight = transform(
+        long_rows(), mask_probability=0.3, last_probability=0.0, not_to_recommend=True
+    )
+    masked = x["item_ids"] == MASK
+    assert masked[:, -3:].mean() == pytest.approx(0.3, abs=0.03)
+    assert (x["feedback"][masked] == 0).all()
+    np.testing.assert_array_equal(masked[:, -3:].sum(1), weight["not_to_recommend"].sum(1))
+    np.testing.assert_array_equal(masked[:, :-3].sum(1), weight["next_item"].sum(1))
+
+
+def test_not_to_recommend_contradicts_the_next_item_as_target():
+    with pytest.raises(ValueError, match='needs target="next_positive"'):
+        ClozeTargets(MASK, target="next", not_to_recommend=True)

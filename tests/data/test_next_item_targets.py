@@ -11,9 +11,11 @@ CHOICES = st.fixed_dictionaries(
     {
         "target": st.sampled_from(["next_positive", "next"]),
         "negative_feedback": st.sampled_from([None, "hidden", "item"]),
+        "not_to_recommend": st.booleans(),
         "sampled": st.booleans(),
+        "skip_negatives": st.booleans(),
     }
-)
+).filter(lambda options: not (options["not_to_recommend"] and options["target"] == "next"))
 
 
 def transform(batch, **arguments):
@@ -25,6 +27,7 @@ def transform(batch, **arguments):
 def test_against_reference(batch, arguments):
     x, y, weight = transform(batch, **arguments)
     rows, length = batch["item_ids"].shape
+    not_to_recommend = arguments["not_to_recommend"]
     for name, values in batch.items():
         np.testing.assert_array_equal(x[name], values[:, :-1])  # the last event is a target only
     classes, weights, positions = y["next_item"], weight["next_item"], x["target_positions"]
@@ -36,25 +39,45 @@ def test_against_reference(batch, arguments):
             for i in range(length - 1)
             if (j := next_event(batch, row, i, arguments["target"] == "next_positive")) is not None
         ]
-        fullest = max(fullest, len(expected))
+        skips = [
+            (i, batch["item_ids"][row, j])
+            for i in range(length - 1)
+            if (j := next_event(batch, row, i, positive_only=False)) is not None
+            and batch["feedback"][row, j] < 0
+        ]
+        asked = {i for i, _ in expected + (skips if not_to_recommend else [])}
+        fullest = max(fullest, len(asked))
         used = weights[row] == 1
         assert set(weights[row]) <= {0, 1}
         ids = x["target_ids"][row] if arguments["sampled"] else classes[row] + 1
         found = list(zip(positions[row][used], ids[used], strict=True))
         assert found == expected
-        assert (positions[row][~used] == 0).all()
+        if not_to_recommend:
+            is_skip = weight["not_to_recommend"][row] == 1
+            ids = x["skip_target_ids"] if arguments["sampled"] else y["not_to_recommend"] + 1
+            assert list(zip(positions[row][is_skip], ids[row][is_skip], strict=True)) == skips
+            assert (y["not_to_recommend"][row][~is_skip] == 0).all()
+            assert (positions[row][~used & ~is_skip] == 0).all()
+        else:
+            assert (positions[row][~used] == 0).all()
         assert (classes[row][~used] == 0).all()
         if arguments["sampled"]:
             assert (classes[row] == 0).all()  # the target is class 0
             assert (x["target_ids"][row][~used] == 0).all()
     assert fullest <= positions.shape[1] <= max(1, min(fullest + 7, length - 1))
     assert ("target_ids" in x) == arguments["sampled"]
+    assert ("skip_target_ids" in x) == (arguments["sampled"] and not_to_recommend)
+    if arguments["skip_negatives"]:
+        expected = np.where(batch["feedback"] < 0, batch["item_ids"], 0)
+        np.testing.assert_array_equal(x["skipped_ids"], expected)
+    else:
+        assert "skipped_ids" not in x
     check_labels(batch, x, y, weight, arguments["negative_feedback"])
 
 
 def check_labels(batch, x, y, weight, negative_feedback):
     if negative_feedback is None:
-        assert set(y) == set(weight) == {"next_item"}
+        assert set(y) == set(weight) <= {"next_item", "not_to_recommend"}
         assert "candidate_ids" not in x
         return
     np.testing.assert_array_equal(x["candidate_ids"], batch["item_ids"])
@@ -66,7 +89,7 @@ def check_labels(batch, x, y, weight, negative_feedback):
         if negative_feedback == "item":
             contexts = list(range(length))
         else:
-            used = weight["next_item"][row] == 1
+            used = weight["next_item"][row] == 1  # what is only skipped has no positive
             contexts = np.where(used, x["target_positions"][row], -1).tolist()
         assert len(contexts) == labels.shape[1]
         for context, i in enumerate(contexts):
@@ -141,3 +164,29 @@ def test_as_a_dataset_transformation():
 def test_unknown_choices(name):
     with pytest.raises(ValueError, match=f"`{name}` must be one of"):
         NextItemTargets(**{name: "previous"})
+
+
+def test_not_to_recommend_asks_for_the_skip_right_after_each_event():
+    batch = one_row([0, 1, 2, 3, 4, 5], [0, 1, -1, 1, -2, -1])
+    x, y, weight = transform(batch, not_to_recommend=True)
+    positions = x["target_positions"][0].tolist()
+    found = {
+        position: (int(target) + 1 if kept else None, int(skip) + 1 if skipped else None)
+        for position, target, kept, skip, skipped in zip(
+            positions,
+            y["next_item"][0],
+            weight["next_item"][0],
+            y["not_to_recommend"][0],
+            weight["not_to_recommend"][0],
+            strict=True,
+        )
+    }
+    # After 1 comes a skip (2), and 3 is kept next; after 3 and 4 only skips come. The first skip
+    # after nothing but padding has no context.
+    del found[0]
+    assert found == {1: (3, 2), 2: (3, None), 3: (None, 4), 4: (None, 5)}
+
+
+def test_not_to_recommend_contradicts_the_next_item_as_target():
+    with pytest.raises(ValueError, match='needs target="next_positive"'):
+        NextItemTargets("next", not_to_recommend=True)

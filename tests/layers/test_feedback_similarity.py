@@ -70,3 +70,18 @@ def test_half_precision_neither_overflows_nor_vanishes(size):
 def test_widths_must_agree():
     with pytest.raises(ValueError, match=r"must have the same width. Received: contexts"):
         FeedbackSimilarity()(np.zeros((1, 2, 3), "float32"), np.zeros((1, 2, 4), "float32"))
+
+
+def test_dot_products_of_the_own_row():
+    contexts, candidates = np.random.default_rng(0).normal(size=(2, 4, 3, 6)).astype("float32")
+    found = ops.convert_to_numpy(FeedbackSimilarity("dot")(contexts, candidates))
+    for row in range(4):
+        for i in range(3):
+            for j in range(3):
+                expected = contexts[row, i] @ candidates[row, j]
+                assert found[row, i, j] == pytest.approx(expected, abs=1e-5)
+
+
+def test_unknown_similarity():
+    with pytest.raises(ValueError, match="`similarity` must be one of 'cosine', 'dot'"):
+        FeedbackSimilarity("euclidean")

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 from keras import ops
@@ -19,15 +17,18 @@ def sample(num_negatives=6):
     return predictions, table[target_ids], target_ids, table[negative_ids], negative_ids
 
 
-def reference(inputs, distribution):
+LOG_COUNT = np.log(np.linspace(0.2, 3, NUM_ITEMS + 1)).astype("float32")  # of each id
+
+
+def corrections(inputs):
+    return {"target_log_counts": LOG_COUNT[inputs[2]], "negative_log_counts": LOG_COUNT[inputs[4]]}
+
+
+def reference(inputs, corrected):
     predictions, target_embeddings, target_ids, negative_embeddings, negative_ids = inputs
 
     def log_expected_count(item):
-        if distribution == "uniform":
-            probability = 1 / NUM_ITEMS
-        else:
-            probability = math.log((item + 1) / item) / math.log(NUM_ITEMS + 1)
-        return math.log(len(negative_ids) * probability)
+        return LOG_COUNT[item] if corrected else 0.0
 
     logits = np.zeros((2, 3, 1 + len(negative_ids)))
     for row in range(2):
@@ -47,22 +48,22 @@ def reference(inputs, distribution):
     return logits
 
 
-@pytest.mark.parametrize("distribution", ["uniform", "log_uniform"])
-def test_layer(distribution):
+def test_layer():
     run_layer_test(
         SampledLogits,
-        {"num_items": NUM_ITEMS, "distribution": distribution},
+        {},
         sample(),
         expected_output_shape=(2, 3, 7),
         expected_num_trainable_weights=0,
     )
 
 
-@pytest.mark.parametrize("distribution", ["uniform", "log_uniform"])
-def test_against_reference(distribution):
+@pytest.mark.parametrize("corrected", [False, True])
+def test_against_reference(corrected):
     inputs = sample()
-    found = ops.convert_to_numpy(SampledLogits(NUM_ITEMS, distribution)(*inputs))
-    expected = reference(inputs, distribution)
+    options = corrections(inputs) if corrected else {}
+    found = ops.convert_to_numpy(SampledLogits()(*inputs, **options))
+    expected = reference(inputs, corrected)
     counts = inputs[2] > 0
     removed = np.isneginf(expected)
     assert removed.sum() == 4  # (3 of 2, 1 and 9): accidental hits
@@ -77,7 +78,7 @@ def test_all_items_once_is_the_full_softmax():
     table = random.normal(size=(NUM_ITEMS, 4)).astype("float32")
     predictions = random.normal(size=(1, 2, 4)).astype("float32")
     target_ids, negative_ids = np.array([[2, 7]], "int32"), np.arange(1, NUM_ITEMS + 1)
-    logits = SampledLogits(NUM_ITEMS)(
+    logits = SampledLogits()(
         predictions, table[target_ids - 1], target_ids, table, negative_ids.astype("int32")
     )
     found = ops.convert_to_numpy(ops.log_softmax(logits))[..., 0]
@@ -85,6 +86,26 @@ def test_all_items_once_is_the_full_softmax():
     np.testing.assert_allclose(found, [[full[0, 0, 1], full[0, 1, 6]]], rtol=1e-5)
 
 
-def test_unknown_distribution():
-    with pytest.raises(ValueError, match="`distribution` must be one of"):
-        SampledLogits(5, "zipf")
+def test_own_negatives():
+    inputs = sample()
+    predictions, target_ids = inputs[0], inputs[2]
+    own_ids = np.array([[0, 3, 8], [2, 0, 0]], "int32")
+    own_embeddings = np.random.default_rng(1).normal(size=(2, 3, 4)).astype("float32")
+    found = ops.convert_to_numpy(
+        SampledLogits()(
+            *inputs, **corrections(inputs), own_embeddings=own_embeddings, own_ids=own_ids
+        )
+    )
+    assert found.shape == (2, 3, 1 + 6 + 3)
+    alone = SampledLogits()(*inputs, **corrections(inputs))
+    np.testing.assert_allclose(found[..., :7], ops.convert_to_numpy(alone), atol=1e-5)
+    for row in range(2):
+        for position in range(3):
+            for column, own in enumerate(own_ids[row]):
+                logit = found[row, position, 7 + column]
+                if own == 0 or own == target_ids[row, position]:
+                    assert logit < -1e3
+                else:
+                    # Not corrected: the row's own are there for certain.
+                    expected = predictions[row, position] @ own_embeddings[row, column]
+                    assert logit == pytest.approx(expected, abs=1e-5)

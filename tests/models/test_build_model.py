@@ -8,14 +8,8 @@ import keras_negrec
 from keras_negrec.data import Vocabulary
 from keras_negrec.losses import NegativeFeedbackContrastive
 
-SMALL = {
-    "max_length": 8,
-    "embedding_dim": 8,
-    "num_layers": 1,
-    "intermediate_dim": 8,
-    "dropout": 0.0,
-    "learning_rate": 0.01,
-}
+SMALL = {"max_length": 8, "embedding_dim": 8, "dropout": 0.0, "learning_rate": 0.01}
+TRANSFORMER = {"num_layers": 1, "intermediate_dim": 8}
 EVERYTHING = {
     "negative_loss": True,
     "num_negatives": 5,
@@ -23,11 +17,29 @@ EVERYTHING = {
     "max_sessions": 2,
     "target": "next",
 }
+BOTH = {"contrastive": 0.25, "not_to_recommend": 0.5}
 MODELS = {
     "sasrec hidden": ("sasrec", {"negative_loss": True, "max_sessions": 2}),
     "sasrec everything": ("sasrec", {**EVERYTHING, "context": "item"}),
     "bert4rec item": ("bert4rec", {"negative_loss": True, "context": "item"}),
     "bert4rec everything": ("bert4rec", EVERYTHING),
+    "sasrec both losses": ("sasrec", {"negative_loss": BOTH, "similarity": "dot"}),
+    "bert4rec sampled": (
+        "bert4rec",
+        {
+            "negative_loss": "not_to_recommend",
+            "num_negatives": 5,
+            "negative_distribution": "in_batch",
+            "skip_negatives": True,
+        },
+    ),
+    "gru4rec bpr": (
+        "gru4rec",
+        {"objective": "bpr", "negative_distribution": "mixed", "feedback_inputs": True},
+    ),
+    "gru4rec hidden": ("gru4rec", {"negative_loss": True, "num_layers": 2}),
+    "caser gbce": ("caser", {"objective": "gbce", "num_negatives": 4, "calibration": 0.5}),
+    "caser both losses": ("caser", {"negative_loss": BOTH, "max_sessions": 2}),
 }
 
 
@@ -79,13 +91,18 @@ def test_arguments_reach_the_compiled_model():
 @pytest.mark.parametrize(("name", "options"), MODELS.values(), ids=MODELS.keys())
 def test_save_and_go_on(name, options, tmp_path):
     vocabulary = Vocabulary([f"track {i}" for i in range(NUM_ITEMS)])
+    if name in ("sasrec", "bert4rec"):
+        options = {**TRANSFORMER, **options}
     model = keras_negrec.build_model(name, vocabulary=vocabulary, **SMALL, **options)
+    sampled = options.get("num_negatives") or options.get("objective", "softmax") != "softmax"
     sessions = toy_sessions(48, with_sessions=True)
     batches = first_batches(model, sessions, 3)
     logs = model.train_on_batch(*batches[0], return_dict=True)
     assert np.isfinite(list(logs.values())).all()
-    if options.get("negative_loss"):
-        total = logs["next_item_loss"] + 0.25 * logs["negative_feedback_loss"]
+    if model.negative_losses:
+        weights = model.get_compile_config()["loss_weights"]
+        assert set(weights) == set(model.output)  # each loss has its line
+        total = sum(weights[key] * logs[f"{key}_loss"] for key in weights)
         assert logs["loss"] == pytest.approx(total, rel=1e-4)
 
     path = tmp_path / "model.keras"
@@ -97,7 +114,7 @@ def test_save_and_go_on(name, options, tmp_path):
     np.testing.assert_allclose(loaded.score(sessions), model.score(sessions), atol=1e-6)
     outputs, again = model(batches[1][0]), loaded(batches[1][0])
     for key, values in outputs.items():
-        if options.get("num_negatives") and key == "next_item":
+        if sampled and key != "negative_feedback":
             assert values.shape == again[key].shape  # negatives are drawn anew
         else:
             np.testing.assert_allclose(
@@ -108,9 +125,51 @@ def test_save_and_go_on(name, options, tmp_path):
         expected = model.train_on_batch(*batch, return_dict=True)
         found = loaded.train_on_batch(*batch, return_dict=True)
         assert set(found) == set(expected)
-        if not options.get("num_negatives"):
+        if not sampled:
             assert found == pytest.approx(expected, abs=1e-5)
     assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations) == 3
+
+
+def test_objectives_and_their_losses():
+    losses = keras_negrec.losses
+
+    def compiled(**options):
+        return keras_negrec.build_model("sasrec", **SMALL, num_items=9, **options)
+
+    gbce = compiled(objective="gbce", num_negatives=4, calibration=0.5).loss["next_item"]
+    assert isinstance(gbce, losses.GeneralizedBinaryCrossentropy)
+    assert (gbce.sampling_rate, gbce.calibration) == (0.5, 0.5)
+    bpr = compiled(objective="bpr")
+    assert isinstance(bpr.loss["next_item"], losses.BayesianPersonalizedRanking)
+    assert bpr.output["next_item"].shape[-1] == 257
+    both = compiled(negative_loss={"contrastive": 0.1, "not_to_recommend": 2})
+    assert isinstance(both.loss["not_to_recommend"], losses.NotToRecommend)
+    assert both.get_compile_config()["loss_weights"] == {
+        "next_item": 1.0,
+        "negative_feedback": 0.1,
+        "not_to_recommend": 2.0,
+    }
+    several = compiled(negative_loss=["not_to_recommend", "contrastive"], negative_weight=0.3)
+    assert several.get_compile_config()["loss_weights"]["not_to_recommend"] == 0.3
+    assert compiled(negative_loss=True).negative_losses == ("contrastive",)
+
+
+@pytest.mark.parametrize("objective", ["softmax", "gbce", "bpr"])
+def test_only_the_softmax_is_corrected_for_sampling(objective):
+    model = keras_negrec.build_model(
+        "sasrec", **SMALL, num_items=9, objective=objective, num_negatives=4
+    )
+    assert model.get_config()["log_q_correction"] == (objective == "softmax")
+
+
+def test_in_batch_sampling_knows_the_frequencies_of_the_targets():
+    model = keras_negrec.build_model(
+        "sasrec", **SMALL, num_items=4, num_negatives=4, negative_distribution="in_batch"
+    )
+    sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 2, 3]], [[1, 1, 1, -1]])
+    model.training_dataset(sessions)
+    found = ops.convert_to_numpy(model.get_layer("negative_sampler").frequencies)
+    np.testing.assert_allclose(found, [1 / 3, 2 / 3, 1 / 3, 1 / 3], rtol=1e-5)
 
 
 def test_num_items_comes_from_the_vocabulary():
@@ -121,7 +180,23 @@ def test_num_items_comes_from_the_vocabulary():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "gru"}, "Unknown model. Expected one of 'bert4rec', 'sasrec'. Received: .*'gru'"),
+        (
+            {"name": "gru"},
+            "Unknown model. Expected one of 'bert4rec', 'caser',.* Received: .*'gru'",
+        ),
+        ({"objective": "hinge"}, "`objective` must be one of 'softmax', 'gbce', 'bpr'. Received"),
+        ({"negative_loss": "skips"}, "`negative_loss` must be one of .*'not_to_recommend'"),
+        ({"negative_loss": {"contrastive": 0}}, "`negative_loss.'contrastive'.` must be above 0"),
+        ({"similarity": "l2"}, "`similarity` must be one of"),
+        ({"skip_negatives": True}, "`skip_negatives` adds to sampled negatives"),
+        ({"num_negatives": 3, "negative_distribution": "zipf"}, "`distribution` must be one of"),
+        ({"name": "gru4rec", "num_heads": 2}, "GRU4Rec has no argument `num_heads`; .* num_layers"),
+        ({"name": "gru4rec", "num_layers": 0}, "`num_layers` must be a positive integer"),
+        ({"name": "caser", "window": 0}, "`window` must be a positive integer"),
+        (
+            {"negative_loss": "not_to_recommend", "target": "next"},
+            'needs target="next_positive"',
+        ),
         ({"num_items": 0}, "`num_items` must be a positive integer. Received: num_items=0"),
         ({"num_items": 2.5}, "`num_items` must be a positive integer"),
         ({"num_heads": 3}, "`num_heads` must divide"),

@@ -1,0 +1,82 @@
+"""gBCE, binary cross-entropy corrected for negative sampling."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from keras_negrec.argument_checks import check_positive_float
+
+
+@keras.saving.register_keras_serializable(package="keras_negrec")
+class GeneralizedBinaryCrossentropy(keras.losses.Loss):
+    """Binary cross-entropy of the target against sampled negatives, without its overconfidence.
+
+    For the logit `s` of the target and `n_1 .. n_N` of the negatives:
+
+        loss = -(beta * log(sigmoid(s)) + sum over i of log(1 - sigmoid(n_i))) / (N + 1)
+        beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
+
+    with `alpha` the share of the other items that is sampled. Calibration 0 is ordinary binary
+    cross-entropy; calibration 1 makes the sigmoid estimate the probability as it would without
+    sampling. It wants negatives that are drawn uniformly, and no logQ correction. Computed in
+    float32 whatever the dtype of `y_pred`.
+
+    Args:
+        sampling_rate: float above 0 and at most 1. The number of negatives over the number of
+            items less one (alpha).
+        calibration: float from 0 to 1 (`t` in the paper).
+        reduction: as in Keras. The default is the mean weighted with `sample_weight`.
+        name: str.
+        dtype: as in Keras.
+
+    Call arguments:
+        y_true: tensor of shape `y_pred.shape[:-1]`. Not used: the target is always class 0.
+        y_pred: float tensor of shape `(..., 1 + num_negatives)`, logits.
+        sample_weight: optional, of the shape of `y_true`.
+
+    Raises:
+        ValueError: a sampling rate or calibration outside of its range.
+
+    Example:
+
+    >>> loss = keras_negrec.losses.GeneralizedBinaryCrossentropy(sampling_rate=0.5)
+    >>> float(loss(np.array([0]), np.array([[0.0, 0.0]])))
+    0.563...
+
+    Reference:
+        [Petrov & Macdonald, 2023](https://arxiv.org/abs/2308.07192)
+    """
+
+    def __init__(
+        self,
+        sampling_rate,
+        calibration=0.75,
+        reduction="mean_with_sample_weight",
+        name="generalized_binary_crossentropy",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.sampling_rate = check_positive_float("sampling_rate", sampling_rate)
+        if self.sampling_rate > 1:
+            raise ValueError(
+                f"`sampling_rate` must be at most 1. Received: sampling_rate={sampling_rate!r}"
+            )
+        is_number = isinstance(calibration, int | float) and not isinstance(calibration, bool)
+        if not is_number or not 0 <= calibration <= 1:
+            raise ValueError(
+                f"`calibration` must be from 0 to 1. Received: calibration={calibration!r}"
+            )
+        self.calibration = float(calibration)
+
+    def call(self, y_true, y_pred):
+        logits = ops.cast(y_pred, "float32")
+        alpha = self.sampling_rate
+        beta = alpha * (self.calibration * (1 - 1 / alpha) + 1 / alpha)
+        target = beta * ops.softplus(-logits[..., 0])
+        return (target + ops.sum(ops.softplus(logits[..., 1:]), axis=-1)) / logits.shape[-1]
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(sampling_rate=self.sampling_rate, calibration=self.calibration)
+        return config
