@@ -37,3 +37,22 @@ def check_positive_float(name: str, value) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}")
     return float(value)
+
+
+def check_num_items(num_items, vocabulary) -> int:
+    """`num_items` as an int, by default the size of the vocabulary, which it must agree with."""
+    if num_items is None and vocabulary is not None:
+        num_items = len(vocabulary)
+    num_items = check_positive_int("num_items", num_items)
+    if vocabulary is not None and len(vocabulary) != num_items:
+        raise ValueError(
+            f"`num_items` must be the size of the vocabulary, {len(vocabulary)}. Received: "
+            f"num_items={num_items}"
+        )
+    return num_items
+
+
+def check_item_ids(item_ids, num_items: int) -> None:
+    """A `ValueError` if an id lies beyond the catalogue."""
+    if len(item_ids) and item_ids.max() > num_items:
+        raise ValueError(f"Item ids must lie in 1..{num_items}. Received: {item_ids.max()}")

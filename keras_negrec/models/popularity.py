@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_negrec.argument_checks import check_positive_int
-from keras_negrec.data import Sessions
+from keras_negrec.argument_checks import check_item_ids, check_num_items
+from keras_negrec.data import Sessions, Vocabulary
 
 
 class Popularity:
@@ -13,7 +13,11 @@ class Popularity:
 
     Args:
         sessions: `Sessions`, the training events.
-        num_items: int. Size of the catalogue.
+        num_items: int. Size of the catalogue. Default: that of `vocabulary`.
+        vocabulary: `Vocabulary` or None. What `recommend` answers with.
+
+    Raises:
+        ValueError: an item id above `num_items`, or `num_items` against `vocabulary`.
 
     Example:
 
@@ -22,10 +26,18 @@ class Popularity:
     array([[1., 2., 0.]], dtype=float32)
     """
 
-    def __init__(self, sessions: Sessions, num_items: int):
-        self.num_items = check_positive_int("num_items", num_items)
+    def __init__(
+        self,
+        sessions: Sessions,
+        num_items: int | None = None,
+        *,
+        vocabulary: Vocabulary | None = None,
+    ):
+        self.num_items = check_num_items(num_items, vocabulary)
+        self.vocabulary = vocabulary
+        check_item_ids(sessions.item_ids, self.num_items)
         kept = sessions.item_ids[sessions.feedback > 0]
-        self.counts = np.bincount(kept - 1, minlength=num_items).astype("float32")
+        self.counts = np.bincount(kept - 1, minlength=self.num_items).astype("float32")
 
     def score(self, histories: Sessions) -> np.ndarray:
         """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`."""

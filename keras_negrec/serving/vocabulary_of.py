@@ -11,7 +11,7 @@ def vocabulary_of(model, vocabulary: Vocabulary | None) -> Vocabulary:
     Raises:
         ValueError: neither is there.
     """
-    vocabulary = vocabulary or model.vocabulary
+    vocabulary = vocabulary or getattr(model, "vocabulary", None)
     if vocabulary is None:
         raise ValueError(
             "The model has no vocabulary. Build it with one, or pass `vocabulary=`. Received: "

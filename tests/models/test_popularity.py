@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_negrec.data import Sessions
+import keras_negrec
+from keras_negrec.data import Sessions, Vocabulary
 from keras_negrec.models import Popularity
 
 
@@ -21,3 +22,22 @@ def test_nothing_kept():
 def test_num_items_must_be_positive():
     with pytest.raises(ValueError, match="`num_items` must be a positive integer"):
         Popularity(Sessions.from_lists([[1]]), num_items=0)
+
+
+def test_ids_above_num_items():
+    with pytest.raises(ValueError, match=r"Item ids must lie in 1..2. Received: 3"):
+        Popularity(Sessions.from_lists([[1, 3]]), num_items=2)
+
+
+def test_recommend():
+    vocabulary = Vocabulary(["a", "b", "c"])
+    sessions = Sessions.from_lists([[1, 3], [3, 2], [3, 2]])
+    for model in (Popularity(sessions, vocabulary=vocabulary), Popularity(sessions, 3)):
+        [best] = keras_negrec.recommend(model, [["b"]], vocabulary=vocabulary)
+        assert best == [("c", 3.0), ("a", 1.0)]
+    [best] = keras_negrec.recommend(Popularity(sessions, vocabulary=vocabulary), [["zzz"]], k=1)
+    assert best == [("c", 3.0)]
+    with pytest.raises(ValueError, match="The model has no vocabulary"):
+        keras_negrec.recommend(Popularity(sessions, 3), [["b"]])
+    with pytest.raises(ValueError, match=r"must be the size of the vocabulary, 3. Received"):
+        Popularity(sessions, 4, vocabulary=vocabulary)
