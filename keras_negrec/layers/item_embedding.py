@@ -153,7 +153,7 @@ class ItemEmbedding(keras.layers.Layer):
         return ops.where(ops.any(occurs > 0), occurs, 1.0)
 
     def _ensure_built(self):
-        if not self.built:
+        if not hasattr(self, "embeddings"):
             self.build()
             self.built = True
 

@@ -93,7 +93,7 @@ class NegativeSampler(keras.layers.Layer):
                 f"{item_counts.shape}, smallest {item_counts.min(initial=0)}"
             )
         if self._num_in_batch:
-            if not self.built:
+            if not hasattr(self, "frequencies"):
                 self.build()
                 self.built = True
             self.frequencies.assign(np.maximum(item_counts, 1) / max(item_counts.sum(), 1))

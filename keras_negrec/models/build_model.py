@@ -109,7 +109,7 @@ def build_model(
     weights = negative_loss if isinstance(negative_loss, Mapping) else {}
     for key, weight in weights.items():
         check_positive_float(f"negative_loss[{key!r}]", weight)
-    if num_negatives is None and objective != "softmax":
+    if objective != "softmax" and num_negatives is None:
         num_negatives = _SAMPLED_BY_DEFAULT
     if num_items is None and vocabulary is None:
         num_items = _SAMPLE_ITEMS
@@ -137,8 +137,9 @@ def build_model(
             from_logits=True, reduction="mean_with_sample_weight"
         )
     elif objective == "gbce":
+        sampling_rate = (num_negatives or 0) / max(1, model.num_items - 1)
         loss["next_item"] = losses.GeneralizedBinaryCrossentropy(
-            min(1.0, num_negatives / max(1, model.num_items - 1)), calibration
+            min(1.0, sampling_rate), calibration
         )
     else:
         loss["next_item"] = losses.BayesianPersonalizedRanking()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,14 +17,15 @@ from keras_negrec.argument_checks import (
     check_positive_float,
     check_positive_int,
 )
-from keras_negrec.data import Sessions, Vocabulary, session_batches
+from keras_negrec.data import Sessions, session_batches
 from keras_negrec.losses import BayesianPersonalizedRanking
+from keras_negrec.models.recommender import Recommender
 
 _NEVER = -1e4  # the logit of a negative that must not count; it fits in float16
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
-class MatrixFactorization(keras.Model):
+class MatrixFactorization(Recommender):
     """Matrix factorization of sessions as bags of kept items, trained with the BPR loss.
 
     A session has no vector of its own, which a new one could not have been trained: it is made
@@ -244,39 +244,7 @@ class MatrixFactorization(keras.Model):
         check_item_ids(histories.item_ids, self.num_items)
         batch = histories.padded(self.max_length)
         inputs = {name: batch[name] for name in ("item_ids", "feedback")}
-        vectors = self.serving_model.predict(inputs, batch_size=batch_size, verbose=0)
-        table = ops.convert_to_numpy(ops.cast(self.item_embedding.embeddings, "float32"))
-        return np.matmul(vectors.astype("float32"), table.T)
-
-    def get_config(self):
-        return {**self._config, "name": self.name, "trainable": self.trainable}
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        optimizer = config.get("optimizer")
-        # On PyTorch, Keras names private subclasses here, which train on no other backend.
-        if isinstance(optimizer, dict) and ".backend.torch." in optimizer["module"]:
-            config["optimizer"] = {
-                **optimizer,
-                "module": "keras.optimizers",
-                "registered_name": None,
-            }
-        return config
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
-
-    def save_assets(self, dir_path):
-        """Writes the vocabulary into the `.keras` file."""
-        if self.vocabulary is not None:
-            self.vocabulary.save(Path(dir_path) / "vocabulary.json")
-
-    def load_assets(self, dir_path):
-        """Reads the vocabulary back."""
-        path = Path(dir_path) / "vocabulary.json"
-        if path.exists():
-            self.vocabulary = Vocabulary.load(path)
+        return self._scores(inputs, batch_size)
 
 
 def _bags(sessions: Sessions) -> Sessions:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
+from collections.abc import Callable
+from typing import ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_negrec import layers
-from keras_negrec.argument_checks import check_choice, check_fraction, check_positive_int
-from keras_negrec.data import NextItemTargets, Sessions, Vocabulary, session_batches
+from keras_negrec.argument_checks import (
+    check_choice,
+    check_fraction,
+    check_item_ids,
+    check_num_items,
+    check_positive_int,
+)
+from keras_negrec.data import NextItemTargets, Sessions, session_batches
 from keras_negrec.data.training_targets import check_target
 from keras_negrec.models.negative_loss_names import negative_loss_names
+from keras_negrec.models.recommender import Recommender
 
 
-class SessionRecommender(keras.Model):
+class SessionRecommender(Recommender):
     """A functional Keras model from sessions to scores of the whole catalogue.
 
     Subclasses give the encoder: `SASRec`, `BERT4Rec`, `GRU4Rec`, `Caser`. The graph, on a dict of
@@ -75,19 +83,10 @@ class SessionRecommender(keras.Model):
     causal: bool
     has_positions: bool
     transform_predictions: bool
-    encoder_defaults: dict
-
-    @staticmethod
-    def build_encoder(embedding_dim: int, dropout: float, dtype, **encoder_options):
-        """The encoder: a function `(x, padding_mask) -> x` on (batch, length, embedding_dim).
-
-        Args:
-            embedding_dim: int. Width of the vectors in and out.
-            dropout: float.
-            dtype: dtype policy of the layers.
-            **encoder_options: those of `encoder_defaults`.
-        """
-        raise NotImplementedError("A subclass of SessionRecommender gives the encoder.")
+    encoder_defaults: ClassVar[dict]
+    # (embedding_dim, dropout, dtype, **encoder_options) -> encode, a function
+    # (x, padding_mask) -> x on (batch, length, embedding_dim)
+    build_encoder: ClassVar[Callable]
 
     def __init__(
         self,
@@ -121,14 +120,7 @@ class SessionRecommender(keras.Model):
                     f"{option}={encoder_options[option]!r}"
                 )
         encoder_options = {**self.encoder_defaults, **encoder_options}
-        if num_items is None and vocabulary is not None:
-            num_items = len(vocabulary)
-        check_positive_int("num_items", num_items)
-        if vocabulary is not None and len(vocabulary) != num_items:
-            raise ValueError(
-                f"`num_items` must be the size of the vocabulary, {len(vocabulary)}. Received: "
-                f"num_items={num_items}"
-            )
+        num_items = check_num_items(num_items, vocabulary)
         check_positive_int("max_length", max_length)
         check_positive_int("embedding_dim", embedding_dim)
         check_fraction("dropout", dropout)
@@ -234,7 +226,7 @@ class SessionRecommender(keras.Model):
             outputs["not_to_recommend"] = skip_logits
         super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
 
-        self.num_items = int(num_items)
+        self.num_items = num_items
         self.max_length = max_length
         self.item_embedding = item_embedding
         self.vocabulary = vocabulary
@@ -367,44 +359,9 @@ class SessionRecommender(keras.Model):
         self._check_ids(histories)
         batch = histories.padded(self.max_length)
         inputs = {key: batch[key] for key in self._encoder_inputs}
-        vectors = self.serving_model.predict(inputs, batch_size=batch_size, verbose=0)
-        table = keras.ops.convert_to_numpy(self.item_embedding.table())
-        return np.matmul(vectors.astype("float32"), table.astype("float32").T)
+        return self._scores(inputs, batch_size)
 
     def _check_ids(self, sessions: Sessions) -> None:
-        if sessions.num_events and sessions.item_ids.max() > self.num_items:
-            raise ValueError(
-                f"Item ids must lie in 1..{self.num_items}. Received: {sessions.item_ids.max()}"
-            )
+        check_item_ids(sessions.item_ids, self.num_items)
         if "session_ids" in self._encoder_inputs and sessions.session_ids is None:
             raise ValueError("This model was built with `max_sessions` and needs `session_ids`.")
-
-    def get_config(self):
-        return {**self._config, "name": self.name, "trainable": self.trainable}
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        optimizer = config.get("optimizer")
-        # On PyTorch, Keras names private subclasses here, which train on no other backend.
-        if isinstance(optimizer, dict) and ".backend.torch." in optimizer["module"]:
-            config["optimizer"] = {
-                **optimizer,
-                "module": "keras.optimizers",
-                "registered_name": None,
-            }
-        return config
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
-
-    def save_assets(self, dir_path):
-        """Writes the vocabulary into the `.keras` file."""
-        if self.vocabulary is not None:
-            self.vocabulary.save(Path(dir_path) / "vocabulary.json")
-
-    def load_assets(self, dir_path):
-        """Reads the vocabulary back."""
-        path = Path(dir_path) / "vocabulary.json"
-        if path.exists():
-            self.vocabulary = Vocabulary.load(path)
