@@ -16,7 +16,8 @@ import numpy as np
 import keras_negrec
 
 NUM_ITEMS = 12
-NAMES = ("sasrec", "bert4rec")
+NAMES = ("sasrec", "bert4rec", "gru4rec", "caser")
+TRANSFORMER = {"num_layers": 1, "intermediate_dim": 8}
 
 
 def inputs():
@@ -32,11 +33,13 @@ def inputs():
     y = {
         "next_item": random.integers(0, NUM_ITEMS, (6, 3)),
         "negative_feedback": random.integers(-1, 1, (6, 3, 8)),
+        "not_to_recommend": random.integers(0, NUM_ITEMS, (6, 3)),
     }
     y["negative_feedback"][..., 4] = random.integers(0, 2, (6, 3)) * 2 - 1
     weight = {
         "next_item": random.integers(0, 2, (6, 3)).astype("float32"),
         "negative_feedback": np.ones((6, 3), "float32"),
+        "not_to_recommend": random.integers(0, 2, (6, 3)).astype("float32"),
     }
     return (
         {key: values.astype("int32") for key, values in x.items()},
@@ -51,13 +54,11 @@ def build(name):
         num_items=NUM_ITEMS,
         max_length=8,
         embedding_dim=8,
-        num_layers=1,
-        intermediate_dim=8,
         dropout=0.0,
-        negative_loss=True,
-        negative_weight=0.4,
+        negative_loss={"contrastive": 0.4, "not_to_recommend": 0.7},
         temperature=0.3,
         feedback_inputs=True,
+        **(TRANSFORMER if name in ("sasrec", "bert4rec") else {}),
     )
     for i, weight in enumerate(model.trainable_weights):
         random = np.random.default_rng(i)

@@ -42,7 +42,7 @@ def reports(tmp_path_factory):
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec", "gru4rec", "caser"])
 def test_losses_agree(reports, name, backend):
     expected, found = (reports[b]["trained"][name]["losses"] for b in ("tensorflow", backend))
     assert len(expected) == 20
@@ -63,7 +63,11 @@ def test_a_saved_model_is_the_same_on_another_backend(reports, saved_on, loaded_
         found = reports[loaded_on]["loaded"][name]
         assert found["compiled"] == expected["compiled"]
         assert found["compiled"]["iterations"] == 20
-        assert found["compiled"]["loss_weights"] == {"next_item": 1.0, "negative_feedback": 0.4}
+        assert found["compiled"]["loss_weights"] == {
+            "next_item": 1.0,
+            "negative_feedback": 0.4,
+            "not_to_recommend": 0.7,
+        }
         for key, values in expected["outputs"].items():
             np.testing.assert_allclose(found["outputs"][key], values, atol=1e-5)
         np.testing.assert_allclose(found["next_losses"], expected["next_losses"], atol=1e-4)

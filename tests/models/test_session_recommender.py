@@ -1,3 +1,5 @@
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -5,17 +7,11 @@ from keras import ops
 from toy_sessions import toy_sessions
 
 from keras_negrec.data import ClozeTargets, Sessions
-from keras_negrec.models import BERT4Rec, SASRec, SessionRecommender
+from keras_negrec.models import BERT4Rec, Caser, GRU4Rec, SASRec
 
 NUM_ITEMS = 12
-SMALL = {
-    "num_items": NUM_ITEMS,
-    "max_length": 8,
-    "embedding_dim": 8,
-    "num_layers": 2,
-    "intermediate_dim": 8,
-    "dropout": 0.0,
-}
+ANY = {"num_items": NUM_ITEMS, "max_length": 8, "embedding_dim": 8, "dropout": 0.0}
+SMALL = {**ANY, "num_layers": 2, "intermediate_dim": 8}
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +26,26 @@ def bert4rec():
     return sharpened(BERT4Rec(**SMALL, feedback_inputs=True))
 
 
-def sharpened(model):
+@pytest.fixture(scope="module")
+def gru4rec():
+    keras.utils.set_random_seed(0)
+    return sharpened(GRU4Rec(**ANY, num_layers=2, feedback_inputs=True, max_sessions=3), 2)
+
+
+@pytest.fixture(scope="module")
+def caser():
+    keras.utils.set_random_seed(0)
+    return sharpened(Caser(**ANY, window=3, feedback_inputs=True))
+
+
+CAUSAL = ["sasrec", "gru4rec", "caser"]
+
+
+def sharpened(model, factor=10):
     """Larger weights, so that an influence that exists shows."""
     for weight in model.trainable_weights:
         if len(weight.shape) > 1:
-            weight.assign(ops.convert_to_numpy(weight) * 10)
+            weight.assign(ops.convert_to_numpy(weight) * factor)
     return model
 
 
@@ -54,16 +65,25 @@ def causal_inputs():
     }
 
 
+def inputs_of(model):
+    return {key: values for key, values in causal_inputs().items() if key in model.input}
+
+
 @pytest.mark.parametrize("changed", [2, 3, 5])
-def test_sasrec_never_sees_a_later_event(sasrec, changed):
-    before = predict(sasrec, causal_inputs())
-    inputs = causal_inputs()
+@pytest.mark.parametrize("name", CAUSAL)
+def test_causal_models_never_see_a_later_event(name, changed, request):
+    model = request.getfixturevalue(name)
+    before = predict(model, inputs_of(model))
+    inputs = inputs_of(model)
     inputs["item_ids"][0, changed] = 11
     inputs["feedback"][0, changed] = -2
-    after = predict(sasrec, inputs)
+    after = predict(model, inputs)
     # Column 0 is padding, which predicts nothing.
     np.testing.assert_allclose(after[0, 1:changed], before[0, 1:changed], atol=1e-6)
-    assert (np.abs(after - before)[0, changed:].max(axis=-1) > 1e-4).all()
+    seen = slice(changed, changed + 3 if name == "caser" else None)  # Caser's window is 3
+    assert (np.abs(after - before)[0, seen].max(axis=-1) > 1e-5).all()
+    if name == "caser":
+        np.testing.assert_allclose(after[0, changed + 3 :], before[0, changed + 3 :], atol=1e-6)
 
 
 def test_bert4rec_sees_both_sides_but_not_what_is_masked(bert4rec):
@@ -93,18 +113,16 @@ def test_bert4rec_sees_both_sides_but_not_what_is_masked(bert4rec):
         assert np.abs(prediction(items, other)[0] - before).max() > 1e-4
 
 
-@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+@pytest.mark.parametrize("name", [*CAUSAL, "bert4rec"])
 def test_padding_never_matters(name, request):
     model = request.getfixturevalue(name)
-    inputs = causal_inputs()
-    if name == "bert4rec":
-        del inputs["session_ids"]
+    inputs = inputs_of(model)
     padded = {key: np.pad(values, [(0, 0), (2, 0)]) for key, values in inputs.items()}
     expected = predict(model, {key: values[:, 1:] for key, values in inputs.items()})
     np.testing.assert_allclose(predict(model, padded)[:, 3:], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+@pytest.mark.parametrize("name", [*CAUSAL, "bert4rec"])
 def test_scores_depend_on_every_event_and_most_of_all_on_order(name, request):
     model = request.getfixturevalue(name)
 
@@ -124,11 +142,12 @@ def test_scores_depend_on_every_event_and_most_of_all_on_order(name, request):
     assert np.abs(score([1, 2, 3], [1, 1, -1]) - before).max() > 1e-4
 
 
-def test_sasrec_scores_what_its_training_graph_predicts(sasrec):
-    inputs = causal_inputs()
+@pytest.mark.parametrize("name", CAUSAL)
+def test_causal_models_score_what_their_training_graph_predicts(name, request):
+    model = request.getfixturevalue(name)
     rows = Sessions.from_lists([[1, 2, 3, 4, 5]], [[1, -1, 1, 2, 1]], [[0, 0, 1, 1, 1]])
-    expected = predict(sasrec, inputs)[0, -1]
-    np.testing.assert_allclose(sasrec.score(rows)[0], expected, atol=1e-4)
+    expected = predict(model, inputs_of(model))[0, -1]
+    np.testing.assert_allclose(model.score(rows)[0], expected, atol=1e-4)
 
 
 def test_bert4rec_scores_what_its_training_graph_predicts(bert4rec):
@@ -208,18 +227,9 @@ def test_mixed_precision():
     assert again.item_embedding.compute_dtype == "bfloat16"
 
 
-def test_base_class_has_no_targets():
-    class Bare(SessionRecommender):
-        causal = True
-        transform_predictions = False
-
-    with pytest.raises(NotImplementedError, match="Bare does not say"):
-        Bare(**SMALL).targets()
-
-
 def test_plot_model(tmp_path):
     pytest.importorskip("pydot", reason="plots need pydot")
-    if not keras.utils.model_visualization.check_graphviz():
+    if shutil.which("dot") is None:
         pytest.skip("plots need graphviz")
     path = tmp_path / "model.png"
     keras.utils.plot_model(SASRec(**SMALL, negative_loss=True), path, show_shapes=True)
