@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterable
 
 
 def check_positive_int(name: str, value) -> int:
@@ -10,6 +11,11 @@ def check_positive_int(name: str, value) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
     return int(value)
+
+
+def check_positive_ints(name: str, values: Iterable) -> tuple[int, ...]:
+    """`values` as a tuple of ints, or a `ValueError` that names the argument."""
+    return tuple(check_positive_int(name, value) for value in values)
 
 
 def check_choice(name: str, value, choices: tuple) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.argument_checks import check_positive_ints
 from keras_negrec.data import Examples
-from keras_negrec.evaluation.rank_targets import Scorer, rank_targets
+from keras_negrec.evaluation.rank_targets import rank_targets
+from keras_negrec.evaluation.ranking_metrics import ranking_metrics
+from keras_negrec.evaluation.scorer import Scorer
 
 
 def evaluate(
@@ -24,9 +24,14 @@ def evaluate(
     - `hr@K`: share of examples whose next kept item is among the first K. Higher is better.
     - `ndcg@K`: mean of `1 / log2(1 + rank)` of the next kept item, 0 beyond K. Higher is better.
     - `mrr`: mean of `1 / rank` of the next kept item. Higher is better.
-    - `skip_hr@K`, `skip_mrr`: the same for the next skipped item. Lower is better.
+    - `mrr@K`, `map@K`: the same, 0 beyond K. The average precision of a ranking with one
+      relevant item is its reciprocal rank, so that the two are always equal here; both are given
+      because papers report one or the other.
+    - `skip_hr@K`, `skip_mrr`: as `hr@K` and `mrr`, for the next skipped item. Lower is better.
     - `feedback_auc`: share of the examples in which the next kept item scores higher than the
       next skipped one, ties half; 0.5 is chance. Higher is better.
+    - `coverage@K`: share of the catalogue that is among the first K after at least one of the
+      histories. It grows with the number of examples.
     - `num_examples`, `num_skip_examples`: how many examples the figures rest on.
 
     Args:
@@ -48,31 +53,18 @@ def evaluate(
     >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3]], [[1, -1, 1]])
     >>> examples = keras_negrec.data.Examples.after(sessions, np.array([1]))
     >>> model = keras_negrec.models.Popularity(sessions, num_items=3)
-    >>> keras_negrec.evaluate(model, examples, k=[1])["hr@1"]
-    1.0
+    >>> metrics = keras_negrec.evaluate(model, examples, k=[1])
+    >>> metrics["hr@1"], round(metrics["coverage@1"], 3)
+    (1.0, 0.333)
     """
     if len(examples) == 0:
         raise ValueError("`examples` must hold at least one example. Received: none.")
-    for cutoff in k:
-        check_positive_int("k", cutoff)
-    ranks = rank_targets(model, examples, exclude_seen=exclude_seen, batch_size=batch_size)
-    targets = ranks["target"]
-    has_skip = ~np.isnan(ranks["skip_target"])
-    skips = ranks["skip_target"][has_skip]
-    metrics: dict[str, float] = {}
-    for cutoff in k:
-        metrics[f"hr@{cutoff}"] = _mean(targets <= cutoff)
-    for cutoff in k:
-        metrics[f"ndcg@{cutoff}"] = _mean((targets <= cutoff) / np.log2(1 + targets))
-    metrics["mrr"] = _mean(1 / targets)
-    for cutoff in k:
-        metrics[f"skip_hr@{cutoff}"] = _mean(skips <= cutoff)
-    metrics["skip_mrr"] = _mean(1 / skips)
-    metrics["feedback_auc"] = _mean(ranks["preference"][has_skip])
-    metrics["num_examples"] = len(targets)
-    metrics["num_skip_examples"] = len(skips)
-    return {name: float(value) for name, value in metrics.items()}
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.mean(values)) if len(values) else float("nan")
+    k = check_positive_ints("k", k)
+    ranks = rank_targets(
+        model,
+        examples,
+        exclude_seen=exclude_seen,
+        batch_size=batch_size,
+        top_k=max(k, default=None),
+    )
+    return ranking_metrics(ranks, k=k, num_items=model.num_items)

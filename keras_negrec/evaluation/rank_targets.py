@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int
-from keras_negrec.data import Examples, Sessions
-
-_SCORES_AT_ONCE = 2**25  # 128 MB of float32
-
-
-class Scorer(Protocol):
-    """Anything that scores the whole catalogue after a history."""
-
-    num_items: int
-
-    def score(self, histories: Sessions) -> np.ndarray:
-        """float array of shape `(num_rows, num_items)`, column `j` for item `j + 1`."""
+from keras_negrec.data import Examples
+from keras_negrec.evaluation.rank_chunk import rank_chunk
+from keras_negrec.evaluation.score_chunks import score_chunks
+from keras_negrec.evaluation.scorer import Scorer
 
 
 def rank_targets(
@@ -27,6 +17,7 @@ def rank_targets(
     *,
     exclude_seen: bool = True,
     batch_size: int = 1024,
+    top_k: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Ranks each example's targets among all items of the catalogue, without sorting it.
 
@@ -40,64 +31,53 @@ def rank_targets(
             that is itself among them can then never be recommended: its rank is infinite.
         batch_size: int. The most histories that are scored at once; fewer where the catalogue
             is large.
+        top_k: int or None. How many of the first items of each ranking are returned too.
 
     Returns:
         Dict of float64 arrays of shape `(num_examples,)`: `target` and `skip_target`, ranks from
         1, NaN where there is no skip target; `preference`, 1 where the target scores above the
-        skip target, 0 where below, 0.5 where equal, NaN where there is no skip target.
+        skip target, 0 where below, 0.5 where equal, NaN where there is no skip target. With
+        `top_k` also `top_items`, int32 array of shape `(num_examples, min(top_k, num_items))`:
+        the first items, best first, equal scores by item id, 0 where no item remains. An item
+        whose score is minus infinity is not among them.
 
     Raises:
-        ValueError: scores of another shape than `(num_rows, num_items)`, or that are NaN.
+        ValueError: scores of another shape than `(num_rows, num_items)`, or that are NaN; a
+            `batch_size` or `top_k` that is not a positive integer.
 
     Example:
 
     >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3]], [[1, -1, 1]])
     >>> examples = keras_negrec.data.Examples.after(sessions, np.array([1]))
     >>> model = keras_negrec.models.Popularity(sessions, num_items=3)
-    >>> keras_negrec.evaluation.rank_targets(model, examples)["target"]
-    array([1.])
+    >>> ranks = keras_negrec.evaluation.rank_targets(model, examples, top_k=2)
+    >>> ranks["target"], ranks["top_items"]
+    (array([1.]), array([[3, 2]], dtype=int32))
     """
-    check_positive_int("batch_size", batch_size)
-    batch_size = max(1, min(batch_size, _SCORES_AT_ONCE // model.num_items))
     ranks = {
         name: np.full(len(examples), np.nan) for name in ("target", "skip_target", "preference")
     }
-    for start in range(0, len(examples), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(examples)))
+    if top_k is not None:
+        top_k = min(check_positive_int("top_k", top_k), model.num_items)
+        ranks["top_items"] = np.zeros((len(examples), top_k), "int32")
+    for rows, scores in score_chunks(model, examples.histories, batch_size):
         chunk = examples.take(rows)
-        scores = np.array(model.score(chunk.histories), dtype="float32")
-        if scores.shape != (len(rows), model.num_items):
-            raise ValueError(
-                f"`score` must return shape {(len(rows), model.num_items)}. Received: "
-                f"{scores.shape}"
-            )
-        if np.isnan(scores).any():
-            raise ValueError(
-                "Scores must not be NaN. Received NaN for the history "
-                f"{chunk.histories.keys[np.isnan(scores).any(axis=1).argmax()]!r}."
-            )
-        each = np.arange(len(rows))
-        with_skip = np.flatnonzero(chunk.skip_targets > 0)
-        of_target = scores[each, chunk.targets - 1]
-        of_skip = scores[with_skip, chunk.skip_targets[with_skip] - 1]
-        above, equal = of_target[with_skip] > of_skip, of_target[with_skip] == of_skip
-        ranks["preference"][rows[with_skip]] = above + equal / 2
-
-        competes = np.ones(scores.shape, bool)
-        if exclude_seen:
-            competes[chunk.histories.rows(), chunk.histories.item_ids - 1] = False
-        ranks["target"][rows] = _rank(scores, competes, each, chunk.targets, of_target)
-        ranks["skip_target"][rows[with_skip]] = _rank(
-            scores[with_skip],
-            competes[with_skip],
-            np.arange(len(with_skip)),
-            chunk.skip_targets[with_skip],
-            of_skip,
-        )
+        for name, values in rank_chunk(scores, chunk, exclude_seen=exclude_seen).items():
+            ranks[name][rows] = values
+        if top_k is not None:
+            if exclude_seen:
+                scores[chunk.histories.rows(), chunk.histories.item_ids - 1] = -np.inf
+            for row, row_scores in zip(rows, scores, strict=True):
+                best = _top_columns(row_scores, top_k)
+                ranks["top_items"][row, : len(best)] = best + 1
     return ranks
 
 
-def _rank(scores, competes, each, items, of_item):
-    above = np.count_nonzero((scores > of_item[:, np.newaxis]) & competes, axis=1)
-    equal = np.count_nonzero((scores == of_item[:, np.newaxis]) & competes, axis=1) - 1
-    return np.where(competes[each, items - 1], 1 + above + equal / 2, np.inf)
+def _top_columns(scores: np.ndarray, k: int) -> np.ndarray:
+    """The at most `k` columns with the highest scores, best first, equal scores by column."""
+    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+    above = np.flatnonzero(scores > threshold)
+    equal = np.flatnonzero(scores == threshold)[: k - len(above)]
+    best = np.concatenate([above, equal])
+    best = best[scores[best] > -np.inf]
+    return best[np.argsort(-scores[best], kind="stable")]

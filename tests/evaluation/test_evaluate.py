@@ -37,11 +37,20 @@ def test_hand_worked_numbers():
         "ndcg@2": 1 / 3,
         "ndcg@3": sum(1 / math.log2(1 + rank) for rank in ranks) / 3,
         "mrr": (1 + 1 / 3 + 1 / 2.5) / 3,
+        "mrr@1": 1 / 3,
+        "mrr@2": 1 / 3,
+        "mrr@3": (1 + 1 / 3 + 1 / 2.5) / 3,
+        "map@1": 1 / 3,
+        "map@2": 1 / 3,
+        "map@3": (1 + 1 / 3 + 1 / 2.5) / 3,
         "skip_hr@1": 0.5,
         "skip_hr@2": 1.0,
         "skip_hr@3": 1.0,
         "skip_mrr": (1 / 2 + 1) / 2,
         "feedback_auc": 0.5,  # one above its skip, one below
+        "coverage@1": 2 / 4,  # items 1 and 2; item 4 is in every history
+        "coverage@2": 2 / 4,
+        "coverage@3": 3 / 4,
         "num_examples": 3,
         "num_skip_examples": 2,
     }
@@ -89,6 +98,44 @@ def test_popularity():
     assert metrics["mrr"] == pytest.approx((1 + 1 / 2) / 2)
     assert metrics["feedback_auc"] == 1
     assert metrics["skip_mrr"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_coverage_against_a_loop(exclude_seen):
+    random = np.random.default_rng(1)
+    num_items, k = 30, (1, 3, 10, 28, 100)
+    scores = random.permuted(np.tile(np.arange(num_items), (12, 1)), axis=1)
+    histories = random.integers(1, 20, (12, 4)).tolist()
+    examples = Examples(
+        Sessions.from_lists(histories), random.integers(1, num_items, 12), np.zeros(12, int)
+    )
+    covered = {cutoff: set() for cutoff in k}
+    for row, seen in zip(scores, histories, strict=True):
+        items = [item for item in range(1, num_items + 1) if not (exclude_seen and item in seen)]
+        ranked = sorted(items, key=lambda item: -row[item - 1])
+        for cutoff in k:
+            covered[cutoff].update(ranked[:cutoff])
+    metrics = keras_negrec.evaluate(
+        Table(scores), examples, k=k, exclude_seen=exclude_seen, batch_size=5
+    )
+    for cutoff in k:
+        assert metrics[f"coverage@{cutoff}"] == len(covered[cutoff]) / num_items
+    assert metrics["coverage@1"] < metrics["coverage@3"] < metrics["coverage@10"]
+
+
+def test_scores_once():
+    model, examples = hand_worked()
+    score, calls = model.score, []
+    model.score = lambda histories: calls.append(len(histories)) or score(histories)
+    keras_negrec.evaluate(model, examples)
+    assert calls == [3]
+
+
+def test_no_cut_offs():
+    metrics = keras_negrec.evaluate(*hand_worked(), k=())
+    assert set(metrics) == {
+        "mrr", "skip_mrr", "feedback_auc", "num_examples", "num_skip_examples"
+    }  # fmt: skip
 
 
 def test_no_examples():

@@ -106,6 +106,33 @@ def test_a_seen_target_is_out_of_reach():
     assert ranks["preference"][0] == 1  # compares scores alone
 
 
+@given(rankings(), st.booleans(), st.integers(1, 9))
+def test_top_items_against_a_sort(ranking, exclude_seen, top_k):
+    scores, histories, targets, skips = ranking
+    top_items = rank_targets(
+        Table(scores),
+        examples_of(histories, targets, skips),
+        exclude_seen=exclude_seen,
+        batch_size=2,
+        top_k=top_k,
+    )["top_items"]
+    assert top_items.shape == (len(scores), min(top_k, len(scores[0])))
+    for row, (score, seen) in enumerate(zip(scores, histories, strict=True)):
+        items = [
+            item
+            for item in range(1, len(score) + 1)
+            if score[item - 1] > -np.inf and not (exclude_seen and item in seen)
+        ]
+        best = sorted(items, key=lambda item: (-score[item - 1], item))[:top_k]
+        assert [item for item in top_items[row] if item > 0] == best
+        assert top_items[row, : len(best)].tolist() == best
+
+
+def test_no_top_items_unless_asked():
+    ranks = rank_targets(Table([[1.0, 2.0]]), examples_of([[1]], [2], [0]))
+    assert set(ranks) == {"target", "skip_target", "preference"}
+
+
 def test_nan_scores():
     model = Table([[1.0, 2.0], [np.nan, 1.0]])
     with pytest.raises(ValueError, match=r"must not be NaN. Received NaN for the history .*1"):
@@ -122,3 +149,8 @@ def test_wrong_shape():
 def test_batch_size_must_be_positive():
     with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
         rank_targets(Table([[1.0]]), examples_of([[1]], [1], [0]), batch_size=0)
+
+
+def test_top_k_must_be_positive():
+    with pytest.raises(ValueError, match=r"`top_k` must be .* Received: top_k=0"):
+        rank_targets(Table([[1.0]]), examples_of([[1]], [1], [0]), top_k=0)
