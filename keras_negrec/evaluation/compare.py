@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import importlib
 import json
 import numbers
 import time
@@ -11,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
-from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.argument_checks import check_positive_ints
 from keras_negrec.data import Examples
 from keras_negrec.evaluation.comparison import Comparison
 from keras_negrec.evaluation.comparison_run import ComparisonRun
-from keras_negrec.evaluation.rank_targets import Scorer, rank_targets
+from keras_negrec.evaluation.rank_targets import rank_targets
+from keras_negrec.evaluation.scorer import Scorer
 
 
 def compare(
@@ -95,8 +97,7 @@ def compare(
         )
     if len(examples) == 0:
         raise ValueError("`examples` must hold at least one example. Received: none.")
-    for cutoff in k:
-        check_positive_int("k", cutoff)
+    check_positive_ints("k", k)
     fingerprint = examples.fingerprint()
 
     def rank(model):
@@ -126,8 +127,9 @@ def compare(
                 )
                 run.save(path)
                 done = f"trained in {seconds:.0f} s"
-                del model
-                gc.collect()  # models have reference cycles, and hold a device's memory
+                if isinstance(model, keras.Model):
+                    del model
+                    gc.collect()  # models have reference cycles, and hold a device's memory
             runs[label].append(run)
             if verbose:
                 print(f"[{number}/{total}] {label}, seed {seed}: {done}", flush=True)
@@ -183,8 +185,7 @@ def _curves(model) -> dict[str, list[float]]:
 
 
 def _versions() -> dict[str, str]:
-    import keras_negrec
-
+    keras_negrec = importlib.import_module("keras_negrec")  # not yet whole while this is imported
     return {
         "keras": keras.__version__,
         "backend": keras.config.backend(),

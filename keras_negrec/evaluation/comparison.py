@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from keras_negrec.argument_checks import check_choice, check_positive_int
+from keras_negrec.argument_checks import check_choice, check_positive_ints
 from keras_negrec.data import Examples
 from keras_negrec.evaluation.bootstrap_mean import bootstrap_mean
 from keras_negrec.evaluation.comparison_run import ComparisonRun
@@ -60,7 +60,7 @@ class Comparison:
     ):
         self.runs = {label: list(of_label) for label, of_label in runs.items()}
         self.examples = examples
-        self.k = tuple(check_positive_int("k", cutoff) for cutoff in k)
+        self.k = tuple(check_positive_ints("k", k))
         if not self.runs or not all(self.runs.values()):
             raise ValueError(
                 f"`runs` must hold at least one run a label. Received: {dict(self.runs)}"
@@ -146,7 +146,8 @@ class Comparison:
 
         Args:
             baseline: label. Default: the first.
-            metrics: names, such as `"hr@10"`. Default: all.
+            metrics: names, such as `"hr@10"`. Default: all but `mrr@K` and `map@K`, which with
+                one target an example are the same and hardly differ from `mrr`.
             num_resamples: int. Default: 10,000, or 200 for each comparison of the family where
                 that is more, so that a corrected value can become small.
             seed: int. Of the bootstrap.
@@ -163,7 +164,8 @@ class Comparison:
         known = tuple(examples[baseline])
         for name in metrics or ():
             check_choice("metrics", name, known)
-        metrics = list(known if metrics is None else metrics)
+        if metrics is None:
+            metrics = [name for name in known if not name.startswith(("map@", "mrr@"))]
         others = [label for label in self.runs if label != baseline]
         family = max(1, len(others) * len(metrics))
         if num_resamples is None:
