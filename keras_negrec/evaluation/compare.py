@@ -97,7 +97,8 @@ def compare(
         )
     if len(examples) == 0:
         raise ValueError("`examples` must hold at least one example. Received: none.")
-    check_positive_ints("k", k)
+    if not check_positive_ints("k", k):
+        raise ValueError(f"`k` must hold at least one cut-off. Received: k={k!r}")
     fingerprint = examples.fingerprint()
 
     def rank(model):

@@ -61,6 +61,8 @@ class Comparison:
         self.runs = {label: list(of_label) for label, of_label in runs.items()}
         self.examples = examples
         self.k = tuple(check_positive_ints("k", k))
+        if not self.k:
+            raise ValueError(f"`k` must hold at least one cut-off. Received: k={k!r}")
         if not self.runs or not all(self.runs.values()):
             raise ValueError(
                 f"`runs` must hold at least one run a label. Received: {dict(self.runs)}"
@@ -110,6 +112,13 @@ class Comparison:
         means = {run.seed: pd.DataFrame(self._metrics(run)).mean() for run in self.runs[label]}
         return pd.DataFrame(means).T.rename_axis(index="seed")
 
+    def paired_seeds(self, label: str, baseline: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """The metric's means of both configurations for each seed that they have in common.
+
+        A ready scorer pairs with every seed; two of them have no seeds.
+        """
+        return _pair(self.seed_metrics(label)[metric], self.seed_metrics(baseline)[metric])
+
     def _metrics(self, run: ComparisonRun, k=None) -> dict[str, np.ndarray]:
         return {
             name: np.asarray(values, "float64")
@@ -148,7 +157,7 @@ class Comparison:
             baseline: label. Default: the first.
             metrics: names, such as `"hr@10"`. Default: all but `mrr@K` and `map@K`, which with
                 one target an example are the same and hardly differ from `mrr`.
-            num_resamples: int. Default: 10,000, or 200 for each comparison of the family where
+            num_resamples: int. Default: 10,000, or 400 for each comparison of the family where
                 that is more, so that a corrected value can become small.
             seed: int. Of the bootstrap.
 
@@ -169,7 +178,7 @@ class Comparison:
         others = [label for label in self.runs if label != baseline]
         family = max(1, len(others) * len(metrics))
         if num_resamples is None:
-            num_resamples = max(10_000, 200 * family)
+            num_resamples = max(10_000, 400 * family)
 
         differences = pd.concat(
             {label: examples[label][metrics] - examples[baseline][metrics] for label in others}
@@ -189,7 +198,7 @@ class Comparison:
                     "num_examples": examples[label][metric].notna().sum(),
                 }
                 if label != baseline:
-                    ours, theirs = self._pairs(seeds[label][metric], seeds[baseline][metric])
+                    ours, theirs = _pair(seeds[label][metric], seeds[baseline][metric])
                     found = bootstrap.loc[(label, metric)]
                     row |= {
                         "difference": found["mean"],
@@ -223,7 +232,13 @@ class Comparison:
         return self._bootstrap(values, num_resamples)[["mean", "low", "high"]]
 
     def difference_by_skip_share(
-        self, label: str, baseline: str | None = None, *, bins: int = 4, num_resamples: int = 2000
+        self,
+        label: str,
+        baseline: str | None = None,
+        *,
+        k: Sequence[int] | None = None,
+        bins: int = 4,
+        num_resamples: int = 2000,
     ) -> pd.DataFrame:
         """The difference from the baseline for histories with few and with many skips.
 
@@ -236,7 +251,7 @@ class Comparison:
             `num_examples`.
         """
         baseline = self._baseline(baseline)
-        difference = self.example_metrics(label) - self.example_metrics(baseline)
+        difference = self.example_metrics(label, k=k) - self.example_metrics(baseline, k=k)
         groups = pd.Series(pd.qcut(self.skip_share(), bins, duplicates="drop"))
         parts = {
             share: self._bootstrap(part, num_resamples).assign(num_examples=part.notna().sum())
@@ -253,7 +268,9 @@ class Comparison:
     def report(self, folder, baseline: str | None = None) -> Path:
         """Writes `report.md`, with its figures beside it, and `report.html`, one file for all.
 
-        First what changed against the baseline, in words; then the figures and all numbers.
+        First what changed against the baseline, in words; then means, figures and tests. The
+        family of the correction is the report's: HR, NDCG and skip HR at 10, or at the largest
+        cut-off where 10 is none, both MRRs and feedback AUC.
 
         Args:
             folder: path. Is made where it does not exist.
@@ -279,17 +296,6 @@ class Comparison:
     def _is_ready(self, label: str) -> bool:
         return [run.seed for run in self.runs[label]] == [None]
 
-    def _pairs(self, ours: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-        """The values of both for the seeds they have in common; a ready scorer has every seed."""
-        if list(ours.index) == [None] and list(theirs.index) == [None]:
-            return np.zeros(0), np.zeros(0)
-        if list(ours.index) == [None]:
-            return np.full(len(theirs), ours.iloc[0]), theirs.to_numpy()
-        if list(theirs.index) == [None]:
-            return ours.to_numpy(), np.full(len(ours), theirs.iloc[0])
-        common = ours.index.intersection(theirs.index)
-        return ours[common].to_numpy(), theirs[common].to_numpy()
-
     @staticmethod
     def _bootstrap(values: pd.DataFrame, num_resamples: int, seed: int = 0) -> pd.DataFrame:
         """One row a column of `values`; columns that are NaN for the same examples go together."""
@@ -303,6 +309,18 @@ class Comparison:
             found = bootstrap_mean(part.to_numpy(), num_resamples=num_resamples, seed=seed)
             parts.append(pd.DataFrame(found._asdict(), index=part.columns))
         return pd.concat(parts).loc[values.columns]
+
+
+def _pair(ours: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    ready, other_ready = (list(means.index) == [None] for means in (ours, theirs))
+    if ready and other_ready:
+        return np.zeros(0), np.zeros(0)
+    if ready:
+        return np.full(len(theirs), ours.iloc[0]), theirs.to_numpy()
+    if other_ready:
+        return ours.to_numpy(), np.full(len(ours), theirs.iloc[0])
+    common = ours.index.intersection(theirs.index)
+    return ours[common].to_numpy(), theirs[common].to_numpy()
 
 
 def _paired_t_test(ours: np.ndarray, theirs: np.ndarray) -> float:

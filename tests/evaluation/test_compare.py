@@ -216,6 +216,7 @@ def test_a_run_round_trips(tmp_path):
         ({"seeds": (1, 1)}, r"`seeds` .* Received: seeds=\[1, 1\]"),
         ({"seeds": ()}, r"`seeds` .* Received: seeds=\[\]"),
         ({"seeds": (0.5,)}, r"`seeds` must be integers from 0. Received: seeds=\[0.5\]"),
+        ({"k": ()}, r"`k` must hold at least one cut-off. Received: k=\(\)"),
         ({"k": (0,)}, "`k` .* Received: k=0"),
         ({"scorers": {"weak": None}}, "Received both under: 'weak'"),
     ],
