@@ -56,7 +56,7 @@ def compare(
         k: ints. The cut-offs K of the table.
         exclude_seen: bool. As in `evaluate`.
         batch_size: int. The most histories that are scored at once.
-        verbose: bool. Whether to print a line for each run.
+        verbose: bool. Whether to print when a run starts and ends.
 
     Returns:
         A `Comparison`.
@@ -111,10 +111,13 @@ def compare(
             number += 1
             identity = (label, settings[label], seed, fingerprint, bool(exclude_seen))
             path = ComparisonRun.path_in(folder, *identity)
+            title = f"[{number}/{total}] {label}, seed {seed}"
             if path.exists():
                 run, done = ComparisonRun.load(path), "stored"
                 _check_identity(run, identity, path)
             else:
+                if verbose:
+                    print(f"{title}: training", flush=True)
                 keras.utils.set_random_seed(seed)
                 started = time.monotonic()
                 model = train(copy.deepcopy(settings[label]), seed)
@@ -133,7 +136,7 @@ def compare(
                     gc.collect()  # models have reference cycles, and hold a device's memory
             runs[label].append(run)
             if verbose:
-                print(f"[{number}/{total}] {label}, seed {seed}: {done}", flush=True)
+                print(f"{title}: {done}", flush=True)
     for label, scorer in scorers.items():
         runs[label] = [
             ComparisonRun(label, None, None, fingerprint, bool(exclude_seen), rank(scorer))

@@ -21,8 +21,10 @@ _TITLES = {"mrr": "MRR", "skip_mrr": "skip MRR", "feedback_auc": "feedback AUC"}
 _STYLE = """\
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70em; margin: 2em auto;
        padding: 0 1em }
-table { border-collapse: collapse; margin: 1em 0; font-size: 14px; display: block; overflow-x: auto }
-th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
+table { border-collapse: collapse; margin: 1em 0; font-size: 14px; display: block;
+        overflow-x: auto }
+th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right;
+         white-space: nowrap }
 th { border-bottom: 2px solid #888 }
 th:first-child, td:first-child { text-align: left }
 figure { margin: 1.5em 0 }
@@ -152,7 +154,7 @@ def _how_to_read(table) -> str:
     text = (
         "Better and worse are said where the difference between the trained models is "
         "significant at 5 % over the sessions (paired bootstrap; p is corrected by Holm's method "
-        f"for the family of the {family} comparisons listed below)"
+        f"for the family of the {family} comparisons listed below, the intervals are not)"
     )
     if seeds < 2:
         return (
