@@ -89,6 +89,10 @@ class Comparison:
         """The configurations, in the order in which they were given."""
         return list(self.runs)
 
+    def is_ready(self, label: str) -> bool:
+        """Whether it is a scorer that was compared as it is, without seeds."""
+        return [run.seed for run in self.runs[label]] == [None]
+
     def skip_share(self) -> np.ndarray:
         """The share of events with negative feedback in each example's history."""
         histories = self.examples.histories
@@ -189,7 +193,7 @@ class Comparison:
 
         rows = {}
         for label in self.runs:
-            ready = self._is_ready(label)
+            ready = self.is_ready(label)
             for metric in metrics:
                 row = {
                     "mean": examples[label][metric].mean(),
@@ -292,9 +296,6 @@ class Comparison:
             return self.labels[0]
         check_choice("baseline", baseline, tuple(self.runs))
         return baseline
-
-    def _is_ready(self, label: str) -> bool:
-        return [run.seed for run in self.runs[label]] == [None]
 
     @staticmethod
     def _bootstrap(values: pd.DataFrame, num_resamples: int, seed: int = 0) -> pd.DataFrame:

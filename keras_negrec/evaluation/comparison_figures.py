@@ -49,11 +49,18 @@ def comparison_figures(
         }
         for i, label in enumerate(comparison.labels)
     }
+    # Popularity, or an oracle, is far from all models, and would press them into one corner.
+    trained = {
+        label: style
+        for label, style in styles.items()
+        if label == baseline or not comparison.is_ready(label)
+    }
+    close = trained if len(trained) > 1 else styles
     figures = {"hr_curves": _hit_rate_curves(comparison, styles)}
     if (comparison.examples.skip_targets > 0).any():
-        figures["trade_off"] = _trade_off(comparison, styles, cutoff)
-    if len(comparison.labels) > 1:
-        figures["skip_share"] = _by_skip_share(comparison, baseline, styles, cutoff)
+        figures["trade_off"] = _trade_off(comparison, close, cutoff)
+    if len(close) > 1:
+        figures["skip_share"] = _by_skip_share(comparison, baseline, close, cutoff)
     training = _training_curves(comparison, styles)
     if training is not None:
         figures["training"] = training
@@ -143,7 +150,8 @@ def _trade_off(comparison, styles, cutoff):
     _add_legend(figure, panels[0])
     caption = (
         "Keeping against skipping: up and to the right is better in both panels (the left axis "
-        "runs backwards). Bars: 95 % intervals over the examples."
+        "runs backwards). Bars: 95 % intervals over the examples; they are wider than those of the "
+        "differences, which compare the same examples. Ready scorers are in the first figure only."
     )
     return caption, figure
 

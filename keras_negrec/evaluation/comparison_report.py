@@ -88,9 +88,8 @@ def _fill(document, comparison, baseline, table, cutoff, pictures) -> None:
             found = table.loc[(label, metric)]
             spread = "" if np.isnan(found["spread"]) else f" ± {found['spread']:.4f}"
             cells.append(f"{found['mean']:.4f}{spread}")
-        seconds = [run.seconds for run in comparison.runs[label]]
-        ready = [run.seed for run in comparison.runs[label]] == [None]
-        rows.append([label, *cells, "" if ready else f"{np.mean(seconds):.0f}"])
+        seconds = np.mean([run.seconds for run in comparison.runs[label]])
+        rows.append([label, *cells, "" if comparison.is_ready(label) else f"{seconds:.0f}"])
     document.table(["", *map(_title, metrics), "training, s"], rows)
 
     if pictures:
@@ -128,7 +127,7 @@ def _fill(document, comparison, baseline, table, cutoff, pictures) -> None:
     rows = []
     for label in comparison.labels:
         runs = comparison.runs[label]
-        if [run.seed for run in runs] == [None]:
+        if comparison.is_ready(label):
             rows.append([label, "ready scorer", "", ""])
             continue
         versions = sorted({", ".join(f"{k} {v}" for k, v in run.versions.items()) for run in runs})
