@@ -219,29 +219,20 @@ def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int,
     """
     print(f"\n== {title}", flush=True)
     model = build(vocabulary, settings, seed)
-    history = fit(
-        args,
-        model,
-        split.train,
-        seed,
-        args.epochs,
-        [
-            keras_negrec.callbacks.RankingEvaluation(
-                split.validation, exclude_seen=args.exclude_seen
-            ),
-            keras.callbacks.EarlyStopping(
-                "val_ndcg@10", mode="max", patience=args.patience, restore_best_weights=True
-            ),
-        ],
+    validation = keras_negrec.callbacks.RankingEvaluation(
+        split.validation,
+        exclude_seen=args.exclude_seen,
+        monitor="ndcg@10",
+        patience=args.patience,
     )
-    values = history.history["val_ndcg@10"]
+    history = fit(args, model, split.train, seed, args.epochs, [validation])
     if args.refit:
-        epochs = int(np.argmax(values)) + 1
+        epochs = validation.best_epoch + 1
         print(f"-- {title}: again on all events before the test targets, {epochs} epochs")
         model = build(vocabulary, settings, seed)
         fit(args, model, split.before_test(), seed, epochs, [])
         model.history = history
-    return model, max(values)
+    return model, validation.best
 
 
 def build(vocabulary: Vocabulary, settings: dict, seed: int):
@@ -250,7 +241,7 @@ def build(vocabulary: Vocabulary, settings: dict, seed: int):
 
 
 def fit(args, model, sessions: Sessions, seed: int, epochs: int, callbacks: list):
-    return model.fit(
+    model.fit(
         model.training_dataset(sessions, batch_size=args.batch_size, seed=seed),
         epochs=epochs,
         shuffle=False,  # the dataset shuffles itself

@@ -9,4 +9,5 @@ from keras_negrec.evaluation.example_metrics import example_metrics as example_m
 from keras_negrec.evaluation.holm_correction import holm_correction as holm_correction
 from keras_negrec.evaluation.rank_targets import rank_targets as rank_targets
 from keras_negrec.evaluation.ranking_metrics import ranking_metrics as ranking_metrics
+from keras_negrec.evaluation.responsiveness import responsiveness as responsiveness
 from keras_negrec.evaluation.scorer import Scorer as Scorer

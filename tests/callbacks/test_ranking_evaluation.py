@@ -5,7 +5,7 @@ from toy_sessions import NUM_ITEMS, toy_sessions
 
 import keras_negrec
 from keras_negrec.callbacks import RankingEvaluation
-from keras_negrec.data import Sessions, leave_one_out
+from keras_negrec.data import Examples, Sessions, leave_one_out
 from keras_negrec.models import Popularity
 
 
@@ -79,9 +79,178 @@ def test_every_other_epoch(split):
         assert not any("num_" in name for name in logs)
 
 
-def test_every_must_be_positive(split):
-    with pytest.raises(ValueError, match="`every` must be a positive integer"):
-        RankingEvaluation(split.validation, every=0)
+class Planned:
+    """A stand-in for a model: at each evaluation the targets get the next rank of a plan.
+
+    Its one weight is the epoch, as the training loop below sets it.
+    """
+
+    num_items = NUM_ITEMS
+
+    def __init__(self, targets, ranks):
+        self.targets, self.ranks = targets, list(ranks)
+        self.stop_training = False
+        self.weights = None
+
+    def score(self, histories):
+        rank = self.ranks.pop(0)
+        scores = np.zeros((len(histories), NUM_ITEMS))
+        for row, target in enumerate(self.targets[histories.keys]):
+            order = [item for item in range(1, NUM_ITEMS + 1) if item != target]
+            order.insert(rank - 1, target)
+            scores[row, np.array(order) - 1] = -np.arange(NUM_ITEMS)
+        return scores
+
+    def get_weights(self):
+        return self.weights
+
+    def set_weights(self, weights):
+        self.weights = weights
+
+
+def train(callback, model, epochs):
+    """The calls that `fit` makes; returns the logs of each epoch."""
+    callback.set_params({"epochs": epochs})
+    callback.set_model(model)
+    callback.on_train_begin()
+    history = []
+    for epoch in range(epochs):
+        model.weights = epoch
+        history.append({"loss": 1.0})
+        callback.on_epoch_end(epoch, history[-1])
+        if model.stop_training:
+            break
+    callback.on_train_end()
+    return history
+
+
+def planned(ranks, **arguments):
+    """A callback, and a model that it gives each of the ranks in turn."""
+    targets = np.array([3, 5, 7])
+    examples = Examples(Sessions.from_lists([[1]] * 3), targets, np.array([0, 2, 0]))
+    callback = RankingEvaluation(examples, exclude_seen=False, **arguments)
+    return callback, Planned(targets, ranks)
+
+
+def test_the_weights_of_the_best_evaluated_epoch_are_restored():
+    callback, model = planned([4, 3, 2, 5, 3, 4, 9, 9], monitor="mrr", patience=3)
+    history = train(callback, model, epochs=20)
+    assert len(history) == 6  # epochs 3, 4 and 5 were no better than 2
+    assert callback.best == pytest.approx(1 / 2)
+    assert callback.best_epoch == model.weights == 2
+
+
+def test_patience_counts_evaluations_in_a_row():
+    # Evaluated: epochs 0, 3, 6, 9, 12, 15, 18.
+    callback, model = planned([3, 4, 2, 5, 6, 9, 9, 9], monitor="mrr", patience=2, every=3)
+    history = train(callback, model, epochs=100)
+    assert len(history) == 13
+    assert callback.best_epoch == model.weights == 6
+    assert [logs["val_mrr"] for logs in history[:8]] == pytest.approx(
+        [1 / 3] * 3 + [1 / 4] * 3 + [1 / 2] * 2
+    )
+
+
+def test_the_last_epoch_is_evaluated():
+    callback, model = planned([5, 4, 2], monitor="ndcg@10", every=4)
+    history = train(callback, model, epochs=7)  # evaluated: 0, 4, 6
+    assert model.ranks == []
+    assert callback.best_epoch == model.weights == 6
+    assert [logs["val_mrr"] for logs in history[3:]] == pytest.approx([1 / 5, 1 / 4, 1 / 4, 1 / 2])
+
+
+def test_an_epoch_in_which_training_was_stopped_is_evaluated():
+    callback, model = planned([5, 2], monitor="mrr", every=4)
+    callback.set_params({"epochs": 9})
+    callback.set_model(model)
+    callback.on_train_begin()
+    callback.on_epoch_end(0, {})
+    model.stop_training = True
+    callback.on_epoch_end(1, {})
+    assert callback.best_epoch == 1
+
+
+def test_lower_is_better_for_skips():
+    # The skipped item of the second example, item 2, has rank 2, or 3 if the target is above.
+    callback, model = planned([5, 1, 1, 5], monitor="skip_mrr", patience=2)
+    train(callback, model, epochs=10)
+    assert callback.best == pytest.approx(1 / 3)
+    assert callback.best_epoch == model.weights == 1
+
+
+def test_weights_can_be_left_as_they_are():
+    callback, model = planned([2, 5, 5], monitor="mrr", patience=2, restore_best_weights=False)
+    train(callback, model, epochs=10)
+    assert (callback.best_epoch, model.weights) == (0, 2)
+
+
+def test_without_monitor_nothing_stops():
+    callback, model = planned([2, 5, 5, 5, 5, 5])
+    assert len(train(callback, model, epochs=6)) == 6
+    assert callback.best is callback.best_epoch is None
+    assert model.weights == 5
+
+
+def test_can_be_used_for_several_fits():
+    callback, model = planned([1, 2, 3, 2, 4, 5, 6], monitor="mrr", patience=2, every=2)
+    train(callback, model, epochs=3)
+    assert callback.best == 1
+    model.ranks = [3, 2, 4]
+    train(callback, model, epochs=5)
+    assert callback.best == pytest.approx(1 / 2)
+    assert callback.best_epoch == 2
+
+
+def test_in_fit(split):
+    model = build()
+    callback = RankingEvaluation(
+        split.validation, k=(1, 5), exclude_seen=False, every=2, monitor="mrr", patience=2
+    )
+
+    def ruin_what_was_learned(epoch, learning_rate):
+        return 1.0 if epoch == 5 else 0.03
+
+    history = model.fit(
+        model.training_dataset(split.train, batch_size=16),
+        epochs=20,
+        verbose=0,
+        shuffle=False,
+        callbacks=[keras.callbacks.LearningRateScheduler(ruin_what_was_learned), callback],
+    ).history["val_mrr"]
+    assert len(history) < 20 and history[-1] < max(history)
+    assert callback.best == max(history) == history[callback.best_epoch]
+    assert callback.best_epoch % 2 == 0
+    metrics = keras_negrec.evaluate(model, split.validation, k=(1, 5), exclude_seen=False)
+    assert metrics["mrr"] == pytest.approx(callback.best, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["every", "patience"])
+def test_must_be_positive(split, name):
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
+        RankingEvaluation(split.validation, **{name: 0})
+
+
+@pytest.mark.parametrize("monitor", ["num_examples", "val_mrr", "ndcg@7", "loss", 3])
+def test_monitor_must_be_a_figure(split, monitor):
+    with pytest.raises(ValueError, match=r"`monitor` must be one of .* Received: monitor="):
+        RankingEvaluation(split.validation, k=(10,), monitor=monitor)
+
+
+def test_skips_cannot_be_monitored_where_there_are_none():
+    split = leave_one_out(Sessions.from_lists([[1, 2, 3, 4]] * 4))
+    with pytest.raises(ValueError, match=r"`monitor` must be one of .* Received: monitor='skip_m"):
+        RankingEvaluation(split.validation, monitor="skip_mrr")
+
+
+@pytest.mark.parametrize("monitor", ["coverage@10", "feedback_auc", "skip_hr@10", "map@10"])
+def test_every_figure_can_be_monitored(split, monitor):
+    callback = RankingEvaluation(split.validation, monitor=monitor, restore_best_weights=False)
+    callback.set_model(Popularity(split.train, NUM_ITEMS))
+    callback.on_train_begin()
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    assert callback.best == logs[f"val_{monitor}"]
+    assert callback.best_epoch == 0
 
 
 def test_figures_that_rest_on_nothing_are_left_out():
