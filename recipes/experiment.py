@@ -225,11 +225,11 @@ def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int,
         monitor="ndcg@10",
         patience=args.patience,
     )
-    history = fit(args, model, split.train, seed, args.epochs, [validation])
+    fit(args, model, split.train, seed, args.epochs, [validation])
     if args.refit:
         epochs = validation.best_epoch + 1
         print(f"-- {title}: again on all events before the test targets, {epochs} epochs")
-        model = build(vocabulary, settings, seed)
+        history, model = model.history, build(vocabulary, settings, seed)
         fit(args, model, split.before_test(), seed, epochs, [])
         model.history = history
     return model, validation.best
