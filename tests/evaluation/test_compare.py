@@ -84,6 +84,7 @@ def test_goes_on_after_an_interruption(examples, tmp_path):
 
 def test_a_run_that_dies_while_it_is_written_is_not_there(examples, tmp_path, monkeypatch):
     def dies(*_):
+        assert list(tmp_path.rglob("seed-*.npz")) == []  # nor while it is written
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
