@@ -10,6 +10,7 @@ from keras_negrec import losses as losses
 from keras_negrec import metrics as metrics
 from keras_negrec import models as models
 from keras_negrec import serving as serving
+from keras_negrec.evaluation import compare as compare
 from keras_negrec.evaluation import evaluate as evaluate
 from keras_negrec.models import build_model as build_model
 from keras_negrec.serving import export as export

@@ -72,8 +72,18 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
         default=None,
         help="train with, or without, the contrastive negative-feedback loss; neither: both",
     )
-    options.add_argument("--negative-weight", type=float, default=0.25, help="alpha of that loss")
     options.add_argument("--context", choices=["hidden", "item"], default="hidden")
+    add_training_options(options)
+    options.add_argument(
+        "--out", type=Path, required="out" not in defaults, help="folder for the results"
+    )
+    options.set_defaults(**defaults)
+    return options
+
+
+def add_training_options(options: argparse.ArgumentParser) -> None:
+    """The options of models and training that do not say what is compared."""
+    options.add_argument("--negative-weight", type=float, default=0.25, help="alpha of that loss")
     options.add_argument(
         "--feedback-inputs",
         action=argparse.BooleanOptionalAction,
@@ -107,11 +117,6 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
         default=True,
         help="whether items of the history are taken out of the ranking",
     )
-    options.add_argument(
-        "--out", type=Path, required="out" not in defaults, help="folder for the results"
-    )
-    options.set_defaults(**defaults)
-    return options
 
 
 def run(
@@ -147,7 +152,12 @@ def run(
             results.append(result)
             for seed in args.seed:
                 started = time.monotonic()
-                model, value = train(args, split, vocabulary, name, negative_loss, seed)
+                settings = model_settings(
+                    args, name=name, negative_loss=negative_loss, context=args.context
+                )
+                model, value = train(
+                    args, split, vocabulary, settings, seed, f"{result.label}, seed {seed}"
+                )
                 result.seconds.append(time.monotonic() - started)
                 result.metrics.append(evaluate(model, split, args))
                 print(
@@ -183,11 +193,32 @@ def run(
     show_recommendations(version, best_model, split, vocabulary)
 
 
-def train(args, split: Split, vocabulary: Vocabulary, name: str, negative_loss: bool, seed: int):
-    """Fits one model with early stopping; returns it and its best validation NDCG@10."""
-    title = f"{name}{' + negative loss' if negative_loss else ''}, seed {seed}"
+def model_settings(args, **settings) -> dict:
+    """What `build_model` is called with: the given settings, and the options for the others."""
+    from_options = {
+        name: getattr(args, name)
+        for name in (
+            "max_length",
+            "embedding_dim",
+            "num_layers",
+            "num_heads",
+            "dropout",
+            "negative_weight",
+            "num_negatives",
+            "feedback_inputs",
+            "learning_rate",
+        )
+    }
+    return from_options | settings
+
+
+def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int, title: str):
+    """Fits one model with early stopping; returns it and its best validation NDCG@10.
+
+    Its `history` is that of the training that was validated, also where another one followed.
+    """
     print(f"\n== {title}", flush=True)
-    model = build(args, vocabulary, name, negative_loss, seed)
+    model = build(vocabulary, settings, seed)
     validation = keras_negrec.callbacks.RankingEvaluation(
         split.validation,
         exclude_seen=args.exclude_seen,
@@ -198,28 +229,15 @@ def train(args, split: Split, vocabulary: Vocabulary, name: str, negative_loss: 
     if args.refit:
         epochs = validation.best_epoch + 1
         print(f"-- {title}: again on all events before the test targets, {epochs} epochs")
-        model = build(args, vocabulary, name, negative_loss, seed)
+        history, model = model.history, build(vocabulary, settings, seed)
         fit(args, model, split.before_test(), seed, epochs, [])
+        model.history = history
     return model, validation.best
 
 
-def build(args, vocabulary: Vocabulary, name: str, negative_loss: bool, seed: int):
+def build(vocabulary: Vocabulary, settings: dict, seed: int):
     keras.utils.set_random_seed(seed)
-    return keras_negrec.build_model(
-        name,
-        vocabulary=vocabulary,
-        max_length=args.max_length,
-        embedding_dim=args.embedding_dim,
-        num_layers=args.num_layers,
-        num_heads=args.num_heads,
-        dropout=args.dropout,
-        negative_loss=negative_loss,
-        negative_weight=args.negative_weight,
-        context=args.context,
-        num_negatives=args.num_negatives,
-        feedback_inputs=args.feedback_inputs,
-        learning_rate=args.learning_rate,
-    )
+    return keras_negrec.build_model(vocabulary=vocabulary, **settings)
 
 
 def fit(args, model, sessions: Sessions, seed: int, epochs: int, callbacks: list):

@@ -16,6 +16,15 @@ import experiment
 from keras_negrec import data
 
 
+def load(path: Path) -> tuple[data.Split, data.Vocabulary]:
+    events = data.read_kuairand(path)
+    vocabulary = data.Vocabulary.from_items(events["item"])
+    sessions = data.Sessions.from_events(events, vocabulary)
+    in_history = events["split"].eq("history").groupby(events["session"]).sum()
+    split = data.split_at(sessions, in_history.loc[sessions.keys].to_numpy().astype(np.int64))
+    return split, vocabulary
+
+
 def main():
     args = experiment.parser(
         __doc__,
@@ -25,12 +34,7 @@ def main():
         patience=2,
         out=Path("saved_models/kuairand"),
     ).parse_args()
-    events = data.read_kuairand(args.data)
-    vocabulary = data.Vocabulary.from_items(events["item"])
-    sessions = data.Sessions.from_events(events, vocabulary)
-    in_history = events["split"].eq("history").groupby(events["session"]).sum()
-    split = data.split_at(sessions, in_history.loc[sessions.keys].to_numpy().astype(np.int64))
-    experiment.run(args, split, vocabulary)
+    experiment.run(args, *load(args.data))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,13 @@ import experiment
 from keras_negrec import data
 
 
+def load(path: Path, positive_from: float = 4) -> tuple[data.Split, data.Vocabulary]:
+    events = data.read_movielens(path, positive_from=positive_from)
+    vocabulary = data.Vocabulary.from_items(events["item"])
+    sessions = data.Sessions.from_events(events, vocabulary)
+    return data.leave_one_out(sessions), vocabulary
+
+
 def main():
     options = experiment.parser(
         __doc__,
@@ -23,10 +30,7 @@ def main():
         "--positive-from", type=float, default=4, help="the lowest rating that is positive"
     )
     args = options.parse_args()
-    events = data.read_movielens(args.data, positive_from=args.positive_from)
-    vocabulary = data.Vocabulary.from_items(events["item"])
-    sessions = data.Sessions.from_events(events, vocabulary)
-    experiment.run(args, data.leave_one_out(sessions), vocabulary)
+    experiment.run(args, *load(args.data, args.positive_from))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,13 @@ import experiment
 from keras_negrec import data
 
 
+def simulate(num_sessions: int, seed: int) -> tuple[data.Split, data.Vocabulary, data.Oracle]:
+    simulation = data.simulate_sessions(num_sessions=num_sessions, seed=seed)
+    vocabulary = data.Vocabulary.from_items(simulation.events["item"])
+    sessions = data.Sessions.from_events(simulation.events, vocabulary)
+    return data.leave_one_out(sessions), vocabulary, simulation.oracle(vocabulary)
+
+
 def main():
     options = experiment.parser(
         __doc__,
@@ -23,11 +30,8 @@ def main():
     options.add_argument("--sessions", type=int, default=8000, help="how many are simulated")
     args = options.parse_args()
 
-    simulation = data.simulate_sessions(num_sessions=args.sessions, seed=args.seed[0])
-    vocabulary = data.Vocabulary.from_items(simulation.events["item"])
-    sessions = data.Sessions.from_events(simulation.events, vocabulary)
-    split = data.leave_one_out(sessions)
-    experiment.run(args, split, vocabulary, top={"oracle": simulation.oracle(vocabulary)})
+    split, vocabulary, oracle = simulate(args.sessions, args.seed[0])
+    experiment.run(args, split, vocabulary, top={"oracle": oracle})
 
 
 if __name__ == "__main__":

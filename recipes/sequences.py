@@ -12,6 +12,13 @@ import experiment
 from keras_negrec import data
 
 
+def load(path: Path) -> tuple[data.Split, data.Vocabulary]:
+    events = data.read_sequences(path)
+    vocabulary = data.Vocabulary.from_items(events["item"])
+    sessions = data.Sessions.from_events(events, vocabulary)
+    return data.leave_one_out(sessions), vocabulary
+
+
 def main():
     args = experiment.parser(
         __doc__,
@@ -23,10 +30,7 @@ def main():
         refit=True,
         out=Path("saved_models/sequences"),
     ).parse_args()
-    events = data.read_sequences(args.data)
-    vocabulary = data.Vocabulary.from_items(events["item"])
-    sessions = data.Sessions.from_events(events, vocabulary)
-    experiment.run(args, data.leave_one_out(sessions), vocabulary, has_feedback=False)
+    experiment.run(args, *load(args.data), has_feedback=False)
 
 
 if __name__ == "__main__":

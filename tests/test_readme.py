@@ -51,6 +51,21 @@ def test_the_term_attaches_to_a_model_of_ones_own():
     assert history["negative_feedback_loss"][0] > 0
 
 
+def test_the_comparison_runs_and_then_trains_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    [block] = [block for block in BLOCKS if "kn.compare(" in block]
+    code = block.replace('"epochs": 5', '"epochs": 1').replace("seeds=(0, 1, 2)", "seeds=(0,)")
+    code = code.replace('"model": {', '"model": {"embedding_dim": 8, "num_layers": 1, ')
+    assert code.count('"epochs": 1, "model": {"embedding_dim": 8') == 2
+    simulation = kn.data.simulate_sessions(num_sessions=100, seed=0)
+    vocabulary = kn.data.Vocabulary.from_items(simulation.events["item"])
+    split = kn.data.leave_one_out(kn.data.Sessions.from_events(simulation.events, vocabulary))
+    for expected in (2, 0):
+        exec(code, {"kn": kn, "vocabulary": vocabulary, "split": split})
+        assert capsys.readouterr().out.count(": training\n") == expected
+    assert (tmp_path / "report/report.html").exists()
+
+
 def test_every_recipe_that_is_named_exists():
     named = set(re.findall(r"recipes/\w+\.\w+", README.read_text("utf-8")))
     missing = [path for path in named if not (README.parent / path).exists()]

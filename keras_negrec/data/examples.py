@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,13 @@ class Examples:
     def take(self, rows) -> Examples:
         """The given examples, in the given order."""
         return Examples(self.histories.take(rows), self.targets[rows], self.skip_targets[rows])
+
+    def fingerprint(self) -> str:
+        """A hash of histories and targets, the same in every process and on every machine."""
+        digest = hashlib.sha256(self.histories.fingerprint().encode())
+        for values in (self.targets, self.skip_targets):
+            digest.update(values.astype("<i8").tobytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -300,6 +301,19 @@ class Sessions:
                 batch[name] = np.zeros((len(self), length), "int32")
                 batch[name][newest.rows(), columns] = values
         return batch
+
+    def fingerprint(self) -> str:
+        """A hash of rows and events, the same in every process and on every machine.
+
+        The external ids, `keys`, are no part of it.
+        """
+        digest = hashlib.sha256()
+        for name in ("item_ids", "feedback", "row_splits", "session_ids"):
+            values = getattr(self, name)
+            values = np.zeros(0) if values is None else values
+            digest.update(f"{name} {len(values)} ".encode())
+            digest.update(values.astype("<i8").tobytes())
+        return digest.hexdigest()
 
     def __repr__(self) -> str:
         return (

@@ -82,3 +82,40 @@ def test_after_against_a_loop(data):
         )
     ]
     assert received == expected
+
+
+def test_fingerprint_is_that_of_the_values():
+    examples = Examples(sessions(), np.array([1, 2, 3, 1]), np.array([0, 1, 0, 2]))
+    same = Examples(sessions(), examples.targets.astype("int32"), examples.skip_targets)
+    assert examples.fingerprint() == same.fingerprint()
+    # stays what it is, in every process: stored runs depend on it
+    assert examples.fingerprint().startswith("514d8fe8ec85b1ee")
+
+
+@pytest.mark.parametrize("changed", ["item_ids", "feedback", "splits", "targets", "skip_targets"])
+def test_fingerprint_tells_everything_apart(changed):
+    arrays = {
+        "item_ids": np.array([1, 2, 3]),
+        "feedback": np.array([1, 1, -1]),
+        "splits": np.array([0, 1, 3]),
+        "targets": np.array([1, 2]),
+        "skip_targets": np.array([0, 2]),
+    }
+
+    def fingerprint():
+        histories = Sessions(arrays["item_ids"], arrays["feedback"], arrays["splits"], np.arange(2))
+        return Examples(histories, arrays["targets"], arrays["skip_targets"]).fingerprint()
+
+    before = fingerprint()
+    arrays[changed] = arrays[changed].copy()
+    arrays[changed][1] += -2 if changed == "feedback" else 1
+    assert fingerprint() != before
+
+
+def test_fingerprint_of_sessions_inside_a_history():
+    lists = [[1, 2, 3]], [[1, 1, 1]]
+    prints = {
+        Sessions.from_lists(*lists, *session_ids).fingerprint()
+        for session_ids in ([], [[[0, 0, 0]]], [[[0, 0, 1]]])
+    }
+    assert len(prints) == 3

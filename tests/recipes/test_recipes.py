@@ -1,6 +1,7 @@
 """Each recipe runs the whole way on a small file in its data's format."""
 
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+
+from keras_negrec.evaluation import ComparisonRun
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = ["--epochs", "1", "--embedding-dim", "8", "--num-layers", "1", "--max-length", "8"]
@@ -31,6 +34,20 @@ def run(monkeypatch, tmp_path, capsys):
         return results, capsys.readouterr().out
 
     return run_recipe
+
+
+@pytest.fixture
+def compare(monkeypatch, tmp_path, capsys):
+    """Runs the recipe; returns its report and what was printed."""
+
+    def compare(*arguments):
+        out = tmp_path / "out"
+        monkeypatch.syspath_prepend(str(RECIPES))
+        monkeypatch.setattr(sys, "argv", ["compare", *arguments, *SMALL, "--out", str(out)])
+        runpy.run_path(str(RECIPES / "compare.py"), run_name="__main__")
+        return (out / "report.md").read_text("utf-8"), capsys.readouterr().out
+
+    return compare
 
 
 @pytest.fixture
@@ -84,3 +101,70 @@ def test_sequences(run, tmp_path, rng):
     results, printed = run("sequences", "--data", str(tmp_path / "sequences.txt"))
     assert list(results) == ["sasrec", "popularity"]
     assert "skip HR@10  " not in printed
+
+
+SIMULATED = ["--data", "simulator", "--sessions", "120"]
+LIGHT = """light={"name": "sasrec", "negative_loss": true, "negative_weight": 0.1}"""
+
+
+def test_compare(compare, tmp_path):
+    both = [*SIMULATED, "--model", "sasrec", "--negative-loss", "none", "--configuration", LIGHT]
+    report, printed = compare(*both)
+    assert printed.count(": training") == 2
+    assert re.findall(r"^- \*\*(.*?)\*\*:", report, flags=re.M) == ["light", "oracle", "popularity"]
+    assert '"negative_weight": 0.1' in report
+    table = pd.read_csv(tmp_path / "out" / "table.csv", index_col=[0, 1])
+    assert table["mean"].between(0, 1).all()
+    assert table.loc[("oracle", "hr@10"), "mean"] > table.loc[("sasrec", "hr@10"), "mean"]
+
+    again, printed = compare(*both)
+    assert again == report and ": training" not in printed and printed.count("stored") == 2
+
+    # no other run for an option that a plain model does not have
+    other, printed = compare(*both[:-2], "--baseline", "oracle", "--negative-weight", "0.5")
+    assert ": training" not in printed and "What changed against oracle" in other
+    _, printed = compare(*both[:-2], "--batch-size", "64")
+    assert ": training" in printed  # other training, other run
+
+
+def test_compare_on_a_file_with_a_refit(compare, tmp_path, rng):
+    lines = [
+        f"{user}::{rng.integers(1, 30)}::{rng.integers(1, 6)}::{time}"
+        for user in range(1, 41)
+        for time in range(12)
+    ]
+    (tmp_path / "ratings.dat").write_text("\n".join(lines) + "\n")
+    compare(
+        *("--data", str(tmp_path / "ratings.dat"), "--format", "movielens", "--refit"),
+        *("--negative-loss", "contrastive"),
+    )
+    [run] = (tmp_path / "out" / "runs").rglob("*.npz")
+    assert "val_ndcg@10" in ComparisonRun.load(run).curves
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "file.csv"], "--format is needed"),
+        ([*SIMULATED, "--format", "kuairand"], "--format is needed"),
+        ([*SIMULATED, "--baseline", "nobody"], "--baseline must be one of sasrec, "),
+        (
+            [*SIMULATED, "--context", "hidden", "item", "--baseline", "nobody"],
+            r"one of sasrec, sasrec \+ contrastive \(hidden\), sasrec \+ contrastive \(item\), p",
+        ),
+        ([*SIMULATED, "--model", "sasrek"], "build_model refuses the configuration 'sasrek'"),
+        ([*SIMULATED, "--configuration", "a={"], "JSON after the first equals sign"),
+        ([*SIMULATED, "--configuration", "sasrec"], "JSON after the first equals sign"),
+        ([*SIMULATED, "--configuration", "a=[1]"], "a JSON object with the model's name"),
+        ([*SIMULATED, "--configuration", 'a={"dropout": 0}'], "a JSON object with the model's"),
+        (
+            [*SIMULATED, "--configuration", 'a={"name": "sasrec", "layers": 3}'],
+            "build_model has no 'layers'. Received: configuration 'a'",
+        ),
+        ([*SIMULATED, *["--configuration", 'a={"name": "sasrec"}'] * 2], "a label of its own"),
+    ],
+)
+def test_compare_refuses_before_it_trains(compare, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        compare(*arguments)
+    assert re.search(message, capsys.readouterr().err.replace("\n", " "))

@@ -1,0 +1,234 @@
+"""The figures of a comparison's report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from keras_negrec.evaluation.comparison import Comparison
+
+# Okabe & Ito's colours, which most colour-blind people can tell apart; yellow is too pale here.
+_COLORS = ["#000000", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"]
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+_LINES = ["-", "--", "-.", ":"]
+_CURVE_CUTOFFS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50)
+
+
+def comparison_figures(
+    comparison: Comparison, baseline: str, cutoff: int = 10
+) -> dict[str, tuple[str, Figure]]:
+    """Draws what a table cannot show; figures that the runs have no data for are left out.
+
+    Args:
+        comparison: `Comparison`.
+        baseline: label.
+        cutoff: int. The K of the figures that show one K.
+
+    Returns:
+        Dict from name to a caption and a `matplotlib.figure.Figure`.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "The report of a comparison needs matplotlib: pip install 'keras-negrec[plot]'"
+        ) from error
+    styles = {
+        label: {
+            "color": _COLORS[i % len(_COLORS)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+            "linestyle": _LINES[i // len(_COLORS) % len(_LINES)],
+        }
+        for i, label in enumerate(comparison.labels)
+    }
+    # Popularity, or an oracle, is far from all models, and would press them into one corner.
+    trained = {
+        label: style
+        for label, style in styles.items()
+        if label == baseline or not comparison.is_ready(label)
+    }
+    close = trained if len(trained) > 1 else styles
+    figures = {"hr_curves": _hit_rate_curves(comparison, styles)}
+    if (comparison.examples.skip_targets > 0).any():
+        figures["trade_off"] = _trade_off(comparison, close, cutoff)
+    if len(close) > 1:
+        figures["skip_share"] = _by_skip_share(comparison, baseline, close, cutoff)
+    training = _training_curves(comparison, styles)
+    if training is not None:
+        figures["training"] = training
+    return figures
+
+
+def _new_figure(num_panels: int):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2 * num_panels + 0.4, 4.2), layout="constrained")
+    panels = figure.subplots(1, num_panels, squeeze=False)[0]
+    for panel in panels:
+        panel.grid(color="0.9")
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, panels
+
+
+def _add_legend(figure, panel) -> None:
+    """Below the panels, where it covers nothing, in columns that fit the width."""
+    handles, labels = panel.get_legend_handles_labels()
+    width = figure.get_figwidth() * 11  # characters
+    columns = int(np.clip(width // (max(map(len, labels)) + 7), 1, len(labels)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(labels) // columns))
+
+
+def _hit_rate_curves(comparison, styles):
+    figure, [panel] = _new_figure(1)
+    figure.set_figwidth(7.5)
+    cutoffs = [k for k in _CURVE_CUTOFFS if k <= _largest_rank(comparison)] or [1]
+    for label, style in styles.items():
+        found = comparison.intervals(label, k=cutoffs).loc[[f"hr@{k}" for k in cutoffs]]
+        panel.plot(cutoffs, found["mean"], label=label, markersize=4, **style)
+        panel.fill_between(
+            cutoffs, found["low"], found["high"], color=style["color"], alpha=0.15, linewidth=0
+        )
+    panel.set(xlabel="K", ylabel="HR@K (higher is better)", ylim=(0, None))
+    _add_legend(figure, panel)
+    caption = (
+        "How often the next kept item is among the first K of the whole catalogue. Bands: 95 % "
+        "intervals over the examples."
+    )
+    return caption, figure
+
+
+def _largest_rank(comparison) -> float:
+    targets = [run.ranks["target"] for runs in comparison.runs.values() for run in runs]
+    ranks = np.concatenate(targets)
+    return float(np.max(ranks, where=np.isfinite(ranks), initial=1))
+
+
+def _trade_off(comparison, styles, cutoff):
+    figure, panels = _new_figure(2)
+    found = {label: comparison.intervals(label, k=[cutoff]) for label in styles}
+    for panel, (metric, title) in zip(
+        panels,
+        [
+            (f"skip_hr@{cutoff}", f"skip HR@{cutoff} (lower is better)"),
+            ("feedback_auc", "feedback AUC (higher is better)"),
+        ],
+        strict=True,
+    ):
+        for label, style in styles.items():
+            x, y = found[label].loc[metric], found[label].loc[f"hr@{cutoff}"]
+            panel.errorbar(
+                x["mean"],
+                y["mean"],
+                xerr=[[x["mean"] - x["low"]], [x["high"] - x["mean"]]],
+                yerr=[[y["mean"] - y["low"]], [y["high"] - y["mean"]]],
+                label=label,
+                markersize=8,
+                linewidth=1.2,
+                **(style | {"linestyle": "none"}),
+            )
+        panel.set(xlabel=title, ylabel=f"HR@{cutoff} (higher is better)")
+        panel.margins(0.08)
+    panels[0].invert_xaxis()
+    for panel in panels:
+        panel.text(
+            *(0.985, 0.98, "better ↗"),
+            transform=panel.transAxes,
+            ha="right",
+            va="top",
+            color="0.5",
+        )
+    _add_legend(figure, panels[0])
+    caption = (
+        "Keeping against skipping: up and to the right is better in both panels (the left axis "
+        "runs backwards). Bars: 95 % intervals over the examples; they are wider than those of the "
+        "differences, which compare the same examples. Ready scorers are in the first figure only."
+    )
+    return caption, figure
+
+
+def _by_skip_share(comparison, baseline, styles, cutoff):
+    titles = {f"hr@{cutoff}": f"HR@{cutoff}"}
+    if (comparison.examples.skip_targets > 0).any():
+        titles["feedback_auc"] = "feedback AUC"
+    others = [label for label in styles if label != baseline]
+    found = {
+        label: comparison.difference_by_skip_share(label, baseline, k=[cutoff]) for label in others
+    }
+    figure, panels = _new_figure(len(titles))
+    for panel, metric in zip(panels, titles, strict=True):
+        panel.axhline(0, color=styles[baseline]["color"], linewidth=1)
+        for i, label in enumerate(others):
+            part = found[label].xs(metric, level="metric")
+            x = np.arange(len(part)) + (i - (len(others) - 1) / 2) * min(0.15, 0.7 / len(others))
+            panel.errorbar(
+                x,
+                part["mean"],
+                yerr=[part["mean"] - part["low"], part["high"] - part["mean"]],
+                label=label,
+                markersize=6,
+                **(styles[label] | {"linestyle": "none"}),
+            )
+        panel.set_xticks(
+            np.arange(len(part)),
+            [
+                f"{_percent(share)}\nn = {number:,}"
+                for share, number in part["num_examples"].items()
+            ],
+        )
+        panel.set(
+            xlabel="share of skips in the history",
+            ylabel=f"{titles[metric]}: difference from\n{baseline}",
+            xlim=(-0.5, len(part) - 0.5),
+        )
+    _add_legend(figure, panels[0])
+    caption = (
+        f"What is gained over {baseline} for listeners with few and with many skips: the examples "
+        "in quarters by the share of skips in their history. Bars: 95 % intervals."
+    )
+    return caption, figure
+
+
+def _percent(share: pd.Interval) -> str:
+    low = max(0, share.left)
+    return f"{low:.0%} to {share.right:.0%}"
+
+
+def _training_curves(comparison, styles):
+    runs = [run for of_label in comparison.runs.values() for run in of_label]
+    names = list(dict.fromkeys(name for run in runs for name in run.curves))
+    validation = [name for name in names if name.startswith("val_ndcg")]
+    shown = [name for name in ["loss", *validation[:1]] if name in names]
+    if not shown:
+        return None
+    figure, panels = _new_figure(len(shown))
+    titles = {"loss": "total training loss", "val_ndcg@10": "validation NDCG@10"}
+    for panel, name in zip(panels, shown, strict=True):
+        for label, style in styles.items():
+            curves = [run.curves[name] for run in comparison.runs[label] if name in run.curves]
+            for i, curve in enumerate(curves):
+                panel.plot(
+                    np.arange(1, len(curve) + 1),
+                    curve,
+                    label=None if i else label,
+                    markersize=3,
+                    linewidth=1,
+                    **style,
+                )
+        panel.set(xlabel="epoch", ylabel=titles.get(name, name))
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    _add_legend(figure, panels[0])
+    caption = (
+        "Training, one line a seed. Total losses of different objectives have different terms and "
+        "cannot be compared by their height."
+    )
+    return caption, figure

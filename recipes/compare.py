@@ -1,0 +1,172 @@
+"""Which loss is better, and is it luck? Models and losses, over seeds, with tests and a report.
+
+Every combination of --model, --negative-loss and --context is trained with every seed, and so is
+each --configuration. Runs that are finished are kept in OUT/runs and never done again: after an
+interruption, or to add a seed or a loss, call again. Early stopping looks at validation
+alone. OUT/report.html says what came out.
+"""
+
+import argparse
+import inspect
+import json
+from pathlib import Path
+
+import experiment
+import keras_negrec
+import kuairand
+import movielens
+import quickstart
+import sequences
+
+READERS = {"kuairand": kuairand.load, "movielens": movielens.load, "sequences": sequences.load}
+
+
+def parse_args() -> argparse.Namespace:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    options.add_argument("--data", required=True, help="a file, or simulator")
+    options.add_argument("--format", choices=READERS, help="of the file")
+    options.add_argument("--sessions", type=int, default=8000, help="how many are simulated")
+    options.add_argument("--data-seed", type=int, default=0, help="of the simulator")
+    options.add_argument(
+        "--model", nargs="+", help="encoders; default: sasrec, or none with --configuration"
+    )
+    options.add_argument(
+        "--negative-loss",
+        nargs="+",
+        default=["none", "contrastive"],
+        help="none, or names that build_model knows",
+    )
+    options.add_argument("--context", nargs="+", default=["hidden"], help="hidden, item")
+    options.add_argument(
+        "--configuration",
+        action="append",
+        default=[],
+        metavar="LABEL={...}",
+        help="one more, with any keywords of build_model as JSON, such as "
+        """'light={"name": "sasrec", "negative_loss": true, "negative_weight": 0.1}'; """
+        "keywords that it leaves out come from the other options",
+    )
+    options.add_argument("--baseline", help="label; default: the first configuration")
+    options.add_argument("--out", type=Path, default=Path("saved_models/compare"))
+    experiment.add_training_options(options)
+    args = options.parse_args()
+    if (args.data == "simulator") == (args.format is not None):
+        options.error("--format is needed with a file as --data, and has no use with simulator")
+    try:
+        args.configurations = configurations(args)
+    except ValueError as error:
+        options.error(str(error))
+    known = [*args.configurations, *ready_scorers(args)]
+    if args.baseline is not None and args.baseline not in known:
+        options.error(f"--baseline must be one of {', '.join(known)}. Received: {args.baseline}")
+    return args
+
+
+def configurations(args) -> dict[str, dict]:
+    """The keywords of `build_model` by label."""
+    found: dict[str, dict] = {}
+
+    def add(label: str, settings: dict) -> None:
+        if label in found or label in ready_scorers(args):
+            raise ValueError(f"Each configuration needs a label of its own. Received: {label!r}")
+        found[label] = experiment.model_settings(args, **settings)
+        if not settings.get("negative_loss"):
+            del found[label]["negative_weight"]  # says nothing, and must not make it another run
+        check(label, found[label])
+
+    for model in args.model or ([] if args.configuration else ["sasrec"]):
+        for loss in args.negative_loss:
+            if loss == "none":
+                add(model, {"name": model, "negative_loss": False})
+                continue
+            for context in args.context:
+                label = f"{model} + {loss}" + (f" ({context})" if len(args.context) > 1 else "")
+                add(label, {"name": model, "negative_loss": loss, "context": context})
+    for text in args.configuration:
+        label, _, keywords = text.partition("=")
+        try:
+            settings = json.loads(keywords)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"--configuration must be LABEL={{...}} with JSON after the first equals sign "
+                f"({error}). Received: {text}"
+            ) from error
+        if not label.strip() or not isinstance(settings, dict) or "name" not in settings:
+            raise ValueError(
+                "--configuration must be LABEL={...}, a JSON object with the model's name under "
+                f'"name". Received: {text}'
+            )
+        add(label.strip(), settings)
+    return found
+
+
+def check(label: str, settings: dict) -> None:
+    """A `ValueError` for keywords that `build_model` refuses, before anything is trained."""
+    unknown = sorted(set(settings) - keywords())
+    if unknown:
+        raise ValueError(
+            f"build_model has no {', '.join(map(repr, unknown))}. Received: configuration {label!r}"
+        )
+    try:
+        keras_negrec.build_model(**{"num_items": 2} | settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"build_model refuses the configuration {label!r}: {error}") from error
+
+
+def keywords() -> set[str]:
+    """All keywords of `build_model`, those included that it hands on to the models."""
+    models = [public for public in vars(keras_negrec.models).values() if inspect.isclass(public)]
+    ours = [c for model in models for c in model.__mro__ if c.__module__.startswith("keras_negrec")]
+    functions = [keras_negrec.build_model, *(c.__init__ for c in ours)]
+    return {name for function in functions for name in inspect.signature(function).parameters}
+
+
+def ready_scorers(args) -> list[str]:
+    return ["popularity", "oracle"] if args.data == "simulator" else ["popularity"]
+
+
+def main():
+    args = parse_args()
+    scorers = {}
+    if args.data == "simulator":
+        split, vocabulary, oracle = quickstart.simulate(args.sessions, args.data_seed)
+        scorers["oracle"] = oracle
+    else:
+        split, vocabulary = READERS[args.format](Path(args.data))
+    scorers["popularity"] = keras_negrec.models.Popularity(split.train, len(vocabulary))
+    print(split.summary(), f"catalogue: {len(vocabulary)} items", sep="; ", flush=True)
+
+    training = {name: getattr(args, name) for name in ("epochs", "patience", "refit", "batch_size")}
+    fingerprints = {
+        "train": split.train.fingerprint(),
+        "validation": split.validation.fingerprint(),
+    }
+
+    def train(settings, seed):
+        title = f"{settings['model']['name']}, seed {seed}"
+        return experiment.train(args, split, vocabulary, settings["model"], seed, title)[0]
+
+    comparison = keras_negrec.compare(
+        train,
+        {
+            label: {"model": settings, "training": training, "data": fingerprints}
+            for label, settings in args.configurations.items()
+        },
+        split.test,
+        folder=args.out / "runs",
+        seeds=args.seed,
+        scorers=scorers,
+        exclude_seen=args.exclude_seen,
+    )
+    baseline = args.baseline or comparison.labels[0]
+    table = comparison.table(baseline)
+    table.to_csv(args.out / "table.csv")
+    print(table.xs("hr@10", level="metric").to_string(float_format="{:.4f}".format))
+    report = comparison.report(args.out, baseline)
+    print(f"report: {report}\nall figures: {args.out / 'table.csv'}")
+
+
+if __name__ == "__main__":
+    main()
