@@ -64,7 +64,11 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
     if data is not None:
         options.add_argument("--data", required=True, type=Path, help=data)
     options.add_argument(
-        "--model", nargs="+", choices=["sasrec", "bert4rec"], default=["sasrec"], help="encoders"
+        "--model",
+        nargs="+",
+        choices=["bert4rec", "caser", "gru4rec", "sasrec"],
+        default=["sasrec"],
+        help="encoders",
     )
     options.add_argument(
         "--negative-loss",
@@ -104,12 +108,19 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--batch-size", type=int, default=128)
     options.add_argument("--learning-rate", type=float, default=1e-3)
     options.add_argument("--embedding-dim", type=int, default=64)
-    options.add_argument("--num-layers", type=int, default=2)
-    options.add_argument("--num-heads", type=int, default=2)
+    options.add_argument("--num-layers", type=int, help="default: the encoder's own")
+    options.add_argument("--num-heads", type=int, help="default: the encoder's own")
     options.add_argument("--max-length", type=int, default=50)
     options.add_argument("--dropout", type=float, default=0.2)
     options.add_argument(
         "--num-negatives", type=int, default=None, help="sampled softmax; default: full softmax"
+    )
+    options.add_argument(
+        "--model-arguments",
+        type=json_object,
+        default={},
+        metavar="{...}",
+        help="""any further keywords of build_model, as JSON, such as '{"objective": "gbce"}'""",
     )
     options.add_argument(
         "--exclude-seen",
@@ -193,8 +204,22 @@ def run(
     show_recommendations(version, best_model, split, vocabulary)
 
 
+def json_object(text: str) -> dict:
+    """A JSON object as a dict, for argparse."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"no JSON ({error}): {text}") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"no JSON object: {text}")
+    return found
+
+
 def model_settings(args, **settings) -> dict:
-    """What `build_model` is called with: the given settings, and the options for the others."""
+    """What `build_model` is called with: the given settings, and the options for the others.
+
+    Options that were not given leave `build_model` its defaults.
+    """
     from_options = {
         name: getattr(args, name)
         for name in (
@@ -208,8 +233,9 @@ def model_settings(args, **settings) -> dict:
             "feedback_inputs",
             "learning_rate",
         )
+        if getattr(args, name) is not None
     }
-    return from_options | settings
+    return from_options | args.model_arguments | settings
 
 
 def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int, title: str):

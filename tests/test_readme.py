@@ -40,7 +40,8 @@ def test_the_term_attaches_to_a_model_of_ones_own():
         "logits": keras.layers.Dense(7, name="next_item")(contexts),
         "my_loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     }
-    exec(BLOCKS[1], scope)
+    [block] = [block for block in BLOCKS if "my_loss" in block]
+    exec(block, scope)
     rng = np.random.default_rng(0)
     x = {"history": rng.normal(size=(2, 4, 3)), "session": rng.normal(size=(2, 5, 3))}
     labels = np.full((2, 4, 5), -1)
@@ -49,6 +50,18 @@ def test_the_term_attaches_to_a_model_of_ones_own():
     history = scope["model"].fit(x, y, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert history["negative_feedback_loss"][0] > 0
+
+
+def test_all_terms_at_once():
+    [block] = [block for block in BLOCKS if "skip_negatives" in block]
+    vocabulary = kn.data.Vocabulary(range(9))
+    scope = {"kn": kn, "vocabulary": vocabulary}
+    exec(block, scope)
+    sessions = kn.data.Sessions.from_lists([[1, 2, 3, 4]] * 8, [[1, -1, 1, 1]] * 8)
+    model = scope["model"]
+    history = model.fit(model.training_dataset(sessions), verbose=0, shuffle=False).history
+    lines = {"loss", "next_item_loss", "negative_feedback_loss", "not_to_recommend_loss"}
+    assert set(history) == lines
 
 
 def test_the_comparison_runs_and_then_trains_nothing(tmp_path, monkeypatch, capsys):

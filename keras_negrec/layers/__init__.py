@@ -2,6 +2,7 @@ from keras_negrec.layers.append_mask_token import AppendMaskToken as AppendMaskT
 from keras_negrec.layers.convolutional_sequence_embedding import (
     ConvolutionalSequenceEmbedding as ConvolutionalSequenceEmbedding,
 )
+from keras_negrec.layers.event_dropout import EventDropout as EventDropout
 from keras_negrec.layers.feedback_embedding import FeedbackEmbedding as FeedbackEmbedding
 from keras_negrec.layers.feedback_similarity import FeedbackSimilarity as FeedbackSimilarity
 from keras_negrec.layers.item_embedding import ItemEmbedding as ItemEmbedding

@@ -51,6 +51,11 @@ class SessionRecommender(Recommender):
         max_length: int. The most events the encoder sees.
         embedding_dim: int. Width of item and prediction vectors.
         dropout: float from 0 up to but not including 1.
+        event_dropout: float from 0 up to but not including 1. The share of a history's events
+            that is hidden from the encoder at each training step.
+        positions: bool or None. Whether the encoder is told the position of each event; None is
+            what its paper does. Without, a causal encoder still sees each event after the ones
+            before it.
         negative_loss: bool, str, or sequence of str: which negative-feedback losses the model
             has outputs for, `"contrastive"` (True is the same) and `"not_to_recommend"`.
         context: what the contrastive loss moves: `"hidden"`, the prediction vectors, or
@@ -95,6 +100,8 @@ class SessionRecommender(Recommender):
         max_length=50,
         embedding_dim=64,
         dropout=0.2,
+        event_dropout=0.0,
+        positions=None,
         negative_loss=False,
         context="hidden",
         similarity="cosine",
@@ -124,6 +131,13 @@ class SessionRecommender(Recommender):
         check_positive_int("max_length", max_length)
         check_positive_int("embedding_dim", embedding_dim)
         check_fraction("dropout", dropout)
+        check_fraction("event_dropout", event_dropout)
+        positions = self.has_positions if positions is None else bool(positions)
+        if max_sessions is not None and not positions and self.has_positions:
+            raise ValueError(
+                "`max_sessions` needs positions. Received: positions=False, "
+                f"max_sessions={max_sessions}"
+            )
         negative_losses = negative_loss_names(negative_loss)
         check_target(target, not_to_recommend="not_to_recommend" in negative_losses)
         check_choice("context", context, ("hidden", "item"))
@@ -145,11 +159,16 @@ class SessionRecommender(Recommender):
             dtype=policy,
             name="item_embedding",
         )
+        hide_events = (
+            layers.EventDropout(event_dropout, max_id=num_items, dtype=policy, name="event_dropout")
+            if event_dropout
+            else None
+        )
         position_embedding = (
             layers.SessionPositionEmbedding(
                 max_length, max_sessions, dtype=policy, name="position_embedding"
             )
-            if self.has_positions or max_sessions is not None
+            if positions or max_sessions is not None
             else None
         )
         feedback_embedding = (
@@ -163,13 +182,16 @@ class SessionRecommender(Recommender):
         )
 
         def encode(inputs):
-            padding_mask = keras.ops.not_equal(inputs["item_ids"], 0)
-            x = item_embedding(inputs["item_ids"])
+            item_ids, feedback = inputs["item_ids"], inputs.get("feedback")
+            if hide_events is not None:
+                item_ids = hide_events(item_ids)
+            padding_mask = keras.ops.not_equal(item_ids, 0)
+            x = item_embedding(item_ids)
             if position_embedding is not None:
                 session_ids = [] if max_sessions is None else [inputs["session_ids"]]
                 x = position_embedding(x, *session_ids)
             if feedback_embedding is not None:
-                x = feedback_embedding(x, inputs["feedback"])
+                x = feedback_embedding(x, keras.ops.where(padding_mask, feedback, 0))
             return encoder(x, padding_mask)  # (batch, length, embedding_dim)
 
         encoder_inputs = ["item_ids"]
@@ -240,6 +262,8 @@ class SessionRecommender(Recommender):
             "max_length": max_length,
             "embedding_dim": embedding_dim,
             "dropout": dropout,
+            "event_dropout": event_dropout,
+            "positions": positions,
             "negative_loss": list(negative_losses),
             "context": context,
             "similarity": similarity,

@@ -234,3 +234,34 @@ def test_plot_model(tmp_path):
     path = tmp_path / "model.png"
     keras.utils.plot_model(SASRec(**SMALL, negative_loss=True), path, show_shapes=True)
     assert path.stat().st_size > 0
+
+
+@pytest.mark.parametrize("model_class", [SASRec, BERT4Rec, GRU4Rec, Caser])
+def test_event_dropout_hides_events_from_the_encoder_in_training_alone(model_class):
+    keras.utils.set_random_seed(0)
+    model = sharpened(model_class(**ANY, feedback_inputs=True, event_dropout=0.999), 3)
+    inputs = {**inputs_of(model), "target_positions": np.array([[5]], "int32")}
+    again = {**inputs, "item_ids": inputs["item_ids"].copy(), "feedback": -inputs["feedback"]}
+    again["item_ids"][0, 1:5] = [6, 7, 8, 9]
+
+    def difference(training):
+        first, second = (
+            ops.convert_to_numpy(model(x, training=training)["next_item"]) for x in (inputs, again)
+        )
+        return np.abs(first - second).max()
+
+    assert difference(training=True) < 1e-6
+    assert difference(training=False) > 1e-4
+
+
+def test_without_positions_and_feedback_sasrec_sees_a_set_before_the_last_event():
+    keras.utils.set_random_seed(0)
+    with_positions = sharpened(SASRec(**ANY, num_layers=1))
+    without = sharpened(SASRec(**ANY, num_layers=1, positions=False))
+    rows = Sessions.from_lists([[1, 2, 3, 4], [3, 1, 2, 4]])
+    first, second = without.score(rows)
+    np.testing.assert_allclose(first, second, atol=1e-4)
+    first, second = with_positions.score(rows)
+    assert np.abs(first - second).max() > 1e-3
+    with pytest.raises(ValueError, match="`max_sessions` needs positions"):
+        SASRec(**ANY, positions=False, max_sessions=2)
