@@ -7,7 +7,6 @@ alone. OUT/report.html says what came out.
 """
 
 import argparse
-import inspect
 import json
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def configurations(args) -> dict[str, dict]:
             raise ValueError(f"Each configuration needs a label of its own. Received: {label!r}")
         found[label] = experiment.model_settings(args, **settings)
         if not settings.get("negative_loss"):
-            del found[label]["negative_weight"]  # says nothing, and must not make it another run
+            found[label].pop("negative_weight")  # says nothing, and must not make it another run
         check(label, found[label])
 
     for model in args.model or ([] if args.configuration else ["sasrec"]):
@@ -104,23 +103,10 @@ def configurations(args) -> dict[str, dict]:
 
 def check(label: str, settings: dict) -> None:
     """A `ValueError` for keywords that `build_model` refuses, before anything is trained."""
-    unknown = sorted(set(settings) - keywords())
-    if unknown:
-        raise ValueError(
-            f"build_model has no {', '.join(map(repr, unknown))}. Received: configuration {label!r}"
-        )
     try:
         keras_negrec.build_model(**{"num_items": 2} | settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"build_model refuses the configuration {label!r}: {error}") from error
-
-
-def keywords() -> set[str]:
-    """All keywords of `build_model`, those included that it hands on to the models."""
-    models = [public for public in vars(keras_negrec.models).values() if inspect.isclass(public)]
-    ours = [c for model in models for c in model.__mro__ if c.__module__.startswith("keras_negrec")]
-    functions = [keras_negrec.build_model, *(c.__init__ for c in ours)]
-    return {name for function in functions for name in inspect.signature(function).parameters}
 
 
 def ready_scorers(args) -> list[str]:

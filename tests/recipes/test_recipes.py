@@ -159,7 +159,7 @@ def test_compare_on_a_file_with_a_refit(compare, tmp_path, rng):
         ([*SIMULATED, "--configuration", 'a={"dropout": 0}'], "a JSON object with the model's"),
         (
             [*SIMULATED, "--configuration", 'a={"name": "sasrec", "layers": 3}'],
-            "build_model has no 'layers'. Received: configuration 'a'",
+            "the configuration 'a': SASRec has no argument .layers.",
         ),
         ([*SIMULATED, *["--configuration", 'a={"name": "sasrec"}'] * 2], "a label of its own"),
     ],
