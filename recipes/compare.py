@@ -47,6 +47,11 @@ def parse_args() -> argparse.Namespace:
         """'light={"name": "sasrec", "negative_loss": true, "negative_weight": 0.1}'; """
         "keywords that it leaves out come from the other options",
     )
+    options.add_argument(
+        "--sampled",
+        action="store_true",
+        help="also rank among sampled candidates, as papers do",
+    )
     options.add_argument("--baseline", help="label; default: the first configuration")
     options.add_argument("--out", type=Path, default=Path("saved_models/compare"))
     experiment.add_training_options(options)
@@ -145,6 +150,7 @@ def main():
         seeds=args.seed,
         scorers=scorers,
         exclude_seen=args.exclude_seen,
+        sampled=args.sampled,
     )
     baseline = args.baseline or comparison.labels[0]
     table = comparison.table(baseline)

@@ -16,6 +16,7 @@ from keras_negrec.argument_checks import check_positive_ints
 from keras_negrec.data import Examples
 from keras_negrec.evaluation.comparison import Comparison
 from keras_negrec.evaluation.comparison_run import ComparisonRun
+from keras_negrec.evaluation.evaluate_sampled import evaluate_sampled
 from keras_negrec.evaluation.rank_targets import rank_targets
 from keras_negrec.evaluation.scorer import Scorer
 
@@ -30,6 +31,7 @@ def compare(
     scorers: Mapping[str, Scorer] | None = None,
     k: Sequence[int] = (1, 5, 10, 20),
     exclude_seen: bool = True,
+    sampled: bool = False,
     batch_size: int = 1024,
     verbose: bool = True,
 ) -> Comparison:
@@ -55,6 +57,8 @@ def compare(
             are, such as `Popularity`. They have no seeds, and nothing of them is stored.
         k: ints. The cut-offs K of the table.
         exclude_seen: bool. As in `evaluate`.
+        sampled: bool. Whether the figures of `evaluate_sampled` are taken too, for
+            `Comparison.sampled_table`. Runs without them are done again.
         batch_size: int. The most histories that are scored at once.
         verbose: bool. Whether to print when a run starts and ends.
 
@@ -101,8 +105,14 @@ def compare(
         raise ValueError(f"`k` must hold at least one cut-off. Received: k={k!r}")
     fingerprint = examples.fingerprint()
 
-    def rank(model):
-        return rank_targets(model, examples, exclude_seen=exclude_seen, batch_size=batch_size)
+    def figures(model):
+        ranks = rank_targets(model, examples, exclude_seen=exclude_seen, batch_size=batch_size)
+        if not sampled:
+            return {"ranks": ranks}
+        return {
+            "ranks": ranks,
+            "sampled": evaluate_sampled(model, examples, k=k, exclude_seen=exclude_seen),
+        }
 
     runs: dict[str, list[ComparisonRun]] = {label: [] for label in settings}
     number, total = 0, len(seeds) * len(settings)
@@ -110,7 +120,7 @@ def compare(
         for label in settings:
             number += 1
             identity = (label, settings[label], seed, fingerprint, bool(exclude_seen))
-            path = ComparisonRun.path_in(folder, *identity)
+            path = ComparisonRun.path_in(folder, *identity, sampled)
             title = f"[{number}/{total}] {label}, seed {seed}"
             if path.exists():
                 run, done = ComparisonRun.load(path), "stored"
@@ -124,7 +134,7 @@ def compare(
                 seconds = time.monotonic() - started
                 run = ComparisonRun(
                     *identity,
-                    ranks=rank(model),
+                    **figures(model),
                     seconds=seconds,
                     curves=_curves(model),
                     versions=_versions(),
@@ -139,7 +149,7 @@ def compare(
                 print(f"{title}: {done}", flush=True)
     for label, scorer in scorers.items():
         runs[label] = [
-            ComparisonRun(label, None, None, fingerprint, bool(exclude_seen), rank(scorer))
+            ComparisonRun(label, None, None, fingerprint, bool(exclude_seen), **figures(scorer))
         ]
     return Comparison(runs, examples, k=k)
 

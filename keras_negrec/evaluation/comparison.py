@@ -224,6 +224,25 @@ class Comparison:
         table.index = pd.MultiIndex.from_tuples(rows, names=["configuration", "metric"])
         return table
 
+    def sampled_table(self) -> pd.DataFrame:
+        """The figures of the sampled protocol, which never stand beside the full ones.
+
+        Returns:
+            A DataFrame with the index `(configuration, metric)` and the columns `mean`, over the
+            seeds, and `spread`, their standard deviation; no rows where `compare` did not take
+            these figures.
+        """
+        rows = {}
+        for label, runs in self.runs.items():
+            figures = pd.DataFrame([run.sampled or {} for run in runs])
+            for metric in figures:
+                rows[label, metric] = {
+                    "mean": figures[metric].mean(),
+                    "spread": np.nan if self.is_ready(label) else figures[metric].std(),
+                }
+        index = pd.MultiIndex.from_tuples(rows, names=["configuration", "metric"]) if rows else None
+        return pd.DataFrame(list(rows.values()), index=index, columns=["mean", "spread"])
+
     def intervals(
         self, label: str, *, k: Sequence[int] | None = None, num_resamples: int = 2000
     ) -> pd.DataFrame:

@@ -92,6 +92,9 @@ def _fill(document, comparison, baseline, table, cutoff, pictures) -> None:
         rows.append([label, *cells, "" if comparison.is_ready(label) else f"{seconds:.0f}"])
     document.table(["", *map(_title, metrics), "training, s"], rows)
 
+    sampled = comparison.sampled_table()
+    if len(sampled):
+        _sampled_means(document, comparison, sampled)
     if pictures:
         document.heading(2, "Figures")
     for name, (caption, picture) in pictures.items():
@@ -134,6 +137,24 @@ def _fill(document, comparison, baseline, table, cutoff, pictures) -> None:
         seeds = ", ".join(str(run.seed) for run in runs)
         rows.append([label, json.dumps(runs[0].settings), seeds, "; ".join(versions)])
     document.table(["", "settings", "seeds", "versions"], rows)
+
+
+def _sampled_means(document, comparison, sampled) -> None:
+    document.heading(2, "Means in the sampled protocol")
+    document.paragraph(
+        "Each target among a sample of the catalogue, as papers have it: figures of another "
+        "scale, which say nothing beside those above or those of another sample."
+    )
+    names = [*(f"sampled_hr@{k}" for k in comparison.k), "sampled_mrr"]
+    rows = []
+    for label in comparison.labels:
+        cells = []
+        for name in names:
+            mean, spread = sampled.loc[(label, name)]
+            cells.append(f"{mean:.4f}" + ("" if np.isnan(spread) else f" ± {spread:.4f}"))
+        rows.append([label, *cells])
+    heads = [name.removeprefix("sampled_").upper() for name in names]
+    document.table(["", *(f"sampled {head}" for head in heads)], rows)
 
 
 def _what_was_compared(comparison) -> str:

@@ -29,6 +29,7 @@ class ComparisonRun:
         seconds: float. How long the training took.
         curves: dict of lists of floats with one value an epoch: the Keras history.
         versions: dict of str: keras, its backend, keras_negrec.
+        sampled: dict of floats, what `evaluate_sampled` returned, or None.
 
     Example:
 
@@ -48,11 +49,21 @@ class ComparisonRun:
     seconds: float = 0.0
     curves: dict[str, list[float]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    sampled: dict[str, float] | None = None
 
     @staticmethod
-    def path_in(folder, label: str, settings, seed: int, examples: str, exclude_seen: bool) -> Path:
+    def path_in(
+        folder,
+        label: str,
+        settings,
+        seed: int,
+        examples: str,
+        exclude_seen: bool,
+        sampled: bool = False,
+    ) -> Path:
         """Where the run is stored: another label, settings or examples have another folder."""
-        identity = json.dumps([label, settings, examples, exclude_seen], sort_keys=True)
+        parts = [label, settings, examples, exclude_seen, *(["sampled"] if sampled else [])]
+        identity = json.dumps(parts, sort_keys=True)
         slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:60]
         digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
         return Path(folder) / f"{slug}-{digest}".strip("-") / f"seed-{seed}.npz"

@@ -7,7 +7,7 @@ import pytest
 
 import keras_negrec
 from keras_negrec.data import Examples, Sessions
-from keras_negrec.evaluation import ComparisonRun, rank_targets
+from keras_negrec.evaluation import ComparisonRun, evaluate_sampled, rank_targets
 
 NUM_ITEMS = 12
 
@@ -233,3 +233,33 @@ def test_refuses_before_it_trains(examples, tmp_path, arguments, message):
 def test_no_examples(examples, tmp_path):
     with pytest.raises(ValueError, match="`examples` must hold at least one"):
         keras_negrec.compare(Train(), WEAK_AND_STRONG, examples.take([]), folder=tmp_path)
+
+
+def test_the_sampled_protocol_on_demand(examples, tmp_path):
+    first = keras_negrec.compare(Train(), WEAK_AND_STRONG, examples, folder=tmp_path, seeds=(0, 1))
+    assert len(first.sampled_table()) == 0
+    train = Train()
+    options = {"folder": tmp_path, "seeds": (0, 1), "k": (1, 5), "sampled": True}
+    scorers = {"ready": Table({"strength": 1}, 0)}
+    found = keras_negrec.compare(train, WEAK_AND_STRONG, examples, scorers=scorers, **options)
+    assert len(train.calls) == 4  # the stored runs have no such figures
+    table = found.sampled_table()
+    expected = [
+        # `compare` ranks once before.
+        (rank_targets(model, examples), evaluate_sampled(model, examples, k=(1, 5)))[1]
+        for model in (Table({"strength": 2}, seed) for seed in (0, 1))
+    ]
+    for metric in ("sampled_hr@1", "sampled_mrr", "sampled_skip_hr@5"):
+        values = [figures[metric] for figures in expected]
+        assert table.loc[("strong", metric), "mean"] == pytest.approx(np.mean(values))
+        assert table.loc[("strong", metric), "spread"] == pytest.approx(np.std(values, ddof=1))
+    assert np.isnan(table.loc[("ready", "sampled_hr@1"), "spread"])
+    again = Train()
+    stored = keras_negrec.compare(again, WEAK_AND_STRONG, examples, **options)
+    assert again.calls == []
+    assert stored.sampled_table().equals(table.drop(index="ready", level=0))
+    text = found.report(tmp_path / "report").with_suffix(".md").read_text("utf-8")
+    assert "Means in the sampled protocol" in text
+    assert "Means in the sampled protocol" not in (
+        first.report(tmp_path / "first").with_suffix(".md").read_text("utf-8")
+    )
