@@ -13,7 +13,8 @@ class EventDropout(keras.layers.Layer):
     """Turns a share of the events into padding, anew at each training step.
 
     The encoder then learns not to lean on any single event, which helps where the order of events
-    says little and the data are small. Outside of training nothing is changed.
+    says little and the data are small. The oldest event of a row stays, so that no position is
+    left without anything to predict from. Outside of training nothing is changed.
 
     Args:
         rate: float from 0 up to but not including 1.
@@ -21,7 +22,7 @@ class EventDropout(keras.layers.Layer):
         seed: int or None.
 
     Call arguments:
-        item_ids: int tensor of any shape, 0 for padding.
+        item_ids: int tensor of shape `(batch, length)`, 0 for padding.
         training: bool. As in Keras.
 
     Returns:
@@ -46,12 +47,14 @@ class EventDropout(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, item_ids, training=False):
+        item_ids = ops.convert_to_tensor(item_ids)
         if not training or self.rate == 0:
             return item_ids
         uniform = keras.random.uniform(
             ops.shape(item_ids), dtype="float32", seed=self.seed_generator
         )
-        dropped = uniform < self.rate
+        oldest = ops.cumsum(ops.cast(item_ids > 0, "int32"), axis=1) == 1
+        dropped = ops.logical_and(uniform < self.rate, ops.logical_not(oldest))
         if self.max_id is not None:
             dropped = ops.logical_and(dropped, item_ids <= self.max_id)
         return ops.where(dropped, 0, item_ids)

@@ -241,8 +241,9 @@ def test_event_dropout_hides_events_from_the_encoder_in_training_alone(model_cla
     keras.utils.set_random_seed(0)
     model = sharpened(model_class(**ANY, feedback_inputs=True, event_dropout=0.999), 3)
     inputs = {**inputs_of(model), "target_positions": np.array([[5]], "int32")}
-    again = {**inputs, "item_ids": inputs["item_ids"].copy(), "feedback": -inputs["feedback"]}
-    again["item_ids"][0, 1:5] = [6, 7, 8, 9]
+    again = {key: values.copy() for key, values in inputs.items()}
+    again["item_ids"][0, 2:5] = [7, 8, 9]  # all but the oldest, which is never hidden
+    again["feedback"][0, 2:] *= -1
 
     def difference(training):
         first, second = (
@@ -265,3 +266,21 @@ def test_without_positions_and_feedback_sasrec_sees_a_set_before_the_last_event(
     assert np.abs(first - second).max() > 1e-3
     with pytest.raises(ValueError, match="`max_sessions` needs positions"):
         SASRec(**ANY, positions=False, max_sessions=2)
+
+
+def test_gradients_are_finite_without_positions_however_deep():
+    # A hidden event with nothing before it would be a zero vector, and the gradient of layer
+    # normalization there is a thousandfold, layer after layer.
+    keras.utils.set_random_seed(0)
+    model = SASRec(**ANY, num_layers=7, num_heads=1, positions=False, event_dropout=0.5)
+    model.compile(
+        keras.optimizers.SGD(0.01),
+        keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        ),
+    )
+    model.fit(model.training_dataset(toy_sessions(64), batch_size=16), verbose=0, shuffle=False)
+    for weight in model.trainable_weights:
+        values = ops.convert_to_numpy(weight)
+        assert np.isfinite(values).all(), weight.path
+        assert np.abs(values).max() < 10, weight.path
