@@ -106,3 +106,54 @@ def test_against_the_definition(name, context, with_sessions):
                 losses.append(loss_of_context(vector, positive, negatives, table, 0.2))
     assert len(losses) >= 3
     assert found == pytest.approx(np.mean(losses), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec", "gru4rec", "caser"])
+def test_not_to_recommend_against_the_definition(name):
+    model = keras_negrec.build_model(
+        name,
+        num_items=NUM_ITEMS,
+        max_length=8,
+        embedding_dim=8,
+        dropout=0.0,
+        negative_loss="not_to_recommend",
+    )
+    table = np.random.default_rng(0).normal(size=(NUM_ITEMS, 8)).astype("float32")
+    model.item_embedding.embeddings.assign(table)
+    if name == "bert4rec":
+        model._config["last_probability"] = 0.0
+    sessions = random_sessions(with_sessions=False)
+    [(x, y, weight)] = model.training_dataset(sessions, batch_size=99, shuffle=False)
+    x, y, weight = (
+        {key: values.numpy() for key, values in part.items()} for part in (x, y, weight)
+    )
+    logits = ops.convert_to_numpy(model(x)["not_to_recommend"])
+    found = float(
+        model.loss["not_to_recommend"](y["not_to_recommend"], logits, weight["not_to_recommend"])
+    )
+    length = x["item_ids"].shape[1]
+    losses = []
+    for row in range(len(sessions)):
+        one = sessions.take([row])
+        items, values = one.item_ids.tolist(), one.feedback.tolist()
+        for slot, position in enumerate(x["target_positions"][row]):
+            i = position - (length + model.causal - len(items))  # padding on the left
+            if name == "bert4rec":
+                asked = i >= 0 and x["item_ids"][row, position] == model.mask_id
+                skipped = items[i] if asked and values[i] < 0 else None
+            else:
+                asked = 0 <= i < len(items) - 1
+                skipped = items[i + 1] if asked and values[i + 1] < 0 else None
+            counts = weight["not_to_recommend"][row, slot] == 1
+            if skipped is None or not counts:
+                assert not counts or position == 0
+                continue
+            exponentials = np.exp(logits[row, slot].astype("float64"))
+            losses.append(-math.log(1 - exponentials[skipped - 1] / exponentials.sum()))
+    assert len(losses) >= 3
+    if name != "bert4rec":  # every skip after another event is there
+        assert len(losses) == sum(
+            sum(v < 0 for v in sessions.take([row]).feedback.tolist()[1:])
+            for row in range(len(sessions))
+        )
+    assert found == pytest.approx(np.mean(losses), abs=1e-4)
