@@ -79,7 +79,7 @@ def test_log_counts_are_those_of_the_draws(distribution):
     every = np.arange(1, 7, dtype="int32")
     _, expected, _ = sampler(every[None])
     np.testing.assert_allclose(
-        np.exp(ops.convert_to_numpy(expected))[0], drawn[1:] / 200, rtol=0.05
+        np.exp(ops.convert_to_numpy(expected))[0], drawn[1:] / 200, rtol=0.12
     )
     # Both outputs look up the same figures.
     expected = dict(zip(every.tolist(), ops.convert_to_numpy(expected)[0].tolist(), strict=True))
