@@ -57,9 +57,7 @@ def build(name, vocabulary, **options):
         vocabulary=vocabulary,
         max_length=MAX_LENGTH,
         embedding_dim=8,
-        num_layers=1,
-        negative_loss=True,
-        **options,
+        **{"negative_loss": True, **({} if name == "caser" else {"num_layers": 1}), **options},
     )
     table = np.random.default_rng(0).normal(size=(NUM_ITEMS, 8)).astype("float32")
     model.item_embedding.embeddings.assign(table)  # far apart, so that the order is clear
@@ -116,6 +114,15 @@ def exported(tmp_path_factory):
         "sasrec integers": build("sasrec", INTEGERS),
         "bert4rec strings": build("bert4rec", STRINGS),
         "bert4rec integers": build("bert4rec", INTEGERS, feedback_inputs=True),
+        "gru4rec strings": build(
+            "gru4rec",
+            STRINGS,
+            feedback_inputs=True,
+            num_negatives=4,
+            skip_negatives=True,
+            negative_loss=["contrastive", "not_to_recommend"],
+        ),
+        "caser integers": build("caser", INTEGERS, objective="gbce", event_dropout=0.5),
     }
     paths = {
         name: keras_negrec.export(model, folder / name.replace(" ", "_"), k=K)
@@ -138,7 +145,11 @@ def exported(tmp_path_factory):
 @on_tensorflow
 @pytest.mark.parametrize("request_number", range(3), ids=["padded", "with holes", "one row"])
 @pytest.mark.parametrize(
-    "name", ["sasrec strings", "sasrec integers", "bert4rec strings", "bert4rec integers"]
+    "name",
+    [
+        *("sasrec strings", "sasrec integers", "bert4rec strings", "bert4rec integers"),
+        *("gru4rec strings", "caser integers"),
+    ],
 )
 def test_plain_tensorflow_answers_as_recommend(exported, name, request_number):
     models, _, answers = exported
