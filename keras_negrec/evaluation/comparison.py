@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from keras_negrec.argument_checks import check_choice, check_positive_ints
 from keras_negrec.data import Examples
@@ -347,4 +346,6 @@ def _paired_t_test(ours: np.ndarray, theirs: np.ndarray) -> float:
     differences = ours - theirs
     if len(differences) < 2 or np.ptp(differences) < 1e-12:
         return np.nan
+    from scipy import stats  # slow to import
+
     return float(stats.ttest_rel(ours, theirs).pvalue)
