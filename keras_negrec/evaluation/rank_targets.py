@@ -9,6 +9,7 @@ from keras_negrec.data import Examples
 from keras_negrec.evaluation.rank_chunk import rank_chunk
 from keras_negrec.evaluation.score_chunks import score_chunks
 from keras_negrec.evaluation.scorer import Scorer
+from keras_negrec.evaluation.top_columns import top_columns
 
 
 def rank_targets(
@@ -68,16 +69,6 @@ def rank_targets(
             if exclude_seen:
                 scores[chunk.histories.rows(), chunk.histories.item_ids - 1] = -np.inf
             for row, row_scores in zip(rows, scores, strict=True):
-                best = _top_columns(row_scores, top_k)
+                best = top_columns(row_scores, top_k)
                 ranks["top_items"][row, : len(best)] = best + 1
     return ranks
-
-
-def _top_columns(scores: np.ndarray, k: int) -> np.ndarray:
-    """The at most `k` columns with the highest scores, best first, equal scores by column."""
-    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-    above = np.flatnonzero(scores > threshold)
-    equal = np.flatnonzero(scores == threshold)[: k - len(above)]
-    best = np.concatenate([above, equal])
-    best = best[scores[best] > -np.inf]
-    return best[np.argsort(-scores[best], kind="stable")]

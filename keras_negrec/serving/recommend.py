@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data import Sessions, Vocabulary
+from keras_negrec.evaluation.top_columns import top_columns
 from keras_negrec.serving.vocabulary_of import vocabulary_of
 
 
@@ -88,7 +89,7 @@ def recommend(
     )
     if len(sessions) == 0:
         return []
-    scores = model.score(sessions)
+    scores = np.array(model.score(sessions))  # a copy: the model may hand out its own
     if exclude_seen:
         scores[sessions.rows(), sessions.item_ids - 1] = -np.inf
     return [
@@ -97,7 +98,7 @@ def recommend(
             for item, score in zip(vocabulary.decode(best + 1).tolist(), row[best], strict=True)
         ]
         for row in scores
-        for best in [_top_k(row, k)]
+        for best in [top_columns(row, k)]
     ]
 
 
@@ -112,11 +113,3 @@ def _known_events(i: int, history: Sequence, feedback: Sequence[int], vocabulary
         )
     ids = vocabulary.encode(history, unknown="zero")
     return ids[ids > 0], values[ids > 0].astype("int8")
-
-
-def _top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    """Indices of the k highest finite scores, highest first, ties by index."""
-    k = min(k, len(scores))
-    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-    best = np.flatnonzero((scores >= threshold) & np.isfinite(scores))
-    return best[np.argsort(-scores[best], kind="stable")][:k]
