@@ -118,7 +118,7 @@ def _directions(model, item_vectors) -> np.ndarray:
                 "`item_vectors` must be given for a model without `item_embedding`. Received: "
                 f"item_vectors=None, model={model!r}"
             )
-        item_vectors = keras.ops.convert_to_numpy(model.item_embedding.embeddings)
+        item_vectors = keras.ops.convert_to_numpy(model.item_embedding.table())
     vectors = np.asarray(item_vectors, "float32")
     if vectors.ndim != 2 or len(vectors) != model.num_items:
         raise ValueError(

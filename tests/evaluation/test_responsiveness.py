@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from keras import ops
 
 import keras_negrec
 from keras_negrec.data import Examples, Sessions
@@ -150,6 +151,22 @@ def test_models(feedback_inputs):
     np.testing.assert_array_equal(examples.histories.feedback, before)
     vectors = model.item_embedding.get_weights()[0]
     assert responsiveness(model, examples, num_neighbors=2, item_vectors=vectors) == metrics
+
+
+def test_item_vectors_are_those_that_score():
+    examples = examples_of([[1, 2, 3], [4, 5, 6]], [[1, -1, 1], [1, 1, 2]])
+    features = np.random.default_rng(0).normal(size=(8, 3))
+    model = keras_negrec.build_model(
+        "sasrec", num_items=8, item_features=features, embedding_dim=4, feedback_inputs=True
+    )
+    kernel = ops.convert_to_numpy(model.item_embedding.feature_kernel)
+    own = ops.convert_to_numpy(model.item_embedding.embeddings)
+    vectors = own + features.astype("float32") @ kernel
+    found = responsiveness(model, examples, num_neighbors=2)
+    expected = responsiveness(model, examples, num_neighbors=2, item_vectors=vectors)
+    assert found == pytest.approx(expected, rel=1e-5)
+    other = responsiveness(model, examples, num_neighbors=2, item_vectors=own)
+    assert found["neighbor_fall"] != pytest.approx(other["neighbor_fall"], rel=1e-3)
 
 
 def test_nothing_kept_gives_nan():
