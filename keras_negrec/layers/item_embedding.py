@@ -7,8 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
-
-_NEVER = -1e4  # exp of it is 0, and it fits in float16
+from keras_negrec.layers.masked_logit import MASKED_LOGIT
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -162,7 +161,7 @@ class ItemEmbedding(keras.layers.Layer):
             scores = ops.matmul(inputs, ops.transpose(self.table()))
             if training and self.num_features is not None:
                 # What never occurs is no target, and would only be learned to be bad.
-                never = ops.cast(_NEVER, scores.dtype)
+                never = ops.cast(MASKED_LOGIT, scores.dtype)
                 scores = ops.where(ops.equal(self._occurring(), 0), never, scores)
             return scores
         rows = ops.clip(inputs - 1, 0, self.num_items - 1)

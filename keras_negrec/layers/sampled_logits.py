@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-_NEVER = -1e4  # exp of it is 0, and it fits in float16
+from keras_negrec.layers.masked_logit import MASKED_LOGIT
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -73,4 +73,4 @@ class SampledLogits(keras.layers.Layer):
 
 
 def _remove(hit, logits):
-    return ops.where(hit, ops.cast(_NEVER, logits.dtype), logits)
+    return ops.where(hit, ops.cast(MASKED_LOGIT, logits.dtype), logits)

@@ -18,10 +18,9 @@ from keras_negrec.argument_checks import (
     check_positive_int,
 )
 from keras_negrec.data import Sessions, session_batches
+from keras_negrec.layers.masked_logit import MASKED_LOGIT
 from keras_negrec.losses import BayesianPersonalizedRanking
 from keras_negrec.models.recommender import Recommender
-
-_NEVER = -1e4  # the logit of a negative that must not count; it fits in float16
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -135,7 +134,7 @@ class MatrixFactorization(Recommender):
         target = ops.sum(others * item_embedding(item_ids), axis=-1, keepdims=True)
         negative = ops.matmul(others, ops.transpose(item_embedding(negative_ids)))
         in_session = ops.any(ops.equal(item_ids[:, :, None], negative_ids), axis=1, keepdims=True)
-        negative = ops.where(in_session, ops.cast(_NEVER, negative.dtype), negative)
+        negative = ops.where(in_session, ops.cast(MASKED_LOGIT, negative.dtype), negative)
         logits = ops.concatenate([target, negative], axis=-1)  # (batch, length, 1 + negatives)
         super().__init__(inputs={"item_ids": item_ids}, outputs=logits, name=name, **kwargs)
 
