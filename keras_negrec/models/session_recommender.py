@@ -326,12 +326,12 @@ class SessionRecommender(Recommender):
             ValueError: an item id above `num_items`; no sessions.
         """
         self._check_ids(sessions)
-        self.item_embedding.adapt(np.bincount(sessions.item_ids, minlength=self.num_items + 1)[1:])
-        if self._sampler is not None:
-            counted = sessions.item_ids
-            if self._config["target"] == "next_positive":
-                counted = counted[sessions.feedback > 0]
-            self._sampler.adapt(np.bincount(counted, minlength=self.num_items + 1)[1:])
+        if self.item_embedding.num_features is not None:
+            self.item_embedding.adapt(self._count(sessions.item_ids))
+        if self._config["negative_distribution"] in ("in_batch", "mixed") and self._sampler:
+            any_target = self._config["target"] == "next"
+            is_target = slice(None) if any_target else sessions.feedback > 0
+            self._sampler.adapt(self._count(sessions.item_ids[is_target]))
         batches = session_batches(
             sessions,
             batch_size=batch_size,
@@ -347,6 +347,9 @@ class SessionRecommender(Recommender):
 
         dataset = batches.apply(self.targets(seed)).map(keep_own_inputs)
         return dataset.prefetch(tf.data.AUTOTUNE)
+
+    def _count(self, item_ids: np.ndarray) -> np.ndarray:
+        return np.bincount(item_ids, minlength=self.num_items + 1)[1:]
 
     def _query(self, inputs: dict) -> dict:
         """The encoder's inputs whose last position predicts what follows the history."""
