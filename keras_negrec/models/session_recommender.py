@@ -217,27 +217,9 @@ class SessionRecommender(Recommender):
                 dtype=policy,
                 name="negative_sampler",
             )
-            negative_ids, target_log_counts, negative_log_counts = sampler(inputs["target_ids"])
-            negatives = item_embedding(negative_ids), negative_ids
-            correction, own = {}, {}
-            if log_q_correction:
-                correction["target_log_counts"] = target_log_counts
-                correction["negative_log_counts"] = negative_log_counts
-            if skip_negatives:
-                own["own_ids"] = inputs["skipped_ids"]
-                own["own_embeddings"] = item_embedding(inputs["skipped_ids"])
-            sampled_logits = layers.SampledLogits(dtype=policy, name="sampled_logits")
-            ids = inputs["target_ids"]
-            logits = sampled_logits(
-                predictions, item_embedding(ids), ids, *negatives, **correction, **own
+            logits, skip_logits = _sampled_logits(
+                item_embedding, sampler, predictions, inputs, log_q_correction
             )
-            if "not_to_recommend" in negative_losses:
-                ids = inputs["skip_target_ids"]
-                # The skipped item is there for certain: only the sample is corrected.
-                correction.pop("target_log_counts", None)
-                skip_logits = sampled_logits(
-                    predictions, item_embedding(ids), ids, *negatives, **correction
-                )
         outputs = {"next_item": logits}
         if "contrastive" in negative_losses:
             candidates = item_embedding(inputs["candidate_ids"])
@@ -392,3 +374,25 @@ class SessionRecommender(Recommender):
         check_item_ids(sessions.item_ids, self.num_items)
         if "session_ids" in self._encoder_inputs and sessions.session_ids is None:
             raise ValueError("This model was built with `max_sessions` and needs `session_ids`.")
+
+
+def _sampled_logits(item_embedding, sampler, predictions, inputs, log_q_correction):
+    """Logits of the targets among sampled negatives, and those of what was skipped, or None."""
+    layer = layers.SampledLogits(dtype=sampler.dtype_policy, name="sampled_logits")
+    negative_ids, target_log_counts, negative_log_counts = sampler(inputs["target_ids"])
+    negatives = item_embedding(negative_ids), negative_ids
+
+    def score(ids, **options):
+        if log_q_correction:
+            options["negative_log_counts"] = negative_log_counts
+        return layer(predictions, item_embedding(ids), ids, *negatives, **options)
+
+    options = {"target_log_counts": target_log_counts} if log_q_correction else {}
+    if "skipped_ids" in inputs:
+        own_ids = inputs["skipped_ids"]
+        options |= {"own_ids": own_ids, "own_embeddings": item_embedding(own_ids)}
+    logits, skip_logits = score(inputs["target_ids"], **options), None
+    if "skip_target_ids" in inputs:
+        # The skipped item is there for certain: only the sample is corrected.
+        skip_logits = score(inputs["skip_target_ids"])
+    return logits, skip_logits
