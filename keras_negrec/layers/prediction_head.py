@@ -15,6 +15,8 @@ class PredictionHead(keras.layers.Layer):
     follows to where there is a target.
 
     Args:
+        transform: bool. Whether a dense layer and a normalization turn the picked positions into
+            prediction vectors; otherwise they are these vectors as they are.
         activation: activation of the dense layer.
 
     Call arguments:
