@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import json
 from pathlib import Path
@@ -13,25 +11,13 @@ import numpy as np
 import pandas as pd
 
 from keras_negrec.evaluation.comparison_figures import comparison_figures
+from keras_negrec.evaluation.html_document import HTMLDocument
+from keras_negrec.evaluation.markdown_document import MarkdownDocument
 
 if TYPE_CHECKING:
     from keras_negrec.evaluation.comparison import Comparison
 
 _TITLES = {"mrr": "MRR", "skip_mrr": "skip MRR", "feedback_auc": "feedback AUC"}
-_STYLE = """\
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70em; margin: 2em auto;
-       padding: 0 1em }
-table { border-collapse: collapse; margin: 1em 0; font-size: 14px; display: block;
-        overflow-x: auto }
-th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right;
-         white-space: nowrap }
-th { border-bottom: 2px solid #888 }
-th:first-child, td:first-child { text-align: left }
-figure { margin: 1.5em 0 }
-figcaption { color: #555; font-size: 14px }
-img { max-width: 100% }
-code { background: #f3f3f3; padding: 0 .2em; white-space: normal }
-"""
 
 
 def write_report(comparison: Comparison, folder: Path, baseline: str) -> Path:
@@ -58,7 +44,7 @@ def write_report(comparison: Comparison, folder: Path, baseline: str) -> Path:
         pictures[name] = (caption, picture.getvalue())
         (folder / f"{name}.png").write_bytes(picture.getvalue())
 
-    for name, document in (("report.md", _Markdown()), ("report.html", _HTML())):
+    for name, document in (("report.md", MarkdownDocument()), ("report.html", HTMLDocument())):
         _fill(document, comparison, baseline, table, cutoff, pictures)
         (folder / name).write_text(document.text(), "utf-8")
     return folder / "report.html"
@@ -227,72 +213,3 @@ def _p_value(p: float, sign: str = "") -> str:
     if pd.isna(p):
         return ""
     return "< 0.001" if p < 0.001 else f"{sign}{p:.3f}"
-
-
-class _Markdown:
-    def __init__(self):
-        self.parts: list[str] = []
-
-    def text(self) -> str:
-        return "\n\n".join(self.parts) + "\n"
-
-    def heading(self, level, text):
-        self.parts.append(f"{'#' * level} {text}")
-
-    def paragraph(self, text):
-        self.parts.append(text)
-
-    def bullets(self, texts):
-        self.parts.append("\n".join(f"- {text}" for text in texts))
-
-    def figure(self, name, caption, picture):
-        self.parts.append(f"![{name}]({name}.png)\n\n{caption}")
-
-    def table(self, head, rows):
-        escaped = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
-        lines = [f"| {' | '.join(row)} |" for row in escaped]
-        lines.insert(1, "|---|" + "---:|" * (len(head) - 1))
-        self.parts.append("\n".join(lines))
-
-
-class _HTML:
-    def __init__(self):
-        self.parts: list[str] = []
-
-    def text(self) -> str:
-        return (
-            "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-            f"<title>Comparison</title>\n<style>\n{_STYLE}</style></head>\n<body>\n"
-            + "\n".join(self.parts)
-            + "\n</body></html>\n"
-        )
-
-    def heading(self, level, text):
-        self.parts.append(f"<h{level}>{html.escape(text)}</h{level}>")
-
-    def paragraph(self, text):
-        self.parts.append(f"<p>{_inline(text)}</p>")
-
-    def bullets(self, texts):
-        items = "\n".join(f"<li>{_inline(text)}</li>" for text in texts)
-        self.parts.append(f"<ul>\n{items}\n</ul>")
-
-    def figure(self, name, caption, picture):
-        data = base64.b64encode(picture).decode()
-        self.parts.append(
-            f"<figure><img alt='{name}' src='data:image/png;base64,{data}'>"
-            f"<figcaption>{_inline(caption)}</figcaption></figure>"
-        )
-
-    def table(self, head, rows):
-        def line(cells, tag):
-            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-        lines = [line(head, "th"), *(line(row, "td") for row in rows)]
-        self.parts.append("<table>\n" + "\n".join(lines) + "\n</table>")
-
-
-def _inline(text: str) -> str:
-    """Escaped, with every second piece between `**` in bold."""
-    pieces = html.escape(text).split("**")
-    return "".join(f"<b>{piece}</b>" if i % 2 else piece for i, piece in enumerate(pieces))
