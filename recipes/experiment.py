@@ -36,7 +36,10 @@ LEGEND = """\
 Every item of the catalogue is ranked after each held-out history.
 HR@K, NDCG@K, MRR: how high the next KEPT item stands (higher is better).
 skip HR@10, skip MRR: how high the next SKIPPED item stands (lower is better).
-feedback AUC: how often the next kept item outranks the next skipped one (0.5 is chance)."""
+feedback AUC: how often the next kept item outranks the next skipped one (0.5 is chance).
+± is the standard deviation over the seeds; train s: seconds of training.
+popularity ranks by how often items were kept, for everyone alike{oracle}."""
+ORACLE = "; the oracle knows how the\nsimulated listeners choose, and no model can beat it"
 
 
 @dataclass
@@ -187,6 +190,7 @@ def run(
     results.append(Result("popularity", [evaluate(popularity, split, args)]))
 
     print_table(results, f"{len(split.test)} held-out histories, {len(args.seed)} seed(s)")
+    print(LEGEND.format(oracle=ORACLE if "oracle" in (top or {}) else ""))
     chart = args.out / "table.png"
     save_chart(results, chart)
     figures = {
@@ -296,7 +300,6 @@ def print_table(results: list[Result], title: str) -> None:
         table.add_row(result.label, *cells, seconds)
     width = None if sys.stdout.isatty() else 170
     Console(width=width).print(table)
-    print(LEGEND)
 
 
 def save_chart(results: list[Result], path: Path) -> None:
