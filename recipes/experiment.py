@@ -159,7 +159,7 @@ def run(
     negative_losses = [False, True] if args.negative_loss is None else [args.negative_loss]
     if not has_feedback:
         negative_losses = [False]
-    best_model, best_value = None, -1.0
+    best_model, best_value, best_metrics = None, -1.0, {}
     for name in args.model:
         for negative_loss in negative_losses:
             result = Result(f"{name} + negative loss" if negative_loss else name)
@@ -185,7 +185,7 @@ def run(
                     flush=True,
                 )
                 if value > best_value:
-                    best_model, best_value = model, value
+                    best_model, best_value, best_metrics = model, value, result.metrics[-1]
     popularity = keras_negrec.models.Popularity(split.train, len(vocabulary))
     results.append(Result("popularity", [evaluate(popularity, split, args)]))
 
@@ -201,11 +201,19 @@ def run(
         json.dumps({"options": options, "results": figures}, indent=1), "utf-8"
     )
     best_model.save(args.out / "model.keras")
-    version = keras_negrec.export(best_model, args.out)
+    version = keras_negrec.export(
+        best_model, args.out, metrics=best_metrics, data=data_description(args, split)
+    )
     print(f"chart: {chart}\nfigures: {args.out / 'results.json'}")
     print(f"best model ({best_model.name}, by validation): {args.out / 'model.keras'}")
     print(f"exported for TF Serving: {version}")
     show_recommendations(version, best_model, split, vocabulary)
+
+
+def data_description(args, split: Split) -> str:
+    """What the model card says of the data."""
+    source = getattr(args, "data", None)
+    return f"{source.name if source else 'Simulated sessions'}. {split.summary()}"
 
 
 def json_object(text: str) -> dict:

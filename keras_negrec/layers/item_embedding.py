@@ -146,6 +146,19 @@ class ItemEmbedding(keras.layers.Layer):
         own = self.embeddings * ops.expand_dims(self._occurring(), -1)
         return own + ops.matmul(self.features, self.feature_kernel)
 
+    def lookup(self, rows):
+        """Rows of the table: `(..., embedding_dim)` for int32 rows of any shape, 0 the first."""
+        # The product makes the gradient dense. TensorFlow's is sparse otherwise, and Adam squares
+        # the slices of one row before it sums them: up to sqrt(n) too long a step for a row that
+        # is looked up n times.
+        vectors = ops.take(self.embeddings * 1.0, rows, axis=0)
+        if self.num_features is not None:
+            occurs = ops.take(self._occurring(), rows, axis=0)
+            features = ops.take(ops.convert_to_tensor(self.features), rows, axis=0)
+            vectors = vectors * ops.expand_dims(occurs, -1)
+            vectors = vectors + ops.matmul(features, self.feature_kernel)
+        return vectors
+
     def _occurring(self):
         """1 for items that occur in the training data, 0 for others; 1 for all if none does."""
         occurs = ops.convert_to_tensor(self.occurs)
@@ -164,16 +177,7 @@ class ItemEmbedding(keras.layers.Layer):
                 never = ops.cast(MASKED_LOGIT, scores.dtype)
                 scores = ops.where(ops.equal(self._occurring(), 0), never, scores)
             return scores
-        rows = ops.clip(inputs - 1, 0, self.num_items - 1)
-        # The product makes the gradient dense. TensorFlow's is sparse otherwise, and Adam squares
-        # the slices of one row before it sums them: up to sqrt(n) too long a step for a row that
-        # is looked up n times.
-        vectors = ops.take(self.embeddings * 1.0, rows, axis=0)
-        if self.num_features is not None:
-            occurs = ops.take(self._occurring(), rows, axis=0)
-            features = ops.take(ops.convert_to_tensor(self.features), rows, axis=0)
-            vectors = vectors * ops.expand_dims(occurs, -1)
-            vectors = vectors + ops.matmul(features, self.feature_kernel)
+        vectors = self.lookup(ops.clip(inputs - 1, 0, self.num_items - 1))
         ids = ops.expand_dims(inputs, -1)
         if self.mask_token:
             mask = ops.convert_to_tensor(self.mask_embedding)  # JAX's `where` takes no variable

@@ -1,46 +1,80 @@
-"""A SavedModel that TF Serving runs as it is. The package's TensorFlow-only code is here."""
+"""A SavedModel that TF Serving runs as it is."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.argument_checks import check_choice, check_positive_int
 from keras_negrec.data import Vocabulary
+from keras_negrec.serving.model_card import model_card
+from keras_negrec.serving.servable import Servable
+from keras_negrec.serving.table_recall import table_recall
 from keras_negrec.serving.vocabulary_of import vocabulary_of
+from keras_negrec.serving.write_warmup_requests import write_warmup_requests
 
 _EXPORT_IN_TENSORFLOW = """
-import sys
+import json, sys
 import keras
 import keras_negrec
 model = keras.saving.load_model(sys.argv[1])
-print(keras_negrec.export(model, sys.argv[2], k=int(sys.argv[3])))
+print(keras_negrec.export(model, sys.argv[2], **json.loads(sys.argv[3])))
 """
 
 
-def export(model, path: str | Path, *, vocabulary: Vocabulary | None = None, k: int = 20) -> Path:
+def export(
+    model,
+    path: str | Path,
+    *,
+    vocabulary: Vocabulary | None = None,
+    k: int = 20,
+    item_dtype: str = "float32",
+    metrics: dict[str, float] | None = None,
+    data: str | None = None,
+    trained_on: str | None = None,
+) -> Path:
     """Writes the next version of a servable model: raw histories in, recommendations out.
 
     The folder `path/<version>/` is a SavedModel with the vocabulary inside, which plain
-    TensorFlow and TF Serving load. It appears whole or not at all. Its signature
-    `serving_default` takes
+    TensorFlow and TF Serving load, without Keras and without this package. It appears whole or
+    not at all, and an earlier version is never touched. A batch of histories is given by
 
     - `item_ids`: `(batch, n)`, the external ids of each listener's events, oldest first, strings
-      or int64 as the vocabulary has them, any n; "" or -1 pads. Ids it does not know are
-      passed over.
-    - `feedback`: `(batch, n)` int32, -2 to 2. Anything else is refused as an invalid argument.
-    - `session_ids`: `(batch, n)` int32, only for models built with `max_sessions`.
+      or int64 as the vocabulary has them, any n, of which the newest `max_length` count; "" or
+      -1 pads. Ids it does not know are passed over.
+    - `feedback`: `(batch, n)` int32, -2 to 2; left out, or `[[1]]`, all events were kept.
+    - `session_ids`: `(batch, n)` int32, the index of each event's session in the history, for
+      models built with `max_sessions`; left out, or `[[0]]`, all belong to one session.
 
-    and gives `item_ids` and `scores`, both `(batch, k)`, best first, items of the history
-    excluded. Where fewer than k items are left, the rest is "" or -1 with score -inf.
+    | signature | further inputs | outputs |
+    |---|---|---|
+    | `serving_default` | | `item_ids`, `scores` `(batch, k)`, best first |
+    | `recommend` | `k`, `allowed_item_ids`, `blocked_item_ids` | the same |
+    | `score` | `candidate_ids` `(batch, m)` | `scores` `(batch, m)`, -inf for unknown ids |
+    | `embed` | | `vectors` `(batch, embedding_dim)` |
+
+    `k` is one int32; the ids are `(batch, m)`, or `(1, m)` for all rows.
+
+    What comes back is never padding, an unknown id, or an item of the history, kept or skipped.
+    Where a row has fewer than k items left, the answer has as many columns as the row with the
+    fewest; where a row has none left, the request is refused. Requests that make no sense, such
+    as feedback outside of -2 to 2, are refused with `InvalidArgument` and a message. A row of
+    `allowed_item_ids` that holds only padding restricts nothing.
+
+    The product of `vectors` and the rows of `assets.extra/item_embeddings.npy`, whose external
+    ids are the list `assets.extra/item_ids.json`, is the score, for an index of nearest
+    neighbors outside of the model. `assets.extra/tf_serving_warmup_requests` lets TF Serving
+    answer its first request as fast as later ones. `model_card.md` says what the model is.
 
     A model trained on JAX or PyTorch is saved and exported by a second process on TensorFlow.
 
@@ -48,13 +82,21 @@ def export(model, path: str | Path, *, vocabulary: Vocabulary | None = None, k: 
         model: a model of this package.
         path: folder of the model; versions are the folders 1, 2, ... in it.
         vocabulary: `Vocabulary`. Default: the model's own.
-        k: int. How many items are recommended.
+        k: int. How many items are recommended where the request does not say.
+        item_dtype: `"float32"`, `"float16"` or `"int8"`: how the item vectors are stored. The
+            smaller ones take a half and a quarter of the space; the model card says how many of
+            the k best items stay the same.
+        metrics: figures for the model card, such as `evaluate` returns.
+        data: what the model was trained on, for the model card.
+        trained_on: Keras's backend that trained the model, for the model card. Default: the
+            present one.
 
     Returns:
         Path of the new version.
 
     Raises:
-        ValueError: no vocabulary; one that holds the padding value "" or -1 as an item.
+        ValueError: no vocabulary; one that holds the padding value "" or -1 as an item, or
+            another number of items than the model; an unknown `item_dtype`.
         RuntimeError: the TensorFlow process failed.
 
     Example:
@@ -66,6 +108,7 @@ def export(model, path: str | Path, *, vocabulary: Vocabulary | None = None, k: 
     '1'
     """
     check_positive_int("k", k)
+    check_choice("item_dtype", item_dtype, ("float32", "float16", "int8"))
     vocabulary = vocabulary_of(model, vocabulary)
     if len(vocabulary) != model.num_items:
         raise ValueError(
@@ -81,100 +124,90 @@ def export(model, path: str | Path, *, vocabulary: Vocabulary | None = None, k: 
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     if keras.config.backend() != "tensorflow":
-        return _export_in_tensorflow(model, path, vocabulary, k)
+        options = {"k": k, "item_dtype": item_dtype, "metrics": metrics, "data": data}
+        options["trained_on"] = trained_on or keras.config.backend()
+        return _export_in_tensorflow(model, path, vocabulary, options)
 
-    servable = _servable(model, vocabulary, padding, min(k, len(vocabulary)))
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=path))
+    servable = Servable(model, vocabulary, k, item_dtype)
+    with _partial_version(path) as (folder, version):
+        tf.saved_model.save(servable, str(folder), signatures=servable.functions)
+        extra = folder / "assets.extra"
+        extra.mkdir()
+        np.save(extra / "item_embeddings.npy", servable.table.rows(tf.range(len(vocabulary))))
+        vocabulary.save(extra / "item_ids.json")
+        write_warmup_requests(
+            folder, _warmup_requests(vocabulary, model.max_length), model_name=path.name
+        )
+        recall = None if item_dtype == "float32" else table_recall(model, servable.table, k)
+        card = model_card(
+            model,
+            name=path.name,
+            version=version,
+            signatures=servable.functions,
+            k=k,
+            item_dtype=item_dtype,
+            recall=recall,
+            metrics=metrics,
+            data=data,
+            trained_on=trained_on or keras.config.backend(),
+        )
+        (folder / "model_card.md").write_text(card, "utf-8")
+    return path / str(version)
+
+
+@contextmanager
+def _partial_version(path: Path):
+    """A folder to write into, which becomes the next version when nothing was raised.
+
+    One export at a time writes into `path`, so that what an export that was killed left behind
+    is known for what it is and removed.
+    """
+    import fcntl  # Not on Windows, where the rest of the package works.
+
+    lock = os.open(path, os.O_RDONLY)
     try:
-        tf.saved_model.save(
-            servable, str(partial / "model"), signatures={"serving_default": servable.recommend}
-        )
-        versions = [int(entry.name) for entry in path.iterdir() if entry.name.isdigit()]
-        version = path / str(max(versions, default=0) + 1)
-        os.rename(partial / "model", version)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in path.glob(".partial-*"):
+            shutil.rmtree(leftover)
+        folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=path))
+        try:
+            versions = [int(entry.name) for entry in path.iterdir() if entry.name.isdigit()]
+            version = max(versions, default=0) + 1
+            yield folder, version
+            for entry in [folder, *folder.rglob("*")]:
+                _sync(entry)
+            folder.chmod(0o755)
+            os.rename(folder, path / str(version))
+            _sync(path)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     finally:
-        shutil.rmtree(partial)
-    return version
+        os.close(lock)
 
 
-def _servable(model, vocabulary: Vocabulary, padding: str | int, k: int) -> tf.Module:
-    item_dtype = tf.string if vocabulary.is_string else tf.int64
-    serving_model = model.serving_model
-    names = [name for name in ("feedback", "session_ids") if name in serving_model.input]
-    request = {"item_ids": item_dtype, "feedback": tf.int32}
-    if "session_ids" in names:
-        request["session_ids"] = tf.int32
-
-    servable = tf.Module(name="recommender")
-    # What the function uses must hang on the module to be saved with it.
-    servable.weights = [variable.value for variable in serving_model.variables]
-    if model.item_embedding.num_features is None:
-        table = model.item_embedding.embeddings.value
-    else:
-        table = tf.Variable(model.item_embedding.table(), trainable=False)
-    servable.table = table
-    servable.items = tf.constant(vocabulary.items.tolist(), item_dtype)
-    servable.ids = tf.lookup.StaticHashTable(
-        tf.lookup.KeyValueTensorInitializer(
-            servable.items, tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
-        ),
-        default_value=0,
-    )
-
-    @tf.function(
-        input_signature=[
-            {name: tf.TensorSpec([None, None], dtype, name) for name, dtype in request.items()}
-        ]
-    )
-    def recommend(request):
-        item_ids = tf.cast(servable.ids.lookup(request["item_ids"]), tf.int32)
-        checks = [
-            tf.debugging.assert_equal(
-                tf.shape(request["feedback"]),
-                tf.shape(item_ids),
-                "`feedback` must have the shape of `item_ids`.",
-            ),
-            tf.debugging.assert_equal(
-                tf.clip_by_value(request["feedback"], -2, 2),
-                request["feedback"],
-                "`feedback` must hold values from -2 to 2.",
-            ),
-        ]
-        with tf.control_dependencies(checks):  # all that follows goes through `known`
-            known = item_ids > 0
-        events = {"item_ids": item_ids, **{name: request[name] for name in names}}
-        vectors = serving_model(_newest(events, known, model.max_length))
-        scores = tf.matmul(
-            tf.cast(vectors, tf.float32), tf.cast(table, tf.float32), transpose_b=True
-        )
-        seen = tf.where(known)  # (row, column) of each known event
-        seen = tf.stack([seen[:, 0], tf.cast(item_ids[known], tf.int64) - 1], axis=1)
-        scores = tf.tensor_scatter_nd_min(
-            scores, seen, tf.fill([tf.shape(seen)[0]], np.float32(-np.inf))
-        )
-        best, columns = tf.math.top_k(scores, k)
-        items = tf.gather(servable.items, columns)
-        items = tf.where(tf.math.is_inf(best), tf.constant(padding, item_dtype), items)
-        return {"item_ids": items, "scores": best}
-
-    servable.recommend = recommend
-    return servable
+def _sync(path: Path) -> None:
+    """Waits until a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _newest(events: dict, known: tf.Tensor, length: int) -> dict:
-    """The newest `length` known events of each row, moved to the right, padded with 0."""
-    later = tf.cumsum(tf.cast(known, tf.int32), axis=1, reverse=True, exclusive=True)
-    kept = tf.where(known & (later < length))  # (row, column)
-    column = tf.cast(length - 1 - tf.gather_nd(later, kept), tf.int64)
-    target = tf.stack([kept[:, 0], column], axis=1)
-    shape = tf.stack([tf.cast(tf.shape(known)[0], tf.int64), length])
-    return {
-        name: tf.scatter_nd(target, tf.gather_nd(values, kept), shape)
-        for name, values in events.items()
-    }
+def _warmup_requests(vocabulary: Vocabulary, length: int) -> list[tuple[str, dict]]:
+    """A request with a whole history to each signature."""
+    some = vocabulary.items[np.newaxis, : min(length, len(vocabulary) - 1)]
+    history = {"item_ids": some, "feedback": np.ones(some.shape, "int32")}
+    return [
+        ("serving_default", history),
+        ("recommend", history),
+        ("score", {**history, "candidate_ids": vocabulary.items[np.newaxis, :1]}),
+        ("embed", history),
+    ]
 
 
-def _export_in_tensorflow(model, path: Path, vocabulary: Vocabulary, k: int) -> Path:
+def _export_in_tensorflow(model, path: Path, vocabulary: Vocabulary, options: dict) -> Path:
     """Exports from a second process whose Keras runs on TensorFlow."""
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "model.keras"
@@ -184,8 +217,9 @@ def _export_in_tensorflow(model, path: Path, vocabulary: Vocabulary, k: int) -> 
             model.save(saved)
         finally:
             model.vocabulary = own_vocabulary
+        command = [sys.executable, "-c", _EXPORT_IN_TENSORFLOW]
         result = subprocess.run(
-            [sys.executable, "-c", _EXPORT_IN_TENSORFLOW, str(saved), str(path), str(k)],
+            [*command, str(saved), str(path), json.dumps(options, default=float)],
             env={**os.environ, "KERAS_BACKEND": "tensorflow"},
             capture_output=True,
             text=True,

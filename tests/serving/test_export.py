@@ -1,6 +1,8 @@
 import json
+import os
 import subprocess
 import sys
+import venv
 
 import keras
 import numpy as np
@@ -14,35 +16,56 @@ K = 5
 MAX_LENGTH = 6
 NUM_ITEMS = 12
 
+THOROUGH = bool(os.environ.get("KERAS_NEGREC_THOROUGH"))
+
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow",
     reason="the export itself runs on TensorFlow; other backends reach it through a process",
 )
 
-# Loads each SavedModel and answers its requests with nothing but TensorFlow.
+# Loads each SavedModel and answers its requests with nothing but TensorFlow, in a plain session as
+# TF Serving does and through the loaded object. Each answer: a dict of lists for each of the two.
 PLAIN_TENSORFLOW = """
 import json, sys
 import tensorflow as tf
 
+def as_json(outputs):
+    lists = {name: value.tolist() for name, value in outputs.items()}
+    if "item_ids" in lists:
+        lists["item_ids"] = [
+            [i.decode() if isinstance(i, bytes) else i for i in row] for row in lists["item_ids"]
+        ]
+    return lists
+
 answers = []
 for path, requests in json.loads(sys.stdin.read()):
-    signature = tf.saved_model.load(path).signatures["serving_default"]
-    dtypes = signature.structured_input_signature[1]
-    for request in requests:
-        answer = signature(
-            **{name: tf.constant(rows, dtypes[name].dtype) for name, rows in request.items()}
-        )
-        items = answer["item_ids"].numpy().tolist()
-        items = [[i.decode() if isinstance(i, bytes) else i for i in row] for row in items]
-        answers.append([items, answer["scores"].numpy().tolist()])
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], path)
+        in_session = []
+        for name, request in requests:
+            signature = loaded.signature_def[name]
+            feed = {signature.inputs[key].name: value for key, value in request.items()}
+            fetch = {key: info.name for key, info in signature.outputs.items()}
+            in_session.append(as_json(session.run(fetch, feed)))
+    signatures = tf.saved_model.load(path).signatures
+    for (name, request), answer in zip(requests, in_session):
+        signature = signatures[name]
+        dtypes = signature.structured_input_signature[1]
+        if set(dtypes) == set(request):  # Python's call knows no defaults.
+            outputs = signature(
+                **{key: tf.constant(value, dtypes[key].dtype) for key, value in request.items()}
+            )
+            called = as_json({key: value.numpy() for key, value in outputs.items()})
+            assert called == answer, (called, answer)
+        answers.append(answer)
 assert not {"keras_negrec", "keras_hub"} & set(sys.modules)
 print(json.dumps(answers))
 """
 
 
-def answer_in_plain_tensorflow(paths_and_requests):
+def answer_in_plain_tensorflow(paths_and_requests, python=sys.executable):
     result = subprocess.run(
-        [sys.executable, "-c", PLAIN_TENSORFLOW],
+        [python, "-c", PLAIN_TENSORFLOW],
         input=json.dumps([[str(path), requests] for path, requests in paths_and_requests]),
         capture_output=True,
         text=True,
@@ -89,19 +112,19 @@ def cases(vocabulary):
         [known[1], unknown, known[4], known[1]],
         [unknown],
         [known[5]],
-        known[:-2],  # fewer than K items are left
     ]
     random = np.random.default_rng(0)
     return histories, [random.integers(-2, 3, len(history)).tolist() for history in histories]
 
 
-def check_answers(model, answer, histories, feedback):
-    padding = "" if model.vocabulary.is_string else -1
-    expected = keras_negrec.recommend(model, histories, K, feedback=feedback)
-    for row, items, scores in zip(expected, *answer, strict=True):
-        assert items == [r.item for r in row] + [padding] * (K - len(row))
-        np.testing.assert_allclose(scores[: len(row)], [r.score for r in row], atol=1e-5)
-        assert np.isneginf(scores[len(row) :]).all()
+def check_answers(model, answer, histories, feedback, k=K):
+    """The answer is `recommend`'s, as wide as the row with the fewest items left."""
+    expected = keras_negrec.recommend(model, histories, k, feedback=feedback)
+    width = min(len(row) for row in expected)
+    assert width > 0
+    for row, items, scores in zip(expected, answer["item_ids"], answer["scores"], strict=True):
+        assert items == [r.item for r in row][:width]
+        np.testing.assert_allclose(scores, [r.score for r in row][:width], atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -136,14 +159,17 @@ def exported(tmp_path_factory):
             request_of(histories, feedback, padding),
             request_of(histories, feedback, padding, holes=(0, 16, 20)),
             request_of(histories[:1], feedback[:1], padding),
+            {"item_ids": request_of(histories, feedback, padding)["item_ids"]},
         ]
-        asked.append((paths[name], requests))
+        asked.append((paths[name], [("serving_default", request) for request in requests]))
     answers = answer_in_plain_tensorflow(asked)
-    return models, paths, {name: answers[3 * i : 3 * i + 3] for i, name in enumerate(models)}
+    return models, paths, {name: answers[4 * i : 4 * i + 4] for i, name in enumerate(models)}
 
 
 @on_tensorflow
-@pytest.mark.parametrize("request_number", range(3), ids=["padded", "with holes", "one row"])
+@pytest.mark.parametrize(
+    "request_number", range(4), ids=["padded", "with holes", "one row", "no feedback"]
+)
 @pytest.mark.parametrize(
     "name",
     [
@@ -155,6 +181,8 @@ def test_plain_tensorflow_answers_as_recommend(exported, name, request_number):
     models, _, answers = exported
     histories, feedback = cases(models[name].vocabulary)
     rows = 1 if request_number == 2 else len(histories)
+    if request_number == 3:
+        feedback = [[1] * len(history) for history in histories]
     check_answers(models[name], answers[name][request_number], histories[:rows], feedback[:rows])
 
 
@@ -168,7 +196,7 @@ def test_feedback_out_of_range_is_refused(exported, value):
             item_ids=tf.constant([["tràck 1", "tràck 2"]]), feedback=tf.constant([[1, value]])
         )
     with pytest.raises(tf.errors.InvalidArgumentError, match="shape of `item_ids`"):
-        recommend(item_ids=tf.constant([["tràck 1", "tràck 2"]]), feedback=tf.constant([[1]]))
+        recommend(item_ids=tf.constant([["tràck 1", "tràck 2"]]), feedback=tf.constant([[1], [1]]))
 
 
 @on_tensorflow
@@ -228,14 +256,67 @@ def test_vocabulary_is_needed(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@on_tensorflow
+@pytest.mark.skipif(
+    not THOROUGH, reason="installs TensorFlow anew: only with KERAS_NEGREC_THOROUGH=1"
+)
+def test_in_an_environment_with_tensorflow_alone(exported, tmp_path):
+    models, paths, _ = exported
+    venv.create(tmp_path / "venv", with_pip=True)
+    programs = tmp_path / "venv" / "bin"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    install = [programs / "pip", "install", "-q", f"tensorflow=={tf.__version__}"]
+    subprocess.run(install, check=True, env=environment)
+    packages = subprocess.run(
+        [programs / "pip", "list"], check=True, env=environment, capture_output=True, text=True
+    ).stdout
+    assert "keras-negrec" not in packages and "keras-hub" not in packages
+
+    requests = {}
+    for name, model in models.items():
+        histories, feedback = cases(model.vocabulary)
+        padding = "" if model.vocabulary.is_string else -1
+        requests[name] = request_of(histories, feedback, padding)
+    asked = [(paths[name], [("serving_default", requests[name])]) for name in models]
+    answers = answer_in_plain_tensorflow(asked, python=str(programs / "python"))
+    for (name, model), answer in zip(models.items(), answers, strict=True):
+        histories, feedback = cases(model.vocabulary)
+        check_answers(model, answer, histories, feedback)
+        out = tmp_path / name.replace(" ", "_")
+        inputs = (f"{key}={value!r}" for key, value in requests[name].items())
+        command = [programs / "saved_model_cli", "run", "--dir", paths[name], "--tag_set", "serve"]
+        command += ["--signature_def", "serving_default", "--outdir", out]
+        command += ["--input_exprs", ";".join(inputs)]
+        subprocess.run(command, check=True, env=environment, capture_output=True)
+        by_command = {
+            key: np.load(out / f"{key}.npy", allow_pickle=True) for key in ("item_ids", "scores")
+        }
+        items = [
+            [i.decode() if isinstance(i, bytes) else i for i in r] for r in by_command["item_ids"]
+        ]
+        assert items == answer["item_ids"]
+        np.testing.assert_allclose(by_command["scores"], answer["scores"], atol=1e-5)
+
+
 @pytest.mark.skipif(
     keras.config.backend() == "tensorflow", reason="TensorFlow exports in its own process"
 )
-def test_export_through_a_process(tmp_path):
-    model = build("bert4rec", STRINGS, feedback_inputs=True)
-    version = keras_negrec.export(model, tmp_path, k=K)
+@pytest.mark.parametrize(
+    ("name", "vocabulary"),
+    [
+        ("bert4rec", STRINGS),
+        *([("sasrec", INTEGERS), ("gru4rec", STRINGS), ("caser", INTEGERS)] if THOROUGH else []),
+    ],
+)
+def test_export_through_a_process(tmp_path, name, vocabulary):
+    model = build(name, vocabulary, feedback_inputs=True)
+    version = keras_negrec.export(model, tmp_path, k=K, metrics={"hr@10": np.float32(0.5)})
     assert version == tmp_path / "1"
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
-    histories, feedback = cases(STRINGS)
-    [answer] = answer_in_plain_tensorflow([(version, [request_of(histories, feedback, "")])])
+    assert f"| training backend | {keras.config.backend()} |" in (
+        version / "model_card.md"
+    ).read_text("utf-8")
+    histories, feedback = cases(vocabulary)
+    request = request_of(histories, feedback, "" if vocabulary.is_string else -1)
+    [answer] = answer_in_plain_tensorflow([(version, [("serving_default", request)])])
     check_answers(model, answer, histories, feedback)

@@ -1,0 +1,93 @@
+"""What an exported model is, for the person who finds it."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+
+PACKAGES = ("keras-negrec", "keras", "tensorflow", "keras-hub", "numpy")
+
+
+def model_card(
+    model,
+    *,
+    name: str,
+    version: int,
+    signatures: dict,
+    k: int,
+    item_dtype: str,
+    recall: float | None,
+    metrics: dict[str, float] | None,
+    data: str | None,
+    trained_on: str,
+) -> str:
+    """A page in Markdown: the model, its data and figures, how it is called, what made it.
+
+    Args:
+        model: the model that is exported.
+        name, version: under what it is exported.
+        signatures: `tf.function`s by name.
+        k: how many items are recommended where the request does not say.
+        item_dtype: how the item vectors are stored.
+        recall: share of the k best items that storing them so keeps, None for all.
+        metrics: figures of an evaluation.
+        data: what it was trained on.
+        trained_on: Keras's backend that trained it.
+    """
+    lines = [f"# {name}, version {version}", ""]
+    lines += [f"Exported {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.", ""]
+    lines += ["## Model", ""]
+    config = {key: value for key, value in model.get_config().items() if key != "dtype"}
+    rows = [("encoder", type(model).__name__), ("parameters", f"{model.count_params():,}")]
+    rows += sorted(config.items())
+    lines += _table(("", "value"), rows)
+    stored = f"Item vectors are stored as {item_dtype}."
+    if recall is not None:
+        stored += (
+            f" Of the {min(k, model.num_items)} best items after histories of one item, "
+            f"{recall:.2%} are the same as with float32."
+        )
+    lines += ["", stored]
+    lines += ["", "## Data", "", data or "Not given."]
+    lines += ["", "## Figures", ""]
+    if metrics:
+        lines += _table(("", "value"), [(key, f"{value:.5g}") for key, value in metrics.items()])
+    else:
+        lines += ["Not given."]
+    lines += ["", "## Signatures", ""]
+    lines += _table(("signature", "inputs", "outputs"), map(_describe, signatures.items()))
+    lines += [
+        "",
+        f"`k` is {k} where a request does not say. Inputs with a default may be left out.",
+    ]
+    lines += ["", "## Versions", ""]
+    versions = [("training backend", trained_on)]
+    for package in PACKAGES:
+        versions.append((package, importlib.metadata.version(package)))
+    lines += _table(("", "version"), versions)
+    return "\n".join(lines) + "\n"
+
+
+def _describe(item) -> tuple[str, str, str]:
+    name, function = item
+    concrete = function.get_concrete_function()
+    defaults = function.function_spec.fullargspec.defaults or ()
+    specs = function.input_signature
+    names = function.function_spec.arg_names[-len(specs) :]
+    required = len(names) - len(defaults)
+    inputs = [
+        f"`{argument}` {_shape(spec)}" + (" (has a default)" if i >= required else "")
+        for i, (argument, spec) in enumerate(zip(names, specs, strict=True))
+    ]
+    outputs = [f"`{key}` {_shape(value)}" for key, value in concrete.structured_outputs.items()]
+    return f"`{name}`", ", ".join(inputs), ", ".join(outputs)
+
+
+def _shape(spec) -> str:
+    sizes = ", ".join("any" if size is None else str(size) for size in spec.shape)
+    return f"{spec.dtype.name} ({sizes})"
+
+
+def _table(header, rows) -> list[str]:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]

@@ -1,0 +1,274 @@
+"""The graph that is exported. The package's TensorFlow-only code is here and in `ItemTable`."""
+
+from __future__ import annotations
+
+import inspect
+
+import tensorflow as tf
+
+from keras_negrec.data import Vocabulary
+from keras_negrec.serving.item_table import ItemTable
+
+KEPT = tf.constant([[1]], tf.int32)
+ONE_SESSION = tf.constant([[0]], tf.int32)
+CHUNK_ROWS = 2**17
+CHUNK_SCORES = 2**23  # 32 MiB of float32
+
+
+class Servable(tf.Module):
+    """From external ids to recommendations, with nothing but TensorFlow's own operations.
+
+    Args:
+        model: a model of this package, on Keras's TensorFlow backend.
+        vocabulary: `Vocabulary` of its items.
+        k: int. How many items are recommended where the request does not say.
+        item_dtype: how `ItemTable` stores the vectors.
+    """
+
+    def __init__(self, model, vocabulary: Vocabulary, k: int, item_dtype: str = "float32"):
+        super().__init__(name="servable")
+        embedding = model.item_embedding
+        has_features = embedding.num_features is not None
+        table = embedding.table().numpy() if has_features else embedding.embeddings.value
+        self.table = ItemTable(table, item_dtype)
+        self.num_items = len(vocabulary)
+        self.max_length = model.max_length
+        self.id_dtype = tf.string if vocabulary.is_string else tf.int64
+        self.padding = tf.constant("" if vocabulary.is_string else -1, self.id_dtype)
+        self.items = tf.constant(vocabulary.items.tolist(), self.id_dtype)
+        self.ids = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(
+                self.items, tf.range(1, self.num_items + 1, dtype=tf.int64)
+            ),
+            default_value=0,
+        )
+        self._input_names = list(model.serving_model.input)
+        self._encode = _encoder(model, self.table)  # a function, so that no layer is saved
+        # What the graph reads must hang on the module to be saved with it. The item table is
+        # there once, however it is stored.
+        replaced = {id(variable) for variable in embedding.variables}
+        if embedding.mask_token:
+            replaced.remove(id(embedding.mask_embedding))
+        self.weights = [
+            variable.value
+            for variable in model.serving_model.variables
+            if id(variable) not in replaced
+        ]
+        self.functions = self._functions(k)
+
+    def _functions(self, k: int) -> dict:
+        """The signatures by name."""
+        ids, integers = (tf.TensorSpec([None, None], dtype) for dtype in (self.id_dtype, tf.int32))
+        no_ids = tf.reshape(self.padding, [1, 1])
+        events = {"item_ids": (ids, None), "feedback": (integers, KEPT)}
+        if "session_ids" in self._input_names:
+            events["session_ids"] = (integers, ONE_SESSION)
+        default_k = tf.constant(k, tf.int32)
+        options = {
+            "k": (tf.TensorSpec([], tf.int32), default_k),
+            "allowed_item_ids": (ids, no_ids),
+            "blocked_item_ids": (ids, no_ids),
+        }
+        candidates = {"item_ids": (ids, None), "candidate_ids": (ids, None)}
+
+        def recommend(
+            item_ids,
+            feedback,
+            session_ids=ONE_SESSION,
+            k=default_k,
+            allowed_item_ids=no_ids,
+            blocked_item_ids=no_ids,
+        ):
+            return self.recommend(
+                item_ids, feedback, session_ids, k, allowed_item_ids, blocked_item_ids
+            )
+
+        def score(item_ids, candidate_ids, feedback, session_ids=ONE_SESSION):
+            vectors, _ = self._vectors(item_ids, feedback, session_ids)
+            known = self._known(candidate_ids)
+            scores = tf.linalg.matvec(self.table.rows(tf.maximum(known - 1, 0)), vectors)
+            return {"scores": tf.where(known > 0, scores, -float("inf"))}
+
+        def embed(item_ids, feedback, session_ids=ONE_SESSION):
+            return {"vectors": self._vectors(item_ids, feedback, session_ids)[0]}
+
+        return {
+            "serving_default": _function(recommend, events),
+            "recommend": _function(recommend, events | options),
+            "score": _function(score, candidates | events),
+            "embed": _function(embed, events),
+        }
+
+    def recommend(self, item_ids, feedback, session_ids, k, allowed_item_ids, blocked_item_ids):
+        """The k best items of each row that are neither in its history nor blocked."""
+        with tf.control_dependencies([tf.debugging.assert_positive(k, "`k` must be positive.")]):
+            k = tf.minimum(k, self.num_items)
+        vectors, history = self._vectors(item_ids, feedback, session_ids)
+        batch = tf.shape(item_ids)[0]
+        blocked = self._known(_one_row_each(blocked_item_ids, batch, "blocked_item_ids"))
+        allowed_item_ids = _one_row_each(allowed_item_ids, batch, "allowed_item_ids")
+        best, columns = self._best(
+            vectors,
+            tf.concat([history, blocked], axis=1),
+            self._known(allowed_item_ids),
+            tf.reduce_any(allowed_item_ids != self.padding, axis=1),
+            k,
+        )
+        left = tf.reduce_sum(tf.cast(best > -float("inf"), tf.int32), axis=1)
+        nothing_left = tf.debugging.assert_positive(
+            left, "No item is left to recommend for a row of the request."
+        )
+        with tf.control_dependencies([nothing_left]):
+            width = tf.reduce_min(tf.concat([left, [k]], axis=0))
+        return {
+            "item_ids": tf.gather(self.items, columns[:, :width]),
+            "scores": best[:, :width],
+        }
+
+    def _known(self, item_ids):
+        """Internal ids, 0 for padding and for what the vocabulary does not know."""
+        return tf.cast(self.ids.lookup(item_ids), tf.int32)
+
+    def _vectors(self, item_ids, feedback, session_ids):
+        """Prediction vectors (batch, dim), and the histories' internal ids (batch, n)."""
+        known = self._known(item_ids)
+        shape = tf.shape(item_ids)
+        feedback = _like_items(feedback, shape, "feedback")
+        session_ids = _like_items(session_ids, shape, "session_ids")
+        valid = tf.debugging.assert_equal(
+            tf.clip_by_value(feedback, -2, 2), feedback, "`feedback` must hold values from -2 to 2."
+        )
+        with tf.control_dependencies([valid]):
+            events = {"item_ids": known, "feedback": feedback, "session_ids": session_ids}
+            events = _newest(events, known > 0, self.max_length)
+        ordered = tf.debugging.assert_non_negative(
+            events["session_ids"][:, 1:] - events["session_ids"][:, :-1],
+            "`session_ids` must start at 0 or above and never fall along a history.",
+        )
+        with tf.control_dependencies([ordered]):
+            inputs = {name: tf.identity(events[name]) for name in self._input_names}
+        return self._encode(inputs), known
+
+    def _best(self, vectors, excluded, allowed, restricted, k):
+        """Scores and 0-based items of the best k of each row, best first, earlier items first.
+
+        `excluded` and `allowed` hold internal ids, 0 for none; `allowed` counts in rows that are
+        `restricted`. The catalogue is gone through in chunks, so that memory stays bounded.
+        """
+        batch = tf.shape(vectors)[0]
+        size = tf.clip_by_value(CHUNK_SCORES // tf.maximum(batch, 1), k, CHUNK_ROWS)
+        any_restricted = tf.reduce_any(restricted)
+
+        def only_allowed(scores, start, stop):
+            is_allowed = tf.tensor_scatter_nd_update(
+                tf.zeros(tf.shape(scores), tf.bool), *_updates(allowed, start, stop, True)
+            )
+            return tf.where(restricted[:, tf.newaxis] & ~is_allowed, -float("inf"), scores)
+
+        def add_chunk(start, best, columns):
+            stop = tf.minimum(start + size, self.num_items)
+            scores = self.table.scores(vectors, start, stop)
+            scores = tf.tensor_scatter_nd_update(
+                scores, *_updates(excluded, start, stop, -float("inf"))
+            )
+            scores = tf.cond(
+                any_restricted, lambda: only_allowed(scores, start, stop), lambda: scores
+            )
+            chunk_best, chunk_columns = tf.math.top_k(scores, tf.minimum(k, stop - start))
+            best = tf.concat([best, chunk_best], axis=1)
+            columns = tf.concat([columns, chunk_columns + start], axis=1)
+            best, kept = tf.math.top_k(best, tf.minimum(k, tf.shape(best)[1]))
+            return stop, best, tf.gather(columns, kept, batch_dims=1)
+
+        _, best, columns = tf.while_loop(
+            lambda start, best, columns: start < self.num_items,
+            add_chunk,
+            [tf.constant(0), tf.zeros([batch, 0]), tf.zeros([batch, 0], tf.int32)],
+            shape_invariants=[
+                tf.TensorShape([]),
+                tf.TensorShape([None, None]),
+                tf.TensorShape([None, None]),
+            ],
+        )
+        return best, columns
+
+
+def _encoder(model, table: ItemTable):
+    """The model's encoder as a function, float32, whose item vectors come from `table`."""
+    serving_model, embedding = model.serving_model, model.item_embedding
+
+    def encode(inputs):
+        embedding.lookup = lambda rows: tf.cast(table.rows(rows), embedding.compute_dtype)
+        try:
+            return tf.cast(serving_model(inputs), tf.float32)
+        finally:
+            del embedding.lookup  # the class's own again
+
+    return encode
+
+
+def _function(function, inputs: dict):
+    """A `tf.function` of the inputs, each a spec with a default or None, in this order.
+
+    The defaults become those of the SavedModel's signature, which reads them off Python's.
+    """
+    signature = inspect.Signature(
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=inspect.Parameter.empty if default is None else default,
+            )
+            for name, (_, default) in inputs.items()
+        ]
+    )
+
+    def call(*args, **kwargs):
+        return function(**signature.bind(*args, **kwargs).arguments)
+
+    call.__signature__ = signature  # type: ignore[attr-defined]
+    return tf.function(call, input_signature=[spec for spec, _ in inputs.values()])
+
+
+def _updates(ids, start, stop, value):
+    """Where the ids of each row lie between `start` and `stop`, for a scatter of `value`."""
+    column = ids - 1
+    inside = (column >= start) & (column < stop)
+    where = tf.where(inside)  # (row, column of `ids`)
+    indices = tf.stack([tf.cast(where[:, 0], tf.int32), tf.boolean_mask(column, inside) - start], 1)
+    return indices, tf.fill([tf.shape(indices)[0]], value)
+
+
+def _like_items(values, shape, name):
+    """Values of the shape of the item ids; one single value stands for all."""
+    single = tf.reduce_all(tf.shape(values) == 1)
+    fits = tf.debugging.assert_equal(
+        tf.where(single, shape, tf.shape(values)),
+        shape,
+        f"`{name}` must have the shape of `item_ids`.",
+    )
+    with tf.control_dependencies([fits]):
+        return tf.broadcast_to(values, shape)
+
+
+def _one_row_each(ids, batch, name):
+    """One row of ids for each of the batch; a single row stands for all."""
+    rows = tf.shape(ids)[0]
+    fits = tf.debugging.assert_equal(
+        tf.where(rows == 1, batch, rows), batch, f"`{name}` must have one row, or one a history."
+    )
+    with tf.control_dependencies([fits]):
+        return tf.broadcast_to(ids, [batch, tf.shape(ids)[1]])
+
+
+def _newest(events: dict, known: tf.Tensor, length: int) -> dict:
+    """The newest `length` known events of each row, moved to the right, padded with 0."""
+    later = tf.cumsum(tf.cast(known, tf.int32), axis=1, reverse=True, exclusive=True)
+    kept = tf.where(known & (later < length))  # (row, column)
+    column = tf.cast(length - 1 - tf.gather_nd(later, kept), tf.int64)
+    target = tf.stack([kept[:, 0], column], axis=1)
+    shape = tf.stack([tf.cast(tf.shape(known)[0], tf.int64), length])
+    return {
+        name: tf.scatter_nd(target, tf.gather_nd(values, kept), shape)
+        for name, values in events.items()
+    }
