@@ -304,3 +304,27 @@ def test_model_card(model, tmp_path):
         assert part in card
     assert "| `embed` | `item_ids` string (any, any), `feedback` int32 (any, any) (has a" in card
     assert f"| tensorflow | {tf.__version__} |" in card
+
+
+def test_warmup_requests_are_answered(call, version):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    file = version / "assets.extra" / "tf_serving_warmup_requests"
+    asked = []
+    for record in tf.data.TFRecordDataset(str(file)):
+        request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        answer = call(request.model_spec.signature_name, **inputs)
+        assert all(value.shape[0] == 1 for value in answer.values())
+        assert request.model_spec.name == version.parent.name
+        asked.append(request.model_spec.signature_name)
+    assert sorted(asked) == ["embed", "recommend", "score", "serving_default"]
+
+
+def test_a_catalogue_of_one_item(tmp_path):
+    model = keras_negrec.build_model(
+        "sasrec", vocabulary=Vocabulary([7]), num_layers=1, embedding_dim=8
+    )
+    call = Client(keras_negrec.export(model, tmp_path))
+    answer = call("serving_default", item_ids=np.array([[-1, 8]]))
+    assert answer["item_ids"].tolist() == [[7]]
