@@ -185,11 +185,14 @@ class RestServer:
             except (ValueError, KeyError, TypeError):
                 text = text.strip()[:500]
             raise ServerError(f"HTTP {error.code}: {text}") from error
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             reason = getattr(error, "reason", error)
             raise ServerError(f"no answer: {reason}. {START.format(self._address)}") from error
-        except ValueError as error:
-            raise ServerError(f"{self._address} answers with no JSON: {error}") from error
+        except (http.client.HTTPException, ValueError) as error:
+            raise ServerError(
+                f"{self._address} does not answer as TF Serving's REST API does "
+                f"({type(error).__name__}). Is this the gRPC port?"
+            ) from error
 
 
 def _decoded(values):

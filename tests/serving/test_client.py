@@ -308,6 +308,17 @@ def test_no_server(ask, protocol):
     assert f"127.0.0.1:{port}: `docker compose up` in recipes/serving starts one." in errors
 
 
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [("--grpc", "error: UNAVAILABLE: "), ("--rest", "error: .* Is this the gRPC port?")],
+)
+def test_the_port_of_the_other_protocol(ask, server, protocol, message):
+    port = server.grpc_port if protocol == "--rest" else server.rest_port
+    code, printed, errors = ask(protocol, "strings", "--history", "a", port=port)
+    assert (code, printed) == (1, "")
+    assert re.match(message, errors) and errors.isprintable()
+
+
 @protocols
 @pytest.mark.parametrize(
     ("arguments", "message"),

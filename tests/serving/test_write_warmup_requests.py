@@ -11,6 +11,10 @@ from tensorflow_serving.apis import prediction_log_pb2
 import keras_negrec
 from keras_negrec.serving import write_warmup_requests
 
+on_tensorflow = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="one backend is enough; this test is slow"
+)
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
@@ -145,6 +149,7 @@ def test_no_more_than_a_thousand(version):
         ("embed", {"item_ids": [["1"]], "k": 1}, "Input 'item_ids' of request 1 .* type int64"),
         ("embed", {"item_ids": [[1.0]], "k": 1}, "Input 'item_ids' of request 1 .* float64"),
         ("embed", {"item_ids": [[1]], "k": 2**31}, "Input 'k' of request 1 .* 2147483648"),
+        ("embed", {"item_ids": [[1]], "k": -(2**31) - 1}, "Input 'k' of request 1 .* -2147483649"),
         ("embed", {"item_ids": [[True]], "k": 1}, "Input 'item_ids' of request 1 .* bool"),
     ],
 )
@@ -181,6 +186,7 @@ def test_a_failing_write_leaves_the_file_before(version, monkeypatch):
     assert sum(1 for _ in requests_in(path)) == 2
 
 
+@on_tensorflow
 def test_the_package_does_not_import_the_messages_of_the_server():
     code = "import sys, keras_negrec; print(*(m for m in sys.modules if 'serving.apis' in m))"
     result = subprocess.run(
@@ -192,9 +198,7 @@ def test_the_package_does_not_import_the_messages_of_the_server():
     assert result.stdout == "\nFalse\n", result.stderr[-2000:]
 
 
-@pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="one backend is enough: the export is the same"
-)
+@on_tensorflow
 def test_exported_model(tmp_path):
     vocabulary = keras_negrec.data.Vocabulary([5, 7, 9])
     model = keras_negrec.build_model("sasrec", vocabulary=vocabulary, embedding_dim=8)
