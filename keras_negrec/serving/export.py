@@ -56,6 +56,8 @@ def export(
     - `session_ids`: `(batch, n)` int32, the index of each event's session in the history, for
       models built with `max_sessions`; left out, or `[[0]]`, all belong to one session.
 
+    TensorFlow Serving fills in what is left out over gRPC; its REST API wants all inputs.
+
     | signature | further inputs | outputs |
     |---|---|---|
     | `serving_default` | | `item_ids`, `scores` `(batch, k)`, best first |
