@@ -1,0 +1,219 @@
+"""An ONNX model, for onnxruntime and whatever else runs ONNX."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_negrec.data import Vocabulary
+from keras_negrec.models.recommender import Recommender
+from keras_negrec.serving.vocabulary_of import vocabulary_of
+
+_MAX_BYTES = 2**31 - 1  # of a protocol buffer
+
+_EXPORT_IN_TENSORFLOW = """
+import sys
+import keras
+import keras_negrec
+model = keras.saving.load_model(sys.argv[1])
+keras_negrec.serving.export_onnx(model, sys.argv[2])
+"""
+
+
+def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None) -> Path:
+    """Writes an ONNX model: histories in, prediction vectors and scores of all items out.
+
+    The one file holds the vocabulary too, and is written whole or not at all. Its inputs are int32
+    and of shape `(batch, n)`, any batch size and any n, oldest event first:
+
+    - `item_ids`: internal ids, which are places in the vocabulary counted from 1. 0 pads on the
+      left. The newest `max_length` events count.
+    - `feedback`: -2 to 2, 0 for padding. Only where the model sees feedback.
+    - `session_ids`: only for models built with `max_sessions`.
+
+    Its outputs are float32:
+
+    - `scores`: `(batch, num_items)`, column `j` for the item `j` of the vocabulary, id `j + 1`.
+      Items of the history are scored like all others.
+    - `vectors`: `(batch, dim)`, whose products with the item vectors are the scores.
+
+    Values are not checked: what lies outside of these ranges is not refused by the ONNX model.
+
+    The ONNX metadata has `vocabulary`, the external ids in the order of their internal ids as a
+    JSON list, and `max_length`.
+
+    All encoders and `MatrixFactorization` can be exported. The conversion is that of tf2onnx, from
+    TensorFlow on the CPU: a model trained on JAX, on PyTorch or on a GPU is saved and exported by
+    a second process. Models in half precision are exported in float32.
+
+    Args:
+        model: a model of this package that is trained with Keras.
+        path: the file to write. Its folder is made if it is missing.
+        vocabulary: `Vocabulary`. Default: the model's own.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        ImportError: tf2onnx is not installed (`pip install 'keras-negrec[onnx]'`).
+        TypeError: a model that is not trained with Keras.
+        ValueError: no vocabulary, or one that does not hold the model's items; a model larger
+            than the 2 GiB that the conversion and an ONNX file can hold.
+        FileExistsError: the file is there already.
+        RuntimeError: the model has operations that tf2onnx does not know; the TensorFlow process
+            failed.
+
+    Example:
+
+    >>> vocabulary = keras_negrec.data.Vocabulary(["intro", "verse", "outro"])
+    >>> model = keras_negrec.build_model("caser", vocabulary=vocabulary)
+    >>> path = keras_negrec.serving.export_onnx(model, "model.onnx")
+
+    From external ids to external ids, where nothing but onnxruntime is needed:
+
+    >>> import json, onnxruntime
+    >>> session = onnxruntime.InferenceSession("model.onnx")
+    >>> items = json.loads(session.get_modelmeta().custom_metadata_map["vocabulary"])
+    >>> ids = {item: i for i, item in enumerate(items, start=1)}
+    >>> history = [ids[item] for item in ["verse", "unknown", "intro"] if item in ids]
+    >>> [scores] = session.run(["scores"], {"item_ids": np.array([history], "int32")})
+    >>> scores[0, np.array(history, int) - 1] = -np.inf  # what was seen
+    >>> [items[j] for j in np.argsort(-scores[0])[:1]]
+    ['outro']
+    """
+    if not isinstance(model, Recommender):
+        raise TypeError(
+            "`export_onnx` takes a model that is trained with Keras. Received one of type "
+            f"{type(model).__name__}"
+        )
+    vocabulary = vocabulary_of(model, vocabulary)
+    if len(vocabulary) != model.num_items:
+        raise ValueError(
+            f"The vocabulary must hold the model's {model.num_items} items. Received: "
+            f"{len(vocabulary)} items."
+        )
+    if importlib.util.find_spec("tf2onnx") is None:
+        raise ImportError("`export_onnx` needs tf2onnx: pip install 'keras-negrec[onnx]'")
+    _check_size(model)
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"`export_onnx` does not overwrite a file. Received: path={path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if keras.config.backend() != "tensorflow" or tf.config.list_physical_devices("GPU"):
+        _export_in_tensorflow(model, path, vocabulary)
+    else:
+        _write_whole(path, _onnx_model(model, vocabulary).SerializeToString())
+    return path
+
+
+def _check_size(model) -> None:
+    """Refuses what would fail only after minutes of conversion."""
+    tables = [model.item_embedding.embeddings]  # once more, for the scores
+    num_bytes = sum(4 * math.prod(weight.shape) for weight in [*model.weights, *tables])
+    if num_bytes > _MAX_BYTES:
+        raise ValueError(
+            f"One ONNX file holds at most {_MAX_BYTES:,} bytes. Received a model that needs "
+            f"{num_bytes:,}: num_items={model.num_items}"
+        )
+
+
+def _onnx_model(model, vocabulary: Vocabulary):
+    import onnx
+    import tf2onnx
+
+    # onnxruntime has no bfloat16 on most processors, and weights are float32 anyway.
+    if model.item_embedding.compute_dtype != "float32":
+        full = type(model).from_config({**model.get_config(), "dtype": "float32"})
+        full.set_weights(model.get_weights())
+        model = full
+    serving_model, max_length = model.serving_model, model.max_length
+    table = keras.ops.convert_to_numpy(model.item_embedding.table())  # a tensor would be an input
+    names = list(serving_model.input)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None], tf.int32, name) for name in names],
+        autograph=False,
+    )
+    def predict(*inputs):
+        # Always `max_length` columns, as in `score`: a cloze model puts its mask token in place
+        # of the first, which must not be an event.
+        padding = tf.zeros([tf.shape(inputs[0])[0], max_length], tf.int32)
+        padded = [tf.concat([padding, values], axis=1)[:, -max_length:] for values in inputs]
+        vectors = serving_model(
+            {
+                name: tf.ensure_shape(values, [None, max_length])
+                for name, values in zip(names, padded, strict=True)
+            }
+        )
+        return {"scores": tf.matmul(vectors, table, transpose_b=True), "vectors": vectors}
+
+    proto, _ = tf2onnx.convert.from_function(
+        predict, predict.input_signature, custom_op_handlers={"Erfc": (_erfc, [])}
+    )
+    try:  # tf2onnx only logs what it could not convert
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise RuntimeError(
+            f"A model of type {type(model).__name__} cannot be exported to ONNX: {error}"
+        ) from error
+    for value in (*proto.graph.input, *proto.graph.output):
+        for dimension, name in zip(value.type.tensor_type.shape.dim, ("batch", "n"), strict=True):
+            if not dimension.HasField("dim_value"):
+                dimension.dim_param = name
+    items = json.dumps(vocabulary.items.tolist(), ensure_ascii=False)
+    onnx.helper.set_model_props(proto, {"vocabulary": items, "max_length": str(max_length)})
+    return proto
+
+
+def _erfc(graph, node, name, args):
+    """Erfc, which the exact GELU uses and ONNX lacks, as 1 - Erf."""
+    import tf2onnx
+
+    [x], [y] = node.input, node.output
+    like = {"shapes": [graph.get_shape(y)], "dtypes": [graph.get_dtype(y)]}
+    one = graph.make_const(tf2onnx.utils.make_name("one"), np.array(1, "float32")).output[0]
+    graph.remove_node(node.name)
+    erf = graph.make_node("Erf", [x], **like).output[0]
+    return graph.make_node("Sub", [one, erf], outputs=[y], name=name, **like)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _export_in_tensorflow(model, path: Path, vocabulary: Vocabulary) -> None:
+    """Exports from a second process, whose Keras runs on TensorFlow and which sees no GPU."""
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "model.keras"
+        own_vocabulary = model.vocabulary
+        model.vocabulary = vocabulary
+        try:
+            model.save(saved)
+        finally:
+            model.vocabulary = own_vocabulary
+        result = subprocess.run(
+            [sys.executable, "-c", _EXPORT_IN_TENSORFLOW, str(saved), str(path)],
+            env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"},
+            capture_output=True,
+            text=True,
+        )
+    if result.returncode != 0:
+        raise RuntimeError(f"The export in a TensorFlow process failed:\n{result.stderr}")

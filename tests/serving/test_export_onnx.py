@@ -1,0 +1,237 @@
+import importlib
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_negrec
+from keras_negrec.data import Sessions, Vocabulary
+from keras_negrec.models import MatrixFactorization, Popularity
+from keras_negrec.serving import export_onnx
+
+pytest.importorskip("tf2onnx", reason="the export to ONNX needs the extra `onnx`")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the tests run what was exported")
+
+MAX_LENGTH = 6
+NUM_ITEMS = 12
+VOCABULARY = Vocabulary([f"tràck {i}" for i in range(NUM_ITEMS)])
+
+on_tensorflow = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow",
+    reason="the export itself runs on TensorFlow; other backends reach it through a process",
+)
+
+
+def build(name, **options):
+    small = {"vocabulary": VOCABULARY, "max_length": MAX_LENGTH, "embedding_dim": 8}
+    if name == "matrix_factorization":
+        model = MatrixFactorization(**small)
+    else:
+        if name in ("sasrec", "bert4rec"):
+            options = {"num_layers": 1, "intermediate_dim": 8, **options}
+        model = keras_negrec.build_model(name, **small, **options)
+    random = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        if len(weight.shape) > 1:  # large, so that every event matters
+            weight.assign(random.normal(scale=0.5, size=weight.shape).astype("float32"))
+    return model
+
+
+def histories(num_rows, longest=MAX_LENGTH):
+    """Rows of all lengths from the longest down to an empty one, with two sessions each."""
+    random = np.random.default_rng(num_rows)
+    shape = num_rows, longest + 1
+    items = random.integers(1, NUM_ITEMS + 1, shape).tolist()
+    feedback = random.integers(-2, 3, shape).tolist()
+    session_ids = [[i * 2 // shape[1] for i in range(shape[1])]] * num_rows
+    lengths = np.maximum(longest - np.arange(num_rows), 0)
+    return Sessions.from_lists(items, feedback, session_ids).between(0 * lengths, lengths)
+
+
+def request_of(session, rows, length):
+    batch = rows.padded(length)
+    return {value.name: batch[value.name] for value in session.get_inputs()}
+
+
+CASES = {
+    "sasrec": {"feedback_inputs": True, "max_sessions": 3, "negative_loss": True},
+    "bert4rec": {"feedback_inputs": True},
+    "gru4rec": {"num_negatives": 4, "skip_negatives": True},
+    "caser": {"feedback_inputs": True, "event_dropout": 0.5},
+    "matrix_factorization": {},
+}
+INPUTS = {
+    "sasrec": ["item_ids", "feedback", "session_ids"],
+    "bert4rec": ["item_ids", "feedback"],
+    "gru4rec": ["item_ids"],
+    "caser": ["item_ids", "feedback"],
+    "matrix_factorization": ["item_ids", "feedback"],
+}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Models, and onnxruntime's sessions of what was exported of them."""
+    if keras.config.backend() != "tensorflow":
+        pytest.skip("the export itself runs on TensorFlow")
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("onnx")
+    models = {name: build(name, **options) for name, options in CASES.items()}
+    paths = {name: export_onnx(model, folder / f"{name}.onnx") for name, model in models.items()}
+    return models, {name: onnxruntime.InferenceSession(path) for name, path in paths.items()}
+
+
+@pytest.mark.parametrize("num_rows", [1, 7])  # of the seven, one is padding alone
+@pytest.mark.parametrize("name", CASES)
+def test_scores_and_their_order_are_those_of_the_model(exported, name, num_rows):
+    model, session = (each[name] for each in exported)
+    assert [value.name for value in session.get_inputs()] == INPUTS[name]
+    rows = histories(num_rows)
+    expected = model.score(rows)
+    scores, vectors = session.run(["scores", "vectors"], request_of(session, rows, MAX_LENGTH))
+    assert scores.dtype == vectors.dtype == "float32"
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(np.argsort(-scores), np.argsort(-expected))
+    table = ops.convert_to_numpy(model.item_embedding.table())
+    np.testing.assert_allclose(vectors @ table.T, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 9])
+@pytest.mark.parametrize("name", CASES)
+def test_requests_of_any_length(exported, name, length):
+    model, session = (each[name] for each in exported)
+    rows = histories(3, longest=length)
+    [scores] = session.run(["scores"], request_of(session, rows, length))
+    np.testing.assert_allclose(scores, model.score(rows), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec", "caser", "matrix_factorization"])
+def test_feedback_matters(exported, name):
+    session = exported[1][name]
+    request = request_of(session, histories(1), MAX_LENGTH)
+    before, after = (
+        session.run(["scores"], {**request, "feedback": request["feedback"] * 0 + value})[0]
+        for value in (1, -1)
+    )
+    assert np.abs(before - after).max() > 1e-2
+
+
+def test_external_ids_in_and_out(exported):
+    model, session = (each["gru4rec"] for each in exported)
+    metadata = session.get_modelmeta().custom_metadata_map
+    items = json.loads(metadata["vocabulary"])
+    assert items == VOCABULARY.items.tolist()
+    assert metadata["max_length"] == "6"
+    history = ["tràck 3", "tràck 0", "tràck 7"]
+    ids = [items.index(item) + 1 for item in history]
+    [scores] = session.run(["scores"], {"item_ids": np.array([ids], "int32")})
+    scores[0, np.array(ids) - 1] = -np.inf
+    [expected] = keras_negrec.recommend(model, [history], k=5)
+    assert [items[j] for j in np.argsort(-scores[0])[:5]] == [r.item for r in expected]
+
+
+@on_tensorflow
+def test_item_features_and_integer_ids(tmp_path):
+    features = np.random.default_rng(0).normal(size=(NUM_ITEMS, 3))
+    vocabulary = Vocabulary([10 * i - 30 for i in range(NUM_ITEMS)])
+    model = build("caser", item_features=features)
+    model.item_embedding.adapt(np.arange(NUM_ITEMS) % 2)  # the others have no own vector
+    session = onnxruntime.InferenceSession(
+        export_onnx(model, str(tmp_path / "new" / "model.onnx"), vocabulary=vocabulary)
+    )
+    rows = histories(7)
+    [scores] = session.run(["scores"], request_of(session, rows, MAX_LENGTH))
+    np.testing.assert_allclose(scores, model.score(rows), rtol=0, atol=1e-5)
+    found = json.loads(session.get_modelmeta().custom_metadata_map["vocabulary"])
+    assert found == vocabulary.items.tolist()
+
+
+@on_tensorflow
+def test_half_precision_is_exported_in_float32(tmp_path):
+    model = build("gru4rec", dtype="mixed_bfloat16")
+    session = onnxruntime.InferenceSession(export_onnx(model, tmp_path / "model.onnx"))
+    rows = histories(7)
+    [scores] = session.run(["scores"], request_of(session, rows, MAX_LENGTH))
+    full = build("gru4rec")
+    np.testing.assert_allclose(scores, full.score(rows), rtol=0, atol=1e-5)
+    assert model.item_embedding.compute_dtype == "bfloat16"  # as it was
+
+
+@on_tensorflow
+def test_a_failing_write_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        export_onnx(build("caser"), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@on_tensorflow
+def test_what_tf2onnx_does_not_know_is_an_error_that_names_the_model(tmp_path, monkeypatch):
+    from keras_negrec.models import SASRec
+
+    class Incomplete(SASRec):
+        @property
+        def serving_model(self):
+            import tensorflow as tf
+
+            inputs = keras.Input((None,), dtype="int32", name="item_ids")
+            x = self.item_embedding(inputs)[:, -1]
+            return keras.Model({"item_ids": inputs}, keras.layers.Lambda(tf.math.bessel_i0e)(x))
+
+    model = Incomplete(vocabulary=VOCABULARY, max_length=4, embedding_dim=8)
+    with pytest.raises(RuntimeError, match=r"type Incomplete cannot be exported .*BesselI0e"):
+        export_onnx(model, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_arguments(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    model = build("caser")
+    with pytest.raises(TypeError, match=r"trained with Keras. Received one of type Popularity"):
+        export_onnx(Popularity(histories(1), NUM_ITEMS), path, vocabulary=VOCABULARY)
+    with pytest.raises(ValueError, match=r"hold the model's 12 items. Received: 2 items"):
+        export_onnx(model, path, vocabulary=Vocabulary([1, 2]))
+    module = importlib.import_module("keras_negrec.serving.export_onnx")
+    monkeypatch.setattr(module, "_MAX_BYTES", 5000)
+    with pytest.raises(ValueError, match=r"at most 5,000 bytes. Received a model that needs \d"):
+        export_onnx(model, path)
+    model.vocabulary = None
+    with pytest.raises(ValueError, match="The model has no vocabulary"):
+        export_onnx(model, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_not_overwritten(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match=r"does not overwrite .* path=.*model.onnx"):
+        export_onnx(build("caser"), path)
+    assert path.read_text() == "precious"
+
+
+def test_without_tf2onnx(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"needs tf2onnx: pip install 'keras-negrec\[onnx\]'"):
+        export_onnx(build("caser"), tmp_path / "model.onnx")
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "tensorflow", reason="TensorFlow exports in its own process"
+)
+def test_export_through_a_process(tmp_path):
+    model = build("bert4rec", feedback_inputs=True)
+    model.vocabulary = None
+    path = export_onnx(model, tmp_path / "model.onnx", vocabulary=VOCABULARY)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
+    assert model.vocabulary is None
+    session = onnxruntime.InferenceSession(path)
+    rows = histories(7)
+    [scores] = session.run(["scores"], request_of(session, rows, MAX_LENGTH))
+    np.testing.assert_allclose(scores, model.score(rows), rtol=0, atol=1e-5)
+    found = json.loads(session.get_modelmeta().custom_metadata_map["vocabulary"])
+    assert found == VOCABULARY.items.tolist()
