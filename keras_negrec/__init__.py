@@ -13,6 +13,7 @@ from keras_negrec import serving as serving
 from keras_negrec.evaluation import compare as compare
 from keras_negrec.evaluation import evaluate as evaluate
 from keras_negrec.models import build_model as build_model
+from keras_negrec.models import grow_vocabulary as grow_vocabulary
 from keras_negrec.serving import export as export
 from keras_negrec.serving import recommend as recommend
 

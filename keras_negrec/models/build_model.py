@@ -13,6 +13,7 @@ from keras_negrec.models.bert4rec import BERT4Rec
 from keras_negrec.models.caser import Caser
 from keras_negrec.models.gru4rec import GRU4Rec
 from keras_negrec.models.negative_loss_names import negative_loss_names
+from keras_negrec.models.sampling_rate import sampling_rate
 from keras_negrec.models.sasrec import SASRec
 from keras_negrec.models.session_recommender import SessionRecommender
 
@@ -137,9 +138,8 @@ def build_model(
             from_logits=True, reduction="mean_with_sample_weight"
         )
     elif objective == "gbce":
-        sampling_rate = (num_negatives or 0) / max(1, model.num_items - 1)
         loss["next_item"] = losses.GeneralizedBinaryCrossentropy(
-            min(1.0, sampling_rate), calibration
+            sampling_rate(num_negatives or 0, model.num_items), calibration
         )
     else:
         loss["next_item"] = losses.BayesianPersonalizedRanking()

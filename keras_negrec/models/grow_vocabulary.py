@@ -1,0 +1,198 @@
+"""New items for a model that is trained already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from keras_negrec.data import Vocabulary
+from keras_negrec.layers import ItemEmbedding, NegativeSampler
+from keras_negrec.losses import GeneralizedBinaryCrossentropy
+from keras_negrec.models.recommender import Recommender
+from keras_negrec.models.sampling_rate import sampling_rate
+
+
+def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=None) -> Recommender:
+    """A new model that also knows the new items, and is the old one in all else.
+
+    The new items come last in the vocabulary, as the rarest, which is what log-uniform sampling of
+    negatives takes them for. All ids, weights and scores of old items stay as they are, so that
+    what is new costs nothing until `fit` goes on with data in which it occurs. `model` itself is
+    not changed.
+
+    A new item starts
+
+    - in a model with item features, from its features alone. Its own vector is 0 until it occurs
+      in the training data and learns.
+    - otherwise with the mean vector of all old items. Its score is then the mean of their scores
+      (in `MatrixFactorization` with the mean of their biases), and in no context does the softmax
+      give it more than the average item's share, since the exponential of a mean is at most the
+      mean of the exponentials. So it takes nothing from what the model is sure of, ranks somewhat
+      above the middle (on simulated sessions at 119 to 121 of 271, whatever the encoder), and
+      rises or falls from there. As an event of a history it says what all items have in common.
+      The mean is shorter than the vectors of single items; stretched to their length it would
+      overstate what they share, and the bound would not hold. A model keeps no record of which
+      items it was trained on, so that all old ones count. New items have equal scores until they
+      are trained.
+
+    The model is compiled as the old one is: optimizer, losses, loss weights, metrics. The
+    optimizer goes on where it was, with its step and that of a learning rate schedule, and with the
+    moments of all old weights; those of the new rows are as at the start. With `objective="gbce"`
+    the loss has the sampling rate of the larger catalogue. In-batch and mixed sampling take new
+    items for as frequent as the rarest old one until the next `training_dataset`. Random numbers
+    (dropout, sampling) start anew.
+
+    Args:
+        model: a model of this package that is trained with Keras, with a vocabulary.
+        new_items: external ids, of the vocabulary's type and none of them in it.
+        item_features: float array of shape `(len(new_items), num_features)`, scaled like those of
+            the old items. For models with item features, which need it, alone.
+
+    Returns:
+        A model of the class of `model`.
+
+    Raises:
+        TypeError: a model that is not trained with Keras; items of another type than the
+            vocabulary's.
+        ValueError: a model without a vocabulary; no items; an item that is known already or comes
+            twice; features that are missing, of another shape or not finite, or that the model
+            has no place for.
+
+    Example:
+
+    >>> vocabulary = keras_negrec.data.Vocabulary(["intro", "verse", "outro"])
+    >>> model = keras_negrec.build_model("gru4rec", vocabulary=vocabulary)
+    >>> grown = keras_negrec.grow_vocabulary(model, ["bridge"])
+    >>> grown.vocabulary.items.tolist(), grown.num_items
+    (['intro', 'verse', 'outro', 'bridge'], 4)
+
+    Reference:
+        [Hewitt, 2021](https://nlp.stanford.edu/~johnhew/vocab-expansion.html) on the mean vector.
+    """
+    if not isinstance(model, Recommender):
+        raise TypeError(
+            "`grow_vocabulary` takes a model that is trained with Keras. Received one of type "
+            f"{type(model).__name__}"
+        )
+    if model.vocabulary is None:
+        raise ValueError("`grow_vocabulary` needs a model with a vocabulary. Received: None")
+    vocabulary = _with_new_items(model.vocabulary, new_items)
+    features = _checked_features(
+        item_features, len(vocabulary) - model.num_items, model.item_embedding.num_features
+    )
+    grown = type(model).from_config({**model.get_config(), "num_items": len(vocabulary)})
+    grown.vocabulary = vocabulary
+    for old, new in zip(model.weights, grown.weights, strict=True):
+        _carry_over(old, new)
+    _start_new_items(grown, model.num_items, features)
+    if model.compiled:
+        _compile_alike(model, grown)
+    for old, new in zip(model._flatten_layers(), grown._flatten_layers(), strict=True):
+        new.trainable = old.trainable
+    return grown
+
+
+def _with_new_items(vocabulary: Vocabulary, new_items: Iterable) -> Vocabulary:
+    if not isinstance(new_items, (str, bytes)):  # these are refused by `encode`
+        new_items = list(new_items)
+    ids = vocabulary.encode(new_items, unknown="zero")
+    index = pd.Index(new_items)
+    if len(index) == 0:
+        raise ValueError("`new_items` must hold at least one item. Received: none.")
+    if ids.any():
+        raise ValueError(
+            "`new_items` must not be in the vocabulary already. Received: "
+            f"{index[ids > 0].tolist()[:5]!r}"
+        )
+    if not index.is_unique:
+        repeated = index[index.duplicated()].tolist()[0]
+        raise ValueError(f"`new_items` must be distinct. Received {repeated!r} more than once.")
+    return Vocabulary([*vocabulary.items, *index])
+
+
+def _checked_features(item_features, num_new: int, num_features: int | None):
+    if num_features is None:
+        if item_features is not None:
+            raise ValueError(
+                "`item_features` is for models that were built with item features. Received: "
+                f"shape {np.shape(item_features)}"
+            )
+        return None
+    features = None if item_features is None else np.asarray(item_features, "float32")
+    received = None if features is None else features.shape
+    if features is None or received != (num_new, num_features):
+        raise ValueError(
+            "`item_features` must have shape (len(new_items), num_features), "
+            f"{(num_new, num_features)}. Received: {received}"
+        )
+    if not np.isfinite(features).all():
+        row = int(np.argmin(np.isfinite(features).all(axis=1)))
+        raise ValueError(
+            f"`item_features` must be finite. Received in row {row}: {features[row].tolist()}"
+        )
+    return features
+
+
+def _carry_over(old: keras.Variable, new: keras.Variable) -> None:
+    """Gives `new` the values of `old`; rows that only `new` has stay as they are."""
+    values = ops.convert_to_numpy(old)
+    if old.shape != new.shape:
+        values = np.concatenate([values, ops.convert_to_numpy(new)[len(values) :]])
+    new.assign(values)
+
+
+def _set_rows(variable: keras.Variable, first: int, rows) -> None:
+    values = np.array(ops.convert_to_numpy(variable))
+    values[first:] = rows
+    variable.assign(values)
+
+
+def _start_new_items(grown: Recommender, first: int, features) -> None:
+    """Sets the rows from `first` on. Other tables (`MatrixFactorization`'s bags) start anew."""
+    embedding: ItemEmbedding = grown.item_embedding
+    if features is None:
+        old_rows = ops.convert_to_numpy(embedding.embeddings)[:first]
+        _set_rows(embedding.embeddings, first, old_rows.mean(axis=0, dtype="float64"))
+    else:
+        _set_rows(embedding.embeddings, first, 0.0)
+        _set_rows(embedding.features, first, features)
+    for layer in grown.layers:
+        if isinstance(layer, NegativeSampler) and hasattr(layer, "frequencies"):
+            old_frequencies = ops.convert_to_numpy(layer.frequencies)[:first]
+            _set_rows(layer.frequencies, first, old_frequencies.min())
+
+
+def _compile_alike(model: Recommender, grown: Recommender) -> None:
+    config = keras.saving.deserialize_keras_object(model.get_compile_config())
+
+    def of_larger_catalogue(loss):
+        if isinstance(loss, GeneralizedBinaryCrossentropy):
+            num_negatives = model.get_config()["num_negatives"] or 0
+            if np.isclose(loss.sampling_rate, sampling_rate(num_negatives, model.num_items)):
+                rate = sampling_rate(num_negatives, grown.num_items)
+                return type(loss).from_config({**loss.get_config(), "sampling_rate": rate})
+        return loss
+
+    config["loss"] = keras.tree.map_structure(of_larger_catalogue, config["loss"])
+    grown.compile(**config)
+    if not model.optimizer.built:
+        return
+    new_of = {id(old): new for old, new in zip(model.weights, grown.weights, strict=True)}
+    trained = model.optimizer._trainable_variables
+    grown.optimizer.build([new_of[id(variable)] for variable in trained])
+    for old, new in zip(model.optimizer.variables, grown.optimizer.variables, strict=True):
+        _carry_over(old, new)
+    optimizer: Any = getattr(grown.optimizer, "inner_optimizer", grown.optimizer)
+    if optimizer.use_ema:  # averages of new rows that started at 0 would be far too short
+        averages = optimizer._model_variables_moving_average
+        for old, new, average in zip(
+            trained, optimizer._trainable_variables, averages, strict=True
+        ):
+            if old.shape != new.shape:
+                first = old.shape[0]
+                _set_rows(average, first, ops.convert_to_numpy(new)[first:])
