@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,19 +14,13 @@ import tensorflow as tf
 
 from keras_negrec.argument_checks import check_choice, check_positive_int
 from keras_negrec.data import Vocabulary
+from keras_negrec.serving._in_tensorflow import in_tensorflow
+from keras_negrec.serving._written_whole import sync
 from keras_negrec.serving.model_card import model_card
 from keras_negrec.serving.servable import Servable
 from keras_negrec.serving.table_recall import table_recall
 from keras_negrec.serving.vocabulary_of import vocabulary_of
 from keras_negrec.serving.write_warmup_requests import write_warmup_requests
-
-_EXPORT_IN_TENSORFLOW = """
-import json, sys
-import keras
-import keras_negrec
-model = keras.saving.load_model(sys.argv[1])
-print(keras_negrec.export(model, sys.argv[2], **json.loads(sys.argv[3])))
-"""
 
 
 def export(
@@ -128,7 +119,7 @@ def export(
     if keras.config.backend() != "tensorflow":
         options = {"k": k, "item_dtype": item_dtype, "metrics": metrics, "data": data}
         options["trained_on"] = trained_on or keras.config.backend()
-        return _export_in_tensorflow(model, path, vocabulary, options)
+        return in_tensorflow("export", model, path, vocabulary, options=options)
 
     servable = Servable(model, vocabulary, k, item_dtype)
     with _partial_version(path) as (folder, version):
@@ -177,24 +168,15 @@ def _partial_version(path: Path):
             version = max(versions, default=0) + 1
             yield folder, version
             for entry in [folder, *folder.rglob("*")]:
-                _sync(entry)
+                sync(entry)
             folder.chmod(0o755)
             os.rename(folder, path / str(version))
-            _sync(path)
+            sync(path)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     finally:
         os.close(lock)
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _warmup_requests(vocabulary: Vocabulary, length: int) -> list[tuple[str, dict]]:
@@ -207,25 +189,3 @@ def _warmup_requests(vocabulary: Vocabulary, length: int) -> list[tuple[str, dic
         ("score", {**history, "candidate_ids": vocabulary.items[np.newaxis, :1]}),
         ("embed", history),
     ]
-
-
-def _export_in_tensorflow(model, path: Path, vocabulary: Vocabulary, options: dict) -> Path:
-    """Exports from a second process whose Keras runs on TensorFlow."""
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "model.keras"
-        own_vocabulary = model.vocabulary
-        model.vocabulary = vocabulary
-        try:
-            model.save(saved)
-        finally:
-            model.vocabulary = own_vocabulary
-        command = [sys.executable, "-c", _EXPORT_IN_TENSORFLOW]
-        result = subprocess.run(
-            [*command, str(saved), str(path), json.dumps(options, default=float)],
-            env={**os.environ, "KERAS_BACKEND": "tensorflow"},
-            capture_output=True,
-            text=True,
-        )
-    if result.returncode != 0:
-        raise RuntimeError(f"The export in a TensorFlow process failed:\n{result.stderr}")
-    return Path(result.stdout.strip().splitlines()[-1])

@@ -5,10 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import os
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import keras
@@ -17,17 +13,11 @@ import tensorflow as tf
 
 from keras_negrec.data import Vocabulary
 from keras_negrec.models.recommender import Recommender
+from keras_negrec.serving._in_tensorflow import in_tensorflow
+from keras_negrec.serving._written_whole import written_whole
 from keras_negrec.serving.vocabulary_of import vocabulary_of
 
 _MAX_BYTES = 2**31 - 1  # of a protocol buffer
-
-_EXPORT_IN_TENSORFLOW = """
-import sys
-import keras
-import keras_negrec
-model = keras.saving.load_model(sys.argv[1])
-keras_negrec.serving.export_onnx(model, sys.argv[2])
-"""
 
 
 def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None) -> Path:
@@ -110,9 +100,12 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
         raise FileExistsError(f"`export_onnx` does not overwrite a file. Received: path={path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if keras.config.backend() != "tensorflow" or tf.config.list_physical_devices("GPU"):
-        _export_in_tensorflow(model, path, vocabulary)
+        on_cpu = {"CUDA_VISIBLE_DEVICES": "-1"}
+        in_tensorflow("export_onnx", model, path, vocabulary, environment=on_cpu)
     else:
-        _write_whole(path, _onnx_model(model, vocabulary).SerializeToString())
+        content = _onnx_model(model, vocabulary).SerializeToString()
+        with written_whole(path) as partial:
+            partial.write_bytes(content)
     return path
 
 
@@ -185,35 +178,3 @@ def _erfc(graph, node, name, args):
     graph.remove_node(node.name)
     erf = graph.make_node("Erf", [x], **like).output[0]
     return graph.make_node("Sub", [one, erf], outputs=[y], name=name, **like)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _export_in_tensorflow(model, path: Path, vocabulary: Vocabulary) -> None:
-    """Exports from a second process, whose Keras runs on TensorFlow and which sees no GPU."""
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "model.keras"
-        own_vocabulary = model.vocabulary
-        model.vocabulary = vocabulary
-        try:
-            model.save(saved)
-        finally:
-            model.vocabulary = own_vocabulary
-        result = subprocess.run(
-            [sys.executable, "-c", _EXPORT_IN_TENSORFLOW, str(saved), str(path)],
-            env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"},
-            capture_output=True,
-            text=True,
-        )
-    if result.returncode != 0:
-        raise RuntimeError(f"The export in a TensorFlow process failed:\n{result.stderr}")
