@@ -69,7 +69,8 @@ def export(
     neighbors outside of the model. `assets.extra/tf_serving_warmup_requests` lets TF Serving
     answer its first request as fast as later ones. `model_card.md` says what the model is.
 
-    A model trained on JAX or PyTorch is saved and exported by a second process on TensorFlow.
+    A model trained on JAX, on PyTorch or on a GPU is saved and exported by a second process, on
+    TensorFlow and the CPU.
 
     Args:
         model: a model of this package.
@@ -116,10 +117,12 @@ def export(
         )
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    if keras.config.backend() != "tensorflow":
+    # On a GPU, Keras would trace a GRU to operations that no other processor has.
+    if keras.config.backend() != "tensorflow" or tf.config.list_physical_devices("GPU"):
         options = {"k": k, "item_dtype": item_dtype, "metrics": metrics, "data": data}
         options["trained_on"] = trained_on or keras.config.backend()
-        return in_tensorflow("export", model, path, vocabulary, options=options)
+        on_cpu = {"CUDA_VISIBLE_DEVICES": "-1"}
+        return in_tensorflow("export", model, path, vocabulary, options=options, environment=on_cpu)
 
     servable = Servable(model, vocabulary, k, item_dtype)
     with _partial_version(path) as (folder, version):
