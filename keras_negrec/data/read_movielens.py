@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,36 +15,7 @@ from keras_negrec.data._table_columns import (
 )
 from keras_negrec.data._table_files import existing_file, read_delimited, read_text
 from keras_negrec.data.check_events import check_events
-
-
-class _Layout(NamedTuple):
-    endings: tuple[str, ...]
-    first_line: str  # A pattern that tells the layout whatever the file's name is.
-    delimiter: str
-    columns: tuple[str, str, str, str]  # User, item, rating, time: the publisher's names.
-    has_header: bool
-
-
-_RATINGS_DAT = _Layout(
-    (".dat",), r".*::", "::", ("UserID", "MovieID", "Rating", "Timestamp"), False
-)
-_RECBOLE = _Layout(
-    (".inter",),
-    r"\w+:(token|float)(_seq)?(\t|$)",
-    "\t",
-    ("user_id", "item_id", "rating", "timestamp"),
-    True,
-)
-_RATINGS_CSV = _Layout(
-    (".csv",), r"userId,", ",", ("userId", "movieId", "rating", "timestamp"), True
-)
-_U_DATA = _Layout(
-    (".data", ".base", ".test"),
-    r"\d+\t\d+\t\d+\t\d+$",
-    "\t",
-    ("user id", "item id", "rating", "timestamp"),
-    False,
-)
+from keras_negrec.data.formats._movielens_layouts import RATINGS_CSV, RECBOLE, layout_of
 
 
 def read_movielens(
@@ -90,7 +59,7 @@ def read_movielens(
     path = existing_file(path)
     content = read_text(path)
     header = content.split(b"\n", 1)[0].decode().rstrip("\r")
-    layout = _layout_of(path, header)
+    layout = layout_of(path, header)
     if layout.has_header:
         names = None
         text_columns = [name.strip('"') for name in header.split(layout.delimiter)]
@@ -102,12 +71,12 @@ def read_movielens(
         delimiter=layout.delimiter,
         names=names,
         text_columns=text_columns,
-        quoted=layout is _RATINGS_CSV,
+        quoted=layout is RATINGS_CSV,
     )
-    if layout is _RECBOLE:
+    if layout is RECBOLE:
         table.columns = [name.split(":")[0] for name in table.columns]  # `user_id:token`
     user, item, rating, timestamp = (pick_column(table, name, path) for name in layout.columns)
-    to_ids = text_to_ids if layout is _RECBOLE else text_to_integers
+    to_ids = text_to_ids if layout is RECBOLE else text_to_integers
     ratings = text_to_numbers(rating, path)
     positive = np.ones(len(table), bool) if all_positive else ratings >= positive_from
     events = pd.DataFrame(
@@ -120,18 +89,3 @@ def read_movielens(
     ).reset_index(drop=True)
     check_events(events, source=str(path))
     return events
-
-
-def _layout_of(path: Path, header: str) -> _Layout:
-    layouts = (_RATINGS_DAT, _RECBOLE, _RATINGS_CSV, _U_DATA)
-    name = path.name.removesuffix(".gz")
-    for layout in layouts:
-        if re.match(layout.first_line, header.replace('"', "")):
-            return layout
-    for layout in layouts:
-        if name.endswith(layout.endings):
-            return layout
-    raise ValueError(
-        f"In {path}, line 1: expected the ratings of MovieLens as in `ratings.dat`, `ratings.csv`, "
-        f"`u.data` or `*.inter`. Received: {header[:200]!r}"
-    )
