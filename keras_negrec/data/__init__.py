@@ -7,8 +7,11 @@ from keras_negrec.data.next_item_targets import NextItemTargets as NextItemTarge
 from keras_negrec.data.oracle import Oracle as Oracle
 from keras_negrec.data.read_frame import read_frame as read_frame
 from keras_negrec.data.read_kuairand import read_kuairand as read_kuairand
+from keras_negrec.data.read_lastfm1k import read_lastfm1k as read_lastfm1k
 from keras_negrec.data.read_movielens import read_movielens as read_movielens
+from keras_negrec.data.read_mssd import read_mssd as read_mssd
 from keras_negrec.data.read_sequences import read_sequences as read_sequences
+from keras_negrec.data.read_yambda import read_yambda as read_yambda
 from keras_negrec.data.session_batches import session_batches as session_batches
 from keras_negrec.data.sessions import Sessions as Sessions
 from keras_negrec.data.simulate_sessions import simulate_sessions as simulate_sessions

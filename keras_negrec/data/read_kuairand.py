@@ -9,22 +9,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_negrec.data._table_columns import pick_column, refuse, to_feedback
-from keras_negrec.data._table_files import existing_file, read_parquet
+from keras_negrec.data._table_columns import (
+    pick_column,
+    refuse,
+    text_to_integers,
+    to_feedback,
+)
+from keras_negrec.data._table_files import (
+    existing_file,
+    read_delimited,
+    read_parquet,
+    read_text,
+)
 from keras_negrec.data.check_events import check_events
+
+_INTEGERS = ("user_id", "video_id", "time_ms")  # Columns of a log that can be nothing else.
 
 
 def read_kuairand(
     path: str | Path, *, feedback: Callable[[pd.DataFrame], Any] | None = None
 ) -> pd.DataFrame:
-    """Reads a labelled Parquet of KuaiRand, the log of a short-video app.
+    """Reads KuaiRand, the log of a short-video app: a published log or a labelled Parquet.
 
-    The file's columns are `user_id`, `item_id`, `position`, `split` (`history`, `validation` or
-    `test`), and the labels `long_view`, `is_like` and `is_hate`, 1 where it happened. Likes and
-    hates are unknown (missing) in the history part.
+    A log is a file `log_*.csv` with the columns `user_id`, `video_id`, `time_ms`, the labels
+    `long_view`, `is_like` and `is_hate`, 1 where it happened, and more.
+
+    A labelled Parquet has the columns `user_id`, `item_id`, `position`, `split` (`history`,
+    `validation` or `test`) and the same labels. Likes and hates are unknown (missing) in the
+    history part.
 
     Args:
-        path: the Parquet file.
+        path: the Parquet file, or the log: `.csv` or `.csv.gz`.
         feedback: the rule that turns labels into feedback: a function of the whole log, as a
             DataFrame with the file's columns in which missing labels are NaN, that returns one
             whole number from -2 to 2 a row.
@@ -32,12 +47,13 @@ def read_kuairand(
             +1 where it was watched (`long_view` 1) and -1 where it was not.
 
     Returns:
-        An events table with the columns `session` (the user), `item`, `feedback`, `position` and
-        `split`. There is no `timestamp`, because the history part has no times.
+        An events table with the columns `session` (the user), `item` and `feedback`; of a log
+        `timestamp` (seconds since 1970); of a Parquet `position` and `split`, and no `timestamp`,
+        because the history part has no times.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a Parquet file; a column or a value that is missing; a label other than
+        ValueError: a file that is neither; a column or a value that is missing; a label other than
             0 and 1; a rule that returns something else than feedback.
 
     Example:
@@ -59,20 +75,27 @@ def read_kuairand(
         [Gao et al., 2022](https://arxiv.org/abs/2208.08696)
     """
     path = existing_file(path)
-    log = read_parquet(path)
-    user, item, position, split = (
-        pick_column(log, name, path) for name in ("user_id", "item_id", "position", "split")
-    )
-    values = _default_feedback(log, path) if feedback is None else feedback(log)
-    events = pd.DataFrame(
-        {
-            "session": user,
-            "item": item,
-            "feedback": to_feedback(values, log.index, path),
-            "position": position,
-            "split": split.astype(str),
+    if path.name.endswith((".csv", ".csv.gz")):
+        log = read_delimited(read_text(path), path, delimiter=",", text_columns=_INTEGERS)
+        integers = {
+            name: text_to_integers(pick_column(log, name, path), path) for name in _INTEGERS
         }
-    )
+        log = log.assign(**integers)
+        item, order = log["video_id"], {"timestamp": log["time_ms"] / 1000}
+    else:
+        log = read_parquet(path)
+        pick_column(log, "user_id", path)
+        item = pick_column(log, "item_id", path)
+        order = {name: pick_column(log, name, path) for name in ("position", "split")}
+        order["split"] = order["split"].astype(str)
+    values = _default_feedback(log, path) if feedback is None else feedback(log)
+    columns = {
+        "session": log["user_id"],
+        "item": item,
+        "feedback": to_feedback(values, log.index, path),
+        **order,
+    }
+    events = pd.DataFrame({name: column.array for name, column in columns.items()})
     check_events(events, source=str(path))
     return events
 

@@ -101,7 +101,8 @@ def _number_or_time(column: ir.Value) -> ir.Value | None:
 
 
 def _seconds(time: ir.TimestampValue) -> ir.Value:
-    return time.epoch_seconds() + time.millisecond() / 1000  # Spark gives nothing finer.
+    # On DuckDB `epoch_seconds` has fractions; Spark tells no more than milliseconds.
+    return time.truncate("s").epoch_seconds() + time.millisecond() / 1000
 
 
 _KINDS: dict[str, tuple[Callable[[ir.Value], ir.Value | None], str]] = {

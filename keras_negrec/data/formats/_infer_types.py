@@ -16,9 +16,7 @@ def integer_columns(table: ir.Table, names: Sequence[str], source: str) -> set[s
 
     It reads all rows once, and keeps none. `"007"` is no integer: it and `"7"` stay two ids.
     """
-    columns = {
-        name: (table[name].re_search(INTEGER) | (table[name] == "")).all() for name in names
-    }
+    columns = {name: (table[name].re_search(INTEGER) | (table[name] == "")).all() for name in names}
     with engine_errors(source):
         found = table.aggregate(**columns).to_pyarrow().to_pylist()[0]
     return {name for name in names if found[name]}

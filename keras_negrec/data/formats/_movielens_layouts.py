@@ -17,9 +17,7 @@ class Layout(NamedTuple):
     has_header: bool
 
 
-RATINGS_DAT = Layout(
-    (".dat",), r".*::", "::", ("UserID", "MovieID", "Rating", "Timestamp"), False
-)
+RATINGS_DAT = Layout((".dat",), r".*::", "::", ("UserID", "MovieID", "Rating", "Timestamp"), False)
 RECBOLE = Layout(
     (".inter",),
     r"\w+:(token|float)(_seq)?(\t|$)",
@@ -27,9 +25,7 @@ RECBOLE = Layout(
     ("user_id", "item_id", "rating", "timestamp"),
     True,
 )
-RATINGS_CSV = Layout(
-    (".csv",), r"userId,", ",", ("userId", "movieId", "rating", "timestamp"), True
-)
+RATINGS_CSV = Layout((".csv",), r"userId,", ",", ("userId", "movieId", "rating", "timestamp"), True)
 U_DATA = Layout(
     (".data", ".base", ".test"),
     r"\d+\t\d+\t\d+\t\d+$",

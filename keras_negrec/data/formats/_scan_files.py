@@ -9,6 +9,8 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from keras_negrec.data.formats._engine_errors import engine_errors
+
 # Control characters that no text has in a row: every line is one field, and none is missing.
 _NO_DELIMITER = "\x1c\x1d\x1e"
 _NO_NULL = "\x1f\x1f\x1f"
@@ -66,11 +68,12 @@ def scan_lines(
 
 def scan_parquet(path: str, connection: ibis.BaseBackend) -> ir.Table:
     """A Parquet file as a table of its columns and `file`; on DuckDB also `row`, from 0."""
-    if connection.name == "duckdb":
-        table = connection.read_parquet(glob.escape(path), file_row_number=True)
-        table = table.rename(row="file_row_number")
-    else:
-        table = connection.read_parquet(path)
+    with engine_errors(path):  # Spark, for one, reads no times in nanoseconds.
+        if connection.name == "duckdb":
+            table = connection.read_parquet(glob.escape(path), file_row_number=True)
+            table = table.rename(row="file_row_number")
+        else:
+            table = connection.read_parquet(path)
     return table.mutate(file=ibis.literal(path))
 
 

@@ -50,4 +50,3 @@ def scan_table(
             )
     lines = scan_lines(files, connection, number_rows=number_rows)
     return split_lines(lines.filter(lines.line != header), names, delimiter, quoted=quoted)
-

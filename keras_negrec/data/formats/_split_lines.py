@@ -60,7 +60,5 @@ def _split_quoted(line: ir.StringValue, delimiter: str) -> ir.ArrayValue:
     )
     fields = parts.join('"').split(delimiter)
     return fields.map(
-        lambda field: (
-            field.re_replace('^"|"$', "").replace('""', '"').replace(_INNER, delimiter)
-        )
+        lambda field: field.re_replace('^"|"$', "").replace('""', '"').replace(_INNER, delimiter)
     )

@@ -132,4 +132,6 @@ def _scan_dataframe(
     # Engines know no columns without a type, which is what one without any value has.
     types = [pa.string() if pa.types.is_null(field.type) else field.type for field in table.schema]
     table = table.cast(pa.schema(zip(table.column_names, types, strict=True)))
-    return scan_memory(table, connection).mutate(file=ibis.literal(THE_DATAFRAME), problem=ibis.null("string"))
+    return scan_memory(table, connection).mutate(
+        file=ibis.literal(THE_DATAFRAME), problem=ibis.null("string")
+    )

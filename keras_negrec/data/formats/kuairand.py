@@ -36,7 +36,9 @@ COLUMNS = (
 
 
 def _long_view(log: ir.Table) -> ir.Value:
-    return ibis.cases((log.is_hate == 1, -2), (log.is_like == 1, 2), (log.long_view == 1, 1), else_=-1)
+    return ibis.cases(
+        (log.is_hate == 1, -2), (log.is_like == 1, 2), (log.long_view == 1, 1), else_=-1
+    )
 
 
 FEEDBACK = {"long_view": _long_view}

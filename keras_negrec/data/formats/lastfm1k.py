@@ -90,7 +90,10 @@ def _plays(lines: ir.Table) -> ir.Table:
     names = ("user", "time", "artist_id", "artist", "track_id", "track")
     plays = lines.mutate(
         num_fields=num_fields,
-        **{name: ibis.ifelse(num_fields >= 6, lines.fields[i], None) for i, name in enumerate(names)},
+        **{
+            name: ibis.ifelse(num_fields >= 6, lines.fields[i], None)
+            for i, name in enumerate(names)
+        },
     )
     has_id = plays.track_id.re_search(_MBID)
     has_names = (plays.artist != "") & (plays.track != "")

@@ -54,7 +54,8 @@ def scan_sequences(
             session=without.ids[0],
             item=ibis.null("string"),
             position=ibis.null("int64"),
-            problem="expected a user and at least one item. Received: " + without.line.substr(0, 200),
+            problem="expected a user and at least one item. Received: "
+            + without.line.substr(0, 200),
         ).select(*kept, "session", "item", "position", "problem"),
     )
     integers = integer_columns(events, ["session", "item"], files[0])
