@@ -68,8 +68,10 @@ def read_scan(
 
 
 def _raise_first(rows: pd.DataFrame, sessions: pd.DataFrame) -> None:
-    for file, row, problem in rows.itertuples(index=False):
+    if len(rows):
+        file, row, problem = rows.iloc[0]
         kind = "row" if Path(file).suffix == ".parquet" else "line"
         raise ValueError(f"In {file}, {kind} {row}, {problem}")
-    for session, file, problem in sessions.sort_values("session").itertuples(index=False):
+    if len(sessions):
+        session, file, problem = sessions.sort_values("session").iloc[0]
         raise ValueError(f"In {file}, session {session!r}: {problem}")

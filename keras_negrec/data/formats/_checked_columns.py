@@ -66,7 +66,8 @@ def _number(column: ir.Value) -> ir.Value | None:
         return ibis.ifelse(column.re_search(_NUMBER), column, None).try_cast("float64")
     if isinstance(column, ir.FloatingValue):
         return ibis.ifelse(column.isnan() | column.isinf(), None, column.cast("float64"))
-    return column.cast("float64") if isinstance(column, ir.NumericValue) else None
+    is_number = isinstance(column, ir.NumericValue) and not isinstance(column, ir.BooleanValue)
+    return column.cast("float64") if is_number else None
 
 
 def _boolean(column: ir.Value) -> ir.Value | None:

@@ -81,7 +81,7 @@ def parquet_columns(path: str) -> list[str]:
 
 
 def require_columns(received: Sequence[str], expected: Sequence[str], source: str) -> None:
-    """Raises a ValueError about the first column that is missing, there twice or not to be there."""
+    """Raises a ValueError about a column that is missing, there twice or not to be there."""
     for name in ("file", "problem", "row"):
         if name in received:
             raise ValueError(

@@ -39,7 +39,7 @@ def scan_table(
     """
     header = first_line(files[0])
     fields = next(csv.reader([header], delimiter=delimiter)) if quoted else header.split(delimiter)
-    names = [name_of(field) for field in fields]
+    names = [name_of(field) or f"column {i}" for i, field in enumerate(fields, start=1)]
     require_columns(names, columns, files[0])
     for file in files[1:]:
         received = first_line(file)

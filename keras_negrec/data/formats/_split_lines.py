@@ -8,6 +8,7 @@ import ibis
 import ibis.expr.types as ir
 
 _INNER = "\x1f"  # Stands for a delimiter inside of quotes.
+_ORIGIN = ("file", "row")  # Where a line comes from.
 
 
 def split_lines(
@@ -45,12 +46,8 @@ def split_lines(
         ),
     )
     values = {name: ibis.ifelse(fits, lines.fields[i], None) for i, name in enumerate(columns)}
-    return lines.select(
-        **values, problem=problem, **{name: lines[name] for name in lines.columns if name in KEPT}
-    )
-
-
-KEPT = ("file", "row")  # Where an event comes from: columns that every table of a scan hands on.
+    origin = {name: lines[name] for name in lines.columns if name in _ORIGIN}
+    return lines.select(**values, problem=problem, **origin)
 
 
 def _split_quoted(line: ir.StringValue, delimiter: str) -> ir.ArrayValue:

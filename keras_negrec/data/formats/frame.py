@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
 
-from keras_negrec.data.formats._checked_columns import check_columns, problem_where
+from keras_negrec.data.formats._checked_columns import check_columns
 from keras_negrec.data.formats._feedback_rule import Rule, add_feedback
 from keras_negrec.data.formats._files import Source, find_files, parquet_columns, require_columns
 from keras_negrec.data.formats._infer_types import integer_columns
@@ -39,9 +37,9 @@ def scan_frame(
         connection: an Ibis connection to DuckDB or PySpark.
         session: name of the column that tells sessions apart.
         item: name of the column of item ids, strings or integers.
-        feedback: name of a column of whole numbers from -2 to 2, or a function of the raw table that
-            returns an integer column. By default every event is +1. Columns of a CSV file are
-            text in the raw table, but for those that are named here.
+        feedback: name of a column of whole numbers from -2 to 2, or a function of the raw table
+            that returns an integer column. By default every event is +1. Columns of a CSV file
+            are text in the raw table, but for those that are named here.
         user: name of the column of users, where they have more sessions than one.
         position: name of a column of numbers or times that orders the events of a session.
         timestamp: name of a column of numbers or times.
@@ -60,9 +58,14 @@ def scan_frame(
             an empty or unreadable file.
         TypeError: a rule that does not return an integer column.
     """
-    ids = {"session": session, "item": item, **({"user": user} if user is not None else {})}
-    orders = {"position": position, "timestamp": timestamp}
-    orders = {role: name for role, name in orders.items() if name is not None}
+    ids = {"session": session, "item": item}
+    if user is not None:
+        ids["user"] = user
+    orders = {
+        role: name
+        for role, name in (("position", position), ("timestamp", timestamp))
+        if name is not None
+    }
     names = ids | orders | ({"feedback": feedback} if isinstance(feedback, str) else {})
     table, source = _scan(frame, connection, list(names.values()), number_rows)
     kinds = dict.fromkeys(ids.values(), "id") | dict.fromkeys(orders.values(), "number or time")

@@ -123,7 +123,9 @@ def _scan_file(file: str, connection: ibis.BaseBackend) -> ir.Table:
         timestamp=events.timestamp * _SECONDS,
         problem=ibis.coalesce(
             events.problem,
-            problem_where(~known, "event_type", f"expected one of {_EVENTS}", events.event_type),
+            problem_where(
+                ~known, "event_type", f"expected one of {', '.join(_EVENTS)}", events.event_type
+            ),
             problem_where(
                 is_listen & played.isnull(), "played_ratio_pct", "expected a number", played
             ),

@@ -1,0 +1,7 @@
+import ibis
+import pytest
+
+
+@pytest.fixture
+def connection():
+    return ibis.duckdb.connect()
