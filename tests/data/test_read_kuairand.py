@@ -1,6 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from log_files import KUAIRAND_HEADER, kuairand_line
+from log_files import write as write_text
 
 from keras_negrec.data.read_kuairand import read_kuairand
 
@@ -139,6 +141,53 @@ def test_other_file_under_the_name(tmp_path):
     path = tmp_path / "log.parquet"
     path.write_text("user_id,item_id\n1,2\n")
     with pytest.raises(ValueError, match=r"log.parquet cannot be read as Parquet"):
+        read_kuairand(path)
+
+
+LOG = (
+    KUAIRAND_HEADER
+    + "\n"
+    + kuairand_line(4, 50, 1649390401500, long_view=1)
+    + kuairand_line(4, 51, 1649390400000)
+    + kuairand_line(4, 52, 1649390402000, like=1)
+    + kuairand_line(9, 50, 1649390400000, like=1, hate=1, long_view=1)
+)
+
+
+@pytest.mark.parametrize("name", ["log_standard.csv", "log_standard.csv.gz"])
+def test_log_as_it_is_published(tmp_path, name):
+    events = read_kuairand(write_text(tmp_path / name, LOG))
+    expected = pd.DataFrame(
+        {
+            "session": [4, 4, 4, 9],
+            "item": [50, 51, 52, 50],
+            "feedback": np.array([1, -1, 2, -2], "int8"),
+            "timestamp": [1649390401.5, 1649390400.0, 1649390402.0, 1649390400.0],
+        }
+    )
+    pd.testing.assert_frame_equal(events, expected)
+
+
+def test_a_rule_of_ones_own_sees_the_columns_of_a_log(tmp_path):
+    path = write_text(tmp_path / "log.csv", LOG)
+    events = read_kuairand(path, feedback=lambda log: log["is_click"] * (log["video_id"] - 50))
+    assert events["feedback"].tolist() == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("9,50", "x,50"), "column 'user_id', line 5: expected an integer. Received: 'x'"),
+        (("4,51", "4,"), "column 'video_id', line 3: expected an integer. Received: ''"),
+        (("1649390402000", "noon"), "column 'time_ms', line 4: .* Received: 'noon'"),
+        (("is_hate", "hated"), "column 'is_hate' is missing"),
+        (("long_view", "long"), "column 'long_view' is missing"),
+        (("4,51", "4,51,1"), "line 3: expected 19 fields separated by ','. Received 20"),
+    ],
+)
+def test_log_that_cannot_be_understood(tmp_path, change, message):
+    path = write_text(tmp_path / "log.csv", LOG.replace(*change))
+    with pytest.raises(ValueError, match=f"log.csv(,|:) {message}"):
         read_kuairand(path)
 
 
