@@ -57,6 +57,22 @@ def scan_frame(
         ValueError: a column that is missing or of a type that it cannot have, headers that differ,
             an empty or unreadable file.
         TypeError: a rule that does not return an integer column.
+
+    Example:
+
+    >>> import ibis
+    >>> plays = pd.DataFrame({
+    ...     "listener": ["ann", "ann", "bob"], "track": [10, 11, 10], "played": [0.9, 0.1, 1.0]
+    ... })
+    >>> events = keras_negrec.data.formats.frame.scan_frame(
+    ...     plays, ibis.duckdb.connect(), session="listener", item="track",
+    ...     feedback=lambda plays: (plays.played < 0.5).ifelse(-1, 1),
+    ... )
+    >>> events.order_by("row").select("session", "item", "feedback").to_pandas()
+      session  item  feedback
+    0     ann    10         1
+    1     ann    11        -1
+    2     bob    10         1
     """
     ids = {"session": session, "item": item}
     if user is not None:

@@ -52,6 +52,15 @@ def scan_movielens(
             file that cannot be unpacked, an unknown rule.
         TypeError: a rule that does not return an integer column.
 
+    Example:
+
+    >>> import ibis, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "ratings.dat")
+    >>> _ = path.write_text("1::1193::5::978300760\\n1::661::three::978302109\\n")
+    >>> events = keras_negrec.data.formats.movielens.scan_movielens(path, ibis.duckdb.connect())
+    >>> print(events.filter(events.problem.notnull()).problem.to_pandas()[0])
+    column `Rating`: expected a number. Received: 'three'
+
     Reference:
         [Harper & Konstan, 2015](https://doi.org/10.1145/2827872)
     """

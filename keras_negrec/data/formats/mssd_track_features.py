@@ -25,6 +25,18 @@ def scan_mssd_track_features(path: Source, connection: ibis.BaseBackend) -> ir.T
         FileNotFoundError: no such file, no such files in the folder.
         ValueError: no column `track_id`, headers that differ, a file that cannot be unpacked.
 
+    Example:
+
+    >>> import ibis, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "tf_0.csv")
+    >>> _ = path.write_text("track_id,duration,mode\\nt_a,180.5,major\\n")
+    >>> features = keras_negrec.data.formats.mssd_track_features.scan_mssd_track_features(
+    ...     path, ibis.duckdb.connect()
+    ... )
+    >>> features.select("item", "duration", "mode").to_pandas()
+      item  duration   mode
+    0  t_a     180.5  major
+
     Reference:
         [Brost et al., 2019](https://arxiv.org/abs/1901.09851)
     """

@@ -34,6 +34,18 @@ def scan_sequences(
         FileNotFoundError: no such file, none in the folder.
         ValueError: an empty file, a file that cannot be unpacked.
 
+    Example:
+
+    >>> import ibis, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "LastFM.txt")
+    >>> _ = path.write_text("1 10 20\\n2 20\\n")
+    >>> events = keras_negrec.data.formats.sequences.scan_sequences(path, ibis.duckdb.connect())
+    >>> events.order_by("session", "position").drop("file", "problem").to_pandas()
+       session  item  feedback  position
+    0        1    10         1         0
+    1        1    20         1         1
+    2        2    20         1         0
+
     Reference:
         [Zhou et al., 2020](https://arxiv.org/abs/2008.07873)
     """

@@ -17,6 +17,17 @@ def session_problems(events: ir.Table) -> ir.Table:
         session in more than one file; a `session_length`, where there is one, that is not the
         number of rows; two events at one position. Rows with a `problem` of their own count
         for the length, their positions do not count.
+
+    Example:
+
+    >>> import ibis
+    >>> plays = pd.DataFrame({"session": ["a", "a", "b"], "item": [7, 8, 7], "nth": [1, 1, 1]})
+    >>> events = keras_negrec.data.formats.frame.scan_frame(
+    ...     plays, ibis.duckdb.connect(), session="session", item="item", position="nth"
+    ... )
+    >>> problems = keras_negrec.data.formats.session_problems.session_problems(events)
+    >>> problems.to_pandas()["session"].tolist()
+    ['a']
     """
     events = events.filter(events.session.notnull())
     fine = events.problem.isnull()
