@@ -115,7 +115,7 @@ def test_plays_at_one_time_are_in_the_order_of_their_items(scan):
     ("line", "problem"),
     [
         (
-            lastfm_line("u", "25:00:00"),
+            lastfm_line("user_1", "25:00:00"),
             "column `timestamp`: expected a time like 2009-05-04T23:08:57Z. "
             "Received: '2009-05-04T25:00:00Z'",
         ),

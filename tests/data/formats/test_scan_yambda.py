@@ -114,6 +114,14 @@ def test_value_that_is_none(tmp_path, connection, column, value, problem):
     assert len(values(scan, "row")) == len(EVENTS)
 
 
+def test_events_at_one_time(tmp_path, connection):
+    kinds = ["undislike", "like", "dislike", "unlike", "listen"]
+    events = yambda_events(*((7, 0, 30, kind, 100 if kind == "listen" else None) for kind in kinds))
+    events.to_parquet(tmp_path / "multi_event.parquet")
+    found = values(scan_yambda(tmp_path, connection), "position", "row")
+    assert [kinds[row] for _, row in found] == ["listen", "like", "unlike", "dislike", "undislike"]
+
+
 @pytest.mark.parametrize("column", ["uid", "timestamp", "item_id", "played_ratio_pct"])
 def test_missing_column(tmp_path, connection, column):
     path = tmp_path / "multi_event.parquet"

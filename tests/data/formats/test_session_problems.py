@@ -1,3 +1,4 @@
+import pytest
 from log_files import mssd_line, mssd_log, mssd_session, values, write
 
 from keras_negrec.data.formats.mssd import scan_mssd
@@ -29,6 +30,16 @@ def test_length_that_is_not_the_number_of_rows(tmp_path, connection):
         "column `session_length`: expected the number of the session's rows. Received: 10 for 9"
     )
     assert found(tmp_path, connection) == [["a", problem]]
+
+
+@pytest.mark.parametrize("length", [9, 11])
+def test_length_that_differs_inside_of_a_session(tmp_path, connection, length):
+    plays = mssd_session("a")
+    plays[2] = ("a", 3, length, "t_3", 3)
+    write(tmp_path / "log_0.csv", mssd_log(*plays))
+    ((session, problem),) = found(tmp_path, connection)
+    assert session == "a"
+    assert problem.endswith(f"number of the session's rows. Received: {length} for 10")
 
 
 def test_event_that_is_there_twice(tmp_path, connection):
