@@ -50,3 +50,13 @@ def test_problems(tmp_path):
     with pytest.warns(UserWarning, match="1 of 6 events are left out"):
         events = read_yambda(path, errors="skip")
     assert events["item"].tolist() == [30, 30, 31, 31, 32]
+
+
+def test_sessions_span_the_files_of_their_events(tmp_path):
+    events = yambda_events(*EVENTS)
+    for kind in ("listen", "like", "dislike", "unlike"):
+        part = events[events["event_type"] == kind].drop(columns="event_type")
+        part.to_parquet(tmp_path / f"{kind}s.parquet")
+    apart = read_yambda(tmp_path)
+    events.to_parquet(tmp_path / "multi_event.parquet")
+    pd.testing.assert_frame_equal(apart, read_yambda(tmp_path))

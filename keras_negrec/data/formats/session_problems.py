@@ -13,10 +13,10 @@ def session_problems(events: ir.Table) -> ir.Table:
         events: what a scan with the column `position` returned.
 
     Returns:
-        A table with the columns `session`, `file` (one that the session is in) and `problem`: a
-        session in more than one file; a `session_length`, where there is one, that is not the
-        number of rows; two events at one position. Rows with a `problem` of their own count
-        for the length, their positions do not count.
+        A table with the columns `session`, `file` (one that the session is in) and `problem`:
+        two events at one position; and where the scan has the column `session_length`, a length
+        that is not the number of rows, and a session in more than one file. Rows with a
+        `problem` of their own count for the length, their positions do not count.
 
     Example:
 
@@ -43,16 +43,17 @@ def session_problems(events: ir.Table) -> ir.Table:
         aggregates["shortest"] = events.session_length.min()
         aggregates["longest"] = events.session_length.max()
     sessions = events.group_by("session").aggregate(**aggregates)
-    problems = [
-        (
-            sessions.file != sessions.last_file,
-            "expected a session to be in one file. Received: "
-            + sessions.file
-            + " and "
-            + sessions.last_file,
-        )
-    ]
+    problems = []
     if has_length:
+        problems.append(
+            (
+                sessions.file != sessions.last_file,
+                "expected a session to be in one file. Received: "
+                + sessions.file
+                + " and "
+                + sessions.last_file,
+            )
+        )
         wrong = (sessions.shortest != sessions.rows) | (sessions.longest != sessions.rows)
         problems.append(
             (
