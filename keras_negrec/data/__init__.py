@@ -3,8 +3,10 @@ from keras_negrec.data.cloze_targets import ClozeTargets as ClozeTargets
 from keras_negrec.data.examples import Examples as Examples
 from keras_negrec.data.hidden_truth import HiddenTruth as HiddenTruth
 from keras_negrec.data.leave_one_out import leave_one_out as leave_one_out
+from keras_negrec.data.load_prepared import load_prepared as load_prepared
 from keras_negrec.data.next_item_targets import NextItemTargets as NextItemTargets
 from keras_negrec.data.oracle import Oracle as Oracle
+from keras_negrec.data.prepared import Prepared as Prepared
 from keras_negrec.data.read_frame import read_frame as read_frame
 from keras_negrec.data.read_kuairand import read_kuairand as read_kuairand
 from keras_negrec.data.read_lastfm1k import read_lastfm1k as read_lastfm1k

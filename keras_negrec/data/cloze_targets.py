@@ -35,7 +35,8 @@ class ClozeTargets:
 
     Call arguments:
         dataset: `tf.data.Dataset` of dicts with int32 tensors `item_ids`, `feedback` and
-            optionally `session_ids`, of shape `(batch, length)`, left-padded.
+            optionally `session_ids`, of shape `(batch, length)`, left-padded; or of
+            `(dict, step)`, and the masks then depend on the seed and the step alone.
 
     Returns:
         `tf.data.Dataset` of `(x, y, sample_weight)` as for `NextItemTargets`, with encoder
@@ -79,6 +80,11 @@ class ClozeTargets:
         self.seed = seed
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        if isinstance(dataset.element_spec, tuple):
+            return dataset.map(
+                lambda batch, step: self.transform(batch, [self.seed, step]),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
         seeds = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True).batch(2)
         return tf.data.Dataset.zip((dataset, seeds)).map(
             self.transform, num_parallel_calls=tf.data.AUTOTUNE

@@ -28,7 +28,8 @@ class NextItemTargets:
 
     Call arguments:
         dataset: `tf.data.Dataset` of dicts with int32 tensors `item_ids`, `feedback` and
-            optionally `session_ids`, of shape `(batch, length)`, left-padded.
+            optionally `session_ids`, of shape `(batch, length)`, left-padded; or of
+            `(dict, step)`, whose steps are not needed here.
 
     Returns:
         `tf.data.Dataset` of `(x, y, sample_weight)`. `x`: the encoder's inputs of shape
@@ -68,7 +69,9 @@ class NextItemTargets:
         self.skip_negatives = skip_negatives
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        return dataset.map(self.transform, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.map(
+            lambda batch, step=None: self.transform(batch), num_parallel_calls=tf.data.AUTOTUNE
+        )
 
     def transform(self, batch: dict) -> tuple[dict, dict, dict]:
         """One batch of rows to `(x, y, sample_weight)`."""

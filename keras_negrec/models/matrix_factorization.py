@@ -12,12 +12,11 @@ from keras import ops
 from keras_negrec import layers
 from keras_negrec.argument_checks import (
     check_fraction,
-    check_item_ids,
     check_num_items,
     check_positive_float,
     check_positive_int,
 )
-from keras_negrec.data import Sessions, session_batches
+from keras_negrec.data import Prepared, Sessions, session_batches
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
 from keras_negrec.losses import BayesianPersonalizedRanking
 from keras_negrec.models.recommender import Recommender
@@ -160,7 +159,13 @@ class MatrixFactorization(Recommender):
         )
 
     def training_dataset(
-        self, sessions: Sessions, *, batch_size: int = 128, shuffle: bool = True, seed: int = 0
+        self,
+        sessions: Sessions | Prepared,
+        *,
+        batch_size: int = 128,
+        shuffle: bool = True,
+        seed: int = 0,
+        **stream_options,
     ) -> tf.data.Dataset:
         """What `fit` takes: batches of bags, each of whose items is a target.
 
@@ -169,25 +174,40 @@ class MatrixFactorization(Recommender):
         are left out.
 
         Args:
-            sessions: `Sessions`, ids of this model's catalogue.
+            sessions: `Sessions`, ids of this model's catalogue, or `Prepared`, whose training
+                rows are then streamed from its folder.
             batch_size: int. Bags of full length in a batch; of shorter ones it holds more.
             shuffle: bool. Draw a new order at each epoch.
             seed: int. The same seed gives the same epochs.
+            **stream_options: for `Prepared`, further arguments of `Prepared.dataset`: `part`,
+                `start_step`, `repeat`, `worker`, `num_workers`, `buffer_events`.
 
         Returns:
             A `tf.data.Dataset` of `(x, y, sample_weight)`.
 
         Raises:
-            ValueError: an item id above `num_items`; no session that kept two items.
+            ValueError: an item id above `num_items`, or prepared data with another vocabulary
+                than the model's; no session that kept two items.
+            TypeError: `stream_options` with `Sessions`.
         """
-        check_item_ids(sessions.item_ids, self.num_items)
-        bags = _bags(sessions)
-        bags = bags.take(np.flatnonzero(bags.lengths > 1))
-        if len(bags) == 0:
-            raise ValueError(
-                "`sessions` must hold a session that kept two different items. Received: "
-                f"{sessions}"
-            )
+        self._check_catalogue(sessions)
+        options = {
+            "batch_size": batch_size,
+            "max_length": self.max_length,
+            "shuffle": shuffle,
+            "seed": seed,
+            **stream_options,
+        }
+        if isinstance(sessions, Prepared):
+            batches = sessions.dataset(transform=_bags_of_two, **options)
+        else:
+            bags = _bags_of_two(sessions)
+            if len(bags) == 0:
+                raise ValueError(
+                    "`sessions` must hold a session that kept two different items. Received: "
+                    f"{sessions}"
+                )
+            batches = session_batches(bags, **options)
 
         def with_targets(batch):
             item_ids = batch["item_ids"]
@@ -197,9 +217,6 @@ class MatrixFactorization(Recommender):
                 tf.cast(item_ids != 0, tf.float32),
             )
 
-        batches = session_batches(
-            bags, batch_size=batch_size, max_length=self.max_length, shuffle=shuffle, seed=seed
-        )
         return batches.map(with_targets).prefetch(tf.data.AUTOTUNE)
 
     @functools.cached_property
@@ -239,10 +256,16 @@ class MatrixFactorization(Recommender):
         Raises:
             ValueError: an item id above `num_items`.
         """
-        check_item_ids(histories.item_ids, self.num_items)
+        self._check_catalogue(histories)
         batch = histories.padded(self.max_length)
         inputs = {name: batch[name] for name in ("item_ids", "feedback")}
         return self._scores(inputs, batch_size)
+
+
+def _bags_of_two(sessions: Sessions) -> Sessions:
+    """The bags that have something to predict and something to predict it from."""
+    bags = _bags(sessions)
+    return bags.take(np.flatnonzero(bags.lengths > 1))
 
 
 def _bags(sessions: Sessions) -> Sessions:

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_negrec.data import Vocabulary
+from keras_negrec.argument_checks import check_item_ids
+from keras_negrec.data import Prepared, Sessions, Vocabulary
 from keras_negrec.layers import ItemEmbedding
 
 
@@ -19,6 +20,7 @@ class Recommender(keras.Model):
     again, and gives `serving_model`.
     """
 
+    num_items: int
     item_embedding: ItemEmbedding
     vocabulary: Vocabulary | None
     serving_model: keras.Model
@@ -28,6 +30,21 @@ class Recommender(keras.Model):
         vectors = self.serving_model.predict(inputs, batch_size=batch_size, verbose=0)
         table = ops.convert_to_numpy(ops.cast(self.item_embedding.table(), "float32"))
         return np.matmul(vectors.astype("float32"), table.T)
+
+    def _check_catalogue(self, rows: Sessions | Prepared) -> None:
+        """A `ValueError` unless all ids are of this model's catalogue."""
+        if isinstance(rows, Sessions):
+            check_item_ids(rows.item_ids, self.num_items)
+        elif len(rows.vocabulary) > self.num_items:
+            raise ValueError(
+                f"The model knows {self.num_items} items. Received prepared data with "
+                f"{len(rows.vocabulary)}."
+            )
+        elif self.vocabulary is not None and self.vocabulary != rows.vocabulary:
+            raise ValueError(
+                "The model and the prepared data must have the same vocabulary. Received "
+                f"{self.vocabulary} and {rows.vocabulary}, with different items or another order."
+            )
 
     def get_config(self):
         return {**self._config, "name": self.name, "trainable": self.trainable}

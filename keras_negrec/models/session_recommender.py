@@ -14,11 +14,10 @@ from keras_negrec import layers
 from keras_negrec.argument_checks import (
     check_choice,
     check_fraction,
-    check_item_ids,
     check_num_items,
     check_positive_int,
 )
-from keras_negrec.data import NextItemTargets, Sessions, session_batches
+from keras_negrec.data import NextItemTargets, Prepared, Sessions, session_batches
 from keras_negrec.data.training_targets import check_target
 from keras_negrec.models.negative_loss_names import negative_loss_names
 from keras_negrec.models.recommender import Recommender
@@ -44,7 +43,7 @@ class SessionRecommender(Recommender):
     `"not_to_recommend"` there is one more output of that name: the logits of `next_item` again,
     or with `num_negatives` those of the input `skip_target_ids (batch, targets)` in column 0.
 
-    `training_dataset` makes all of this from `Sessions`.
+    `training_dataset` makes all of this from `Sessions` or from prepared data.
 
     Args:
         num_items: int. Size of the catalogue. Default: that of `vocabulary`.
@@ -288,7 +287,13 @@ class SessionRecommender(Recommender):
         return NextItemTargets(**self._target_options)
 
     def training_dataset(
-        self, sessions: Sessions, *, batch_size: int = 128, shuffle: bool = True, seed: int = 0
+        self,
+        sessions: Sessions | Prepared,
+        *,
+        batch_size: int = 128,
+        shuffle: bool = True,
+        seed: int = 0,
+        **stream_options,
     ) -> tf.data.Dataset:
         """What `fit` takes: batches of the sessions with this model's training targets.
 
@@ -296,32 +301,41 @@ class SessionRecommender(Recommender):
         with `num_features` the item vectors which items occur.
 
         Args:
-            sessions: `Sessions`, ids of this model's catalogue.
+            sessions: `Sessions`, ids of this model's catalogue, or `Prepared`, whose training
+                rows are then streamed from its folder.
             batch_size: int. Rows in a batch.
             shuffle: bool. Draw a new order at each epoch.
             seed: int. The same seed gives the same epochs, masks included.
+            **stream_options: for `Prepared`, further arguments of `Prepared.dataset`: `part`,
+                `start_step`, `repeat`, `worker`, `num_workers`, `buffer_events`.
 
         Returns:
             A `tf.data.Dataset` of `(x, y, sample_weight)`.
 
         Raises:
-            ValueError: an item id above `num_items`; no sessions.
+            ValueError: an item id above `num_items`, or prepared data with another vocabulary
+                than the model's; no sessions.
+            TypeError: `stream_options` with `Sessions`.
         """
         self._check_ids(sessions)
+        part = stream_options.get("part", "train")
         if self.item_embedding.num_features is not None:
-            self.item_embedding.adapt(self._count(sessions.item_ids))
+            self.item_embedding.adapt(self._count(sessions, part))
         if self._config["negative_distribution"] in ("in_batch", "mixed") and self._sampler:
-            any_target = self._config["target"] == "next"
-            is_target = slice(None) if any_target else sessions.feedback > 0
-            self._sampler.adapt(self._count(sessions.item_ids[is_target]))
-        batches = session_batches(
-            sessions,
-            batch_size=batch_size,
-            max_length=self.max_length + self.causal,  # the last event is a target only
-            overlap=int(self.causal),
-            shuffle=shuffle,
-            seed=seed,
-        )
+            positive = self._config["target"] != "next"
+            self._sampler.adapt(self._count(sessions, part, positive=positive))
+        options = {
+            "batch_size": batch_size,
+            "max_length": self.max_length + self.causal,  # the last event is a target only
+            "overlap": int(self.causal),
+            "shuffle": shuffle,
+            "seed": seed,
+            **stream_options,
+        }
+        if isinstance(sessions, Prepared):
+            batches = sessions.dataset(with_steps=True, **options)
+        else:
+            batches = session_batches(sessions, **options)
         names = list(self.input)  # Keras mixes up inputs when given more than it knows
 
         def keep_own_inputs(x, y, sample_weight):
@@ -330,7 +344,12 @@ class SessionRecommender(Recommender):
         dataset = batches.apply(self.targets(seed)).map(keep_own_inputs)
         return dataset.prefetch(tf.data.AUTOTUNE)
 
-    def _count(self, item_ids: np.ndarray) -> np.ndarray:
+    def _count(self, rows: Sessions | Prepared, part: str, *, positive=False) -> np.ndarray:
+        """How often each item occurs in the rows, or is kept."""
+        if isinstance(rows, Prepared):
+            counts = rows.train_counts(part, positive=positive)
+            return np.pad(counts, (0, self.num_items - len(counts)))
+        item_ids = rows.item_ids[rows.feedback > 0] if positive else rows.item_ids
         return np.bincount(item_ids, minlength=self.num_items + 1)[1:]
 
     def _query(self, inputs: dict) -> dict:
@@ -370,9 +389,14 @@ class SessionRecommender(Recommender):
         inputs = {key: batch[key] for key in self._encoder_inputs}
         return self._scores(inputs, batch_size)
 
-    def _check_ids(self, sessions: Sessions) -> None:
-        check_item_ids(sessions.item_ids, self.num_items)
-        if "session_ids" in self._encoder_inputs and sessions.session_ids is None:
+    def _check_ids(self, sessions: Sessions | Prepared) -> None:
+        self._check_catalogue(sessions)
+        has_session_ids = (
+            sessions.manifest["has_session_ids"]
+            if isinstance(sessions, Prepared)
+            else sessions.session_ids is not None
+        )
+        if "session_ids" in self._encoder_inputs and not has_session_ids:
             raise ValueError("This model was built with `max_sessions` and needs `session_ids`.")
 
 
