@@ -4,6 +4,8 @@ from keras_negrec.data.examples import Examples as Examples
 from keras_negrec.data.hidden_truth import HiddenTruth as HiddenTruth
 from keras_negrec.data.leave_one_out import leave_one_out as leave_one_out
 from keras_negrec.data.load_prepared import load_prepared as load_prepared
+from keras_negrec.data.log_oracle import LogOracle as LogOracle
+from keras_negrec.data.log_truth import LogTruth as LogTruth
 from keras_negrec.data.next_item_targets import NextItemTargets as NextItemTargets
 from keras_negrec.data.oracle import Oracle as Oracle
 from keras_negrec.data.prepared import Prepared as Prepared
@@ -16,8 +18,11 @@ from keras_negrec.data.read_sequences import read_sequences as read_sequences
 from keras_negrec.data.read_yambda import read_yambda as read_yambda
 from keras_negrec.data.session_batches import session_batches as session_batches
 from keras_negrec.data.sessions import Sessions as Sessions
+from keras_negrec.data.simulate_log import simulate_log as simulate_log
 from keras_negrec.data.simulate_sessions import simulate_sessions as simulate_sessions
+from keras_negrec.data.simulated_log import SimulatedLog as SimulatedLog
 from keras_negrec.data.simulation import Simulation as Simulation
 from keras_negrec.data.split import Split as Split
 from keras_negrec.data.split_at import split_at as split_at
 from keras_negrec.data.vocabulary import Vocabulary as Vocabulary
+from keras_negrec.data.write_mssd import write_mssd as write_mssd

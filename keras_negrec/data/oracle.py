@@ -99,26 +99,35 @@ class Oracle:
         sessions = histories.keys[left]
         weights = truth.presentation_weights(
             sessions, last_kept[left], avoided[left], heard[left]
-        ) * truth.keep_probability(sessions)
+        ) * self._keep_probability(sessions, num_kept[left])
         probabilities[left] = weights / weights.sum(axis=1, keepdims=True)
         return probabilities
 
+    def _keep_probability(self, sessions: np.ndarray, num_kept: np.ndarray) -> np.ndarray:
+        """How likely each item would be kept by a session that has kept so many."""
+        return self.truth.keep_probability(sessions)
+
+    @property
+    def _num_sessions(self) -> int:
+        return len(self.truth.moods)
+
     def _check(self, histories: Sessions) -> None:
-        num_sessions = len(self.truth.moods)
-        keys = histories.keys
-        if keys.dtype.kind not in "iu":
-            raise ValueError(
-                f"`histories.keys` must be session ids, 0 to {num_sessions - 1}. Received keys of "
-                f"dtype {keys.dtype}: {keys[:3]}"
-            )
-        wrong = (keys < 0) | (keys >= num_sessions)
-        if wrong.any():
-            raise ValueError(
-                f"`histories.keys` must be session ids, 0 to {num_sessions - 1}. "
-                f"Received: {keys[np.argmax(wrong)]}"
-            )
+        self._check_keys(histories.keys, "session", self._num_sessions)
         if histories.item_ids.max(initial=0) > len(self.vocabulary):
             raise ValueError(
                 f"`histories` must be encoded with the oracle's vocabulary of "
                 f"{len(self.vocabulary)} items. Received: item id {histories.item_ids.max()}"
+            )
+
+    def _check_keys(self, keys: np.ndarray, kind: str, number: int) -> None:
+        if keys.dtype.kind not in "iu":
+            raise ValueError(
+                f"`histories.keys` must be {kind} ids, 0 to {number - 1}. Received keys of "
+                f"dtype {keys.dtype}: {keys[:3]}"
+            )
+        wrong = (keys < 0) | (keys >= number)
+        if wrong.any():
+            raise ValueError(
+                f"`histories.keys` must be {kind} ids, 0 to {number - 1}. "
+                f"Received: {keys[np.argmax(wrong)]}"
             )

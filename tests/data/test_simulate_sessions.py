@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,6 +39,28 @@ def test_a_seed_gives_the_same_sessions_and_another_seed_others(simulation):
     other = simulate_sessions(num_sessions=1500, num_items=300, seed=2)
     pd.testing.assert_frame_equal(simulation.events, again.events)
     assert not simulation.events.equals(other.events)
+
+
+@pytest.mark.parametrize(
+    ("options", "num_events", "expected"),
+    [
+        (
+            {"num_sessions": 100, "num_items": 50},
+            2028,
+            "cd3bcc1371f12696d3a899acf92c5b7d494dca2e530cf679574f868be4c7cb6c",
+        ),
+        (
+            {"num_sessions": 100, "num_items": 1500, "mean_kept": 5, "seed": 7},
+            730,
+            "e6976209d8e7f49432d0e653aadfc030fff900aa9caf0396231ef98e7555e995",
+        ),
+    ],
+)
+def test_the_data_are_those_of_recorded_results(options, num_events, expected):
+    events = simulate_sessions(**options).events
+    assert len(events) == num_events
+    lines = "\n".join(",".join(map(str, row)) for row in events.itertuples(index=False))
+    assert hashlib.sha256(lines.encode()).hexdigest() == expected
 
 
 def test_the_global_random_state_is_neither_read_nor_changed():

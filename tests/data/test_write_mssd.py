@@ -1,0 +1,123 @@
+import pandas as pd
+import pytest
+
+from keras_negrec.data import simulate_log, write_mssd
+
+COLUMNS = [
+    "session_id",
+    "session_position",
+    "session_length",
+    "track_id_clean",
+    "skip_1",
+    "skip_2",
+    "skip_3",
+    "not_skipped",
+    "context_switch",
+    "no_pause_before_play",
+    "short_pause_before_play",
+    "long_pause_before_play",
+    "hist_user_behavior_n_seekfwd",
+    "hist_user_behavior_n_seekback",
+    "hist_user_behavior_is_shuffle",
+    "hour_of_day",
+    "date",
+    "premium",
+    "context_type",
+    "hist_user_behavior_reason_start",
+    "hist_user_behavior_reason_end",
+]
+UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+@pytest.fixture(scope="module")
+def log():
+    return simulate_log(num_users=300, num_items=3000, seed=2)
+
+
+@pytest.fixture(scope="module")
+def written(log, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mssd")
+    counts = write_mssd(log, folder, num_files=3)
+    files = [pd.read_csv(path) for path in sorted(folder.glob("*"))]
+    return counts, files, pd.concat(files, ignore_index=True)
+
+
+def test_the_published_columns(written):
+    _, _, rows = written
+    assert list(rows.columns) == COLUMNS
+    assert rows["session_id"].str.fullmatch("0_" + UUID).all()
+    assert rows["track_id_clean"].str.fullmatch("t_" + UUID).all()
+    assert not rows.isna().any().any()
+    assert set(pd.to_datetime(rows["date"]).dt.year) == {2024}
+    assert rows["hour_of_day"].between(0, 23).all()
+
+
+def test_no_quotes_and_booleans_in_lower_case(log, written, tmp_path):
+    write_mssd(log, tmp_path, num_rows=50)
+    text = (tmp_path / "log_00000.csv").read_text()
+    assert '"' not in text and ",true," in text and ",false," in text
+    assert text.splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_sessions_are_whole_and_in_one_file(written):
+    counts, files, rows = written
+    assert counts["files"] == len(files) == 3
+    assert all(len(file) > 0.25 * len(rows) for file in files)
+    assert sum(file["session_id"].nunique() for file in files) == rows["session_id"].nunique()
+    by_session = rows.groupby("session_id", sort=False)
+    assert (by_session["session_position"].transform("cumcount") + 1).equals(
+        rows["session_position"]
+    )
+    assert (by_session["session_length"].transform("size") == rows["session_length"]).all()
+    assert rows["session_length"].between(10, 20).all()
+
+
+def test_the_events_are_those_of_the_log(log, written):
+    counts, _, rows = written
+    events = log.events()
+    length = events.groupby("session")["position"].transform("size")
+    expected = events[(length >= 10) & (events["position"] < 20)].reset_index(drop=True)
+    assert len(rows) == len(expected) == counts["rows"]
+    assert counts["sessions"] == expected["session"].nunique() == rows["session_id"].nunique()
+    assert counts["short_sessions"] == log.num_sessions - counts["sessions"]
+    assert counts["rows_cut"] == ((length > 20) & (events["position"] >= 20)).sum()
+    assert (rows["skip_2"] == (expected["feedback"] < 0)).all()
+    pairs = pd.DataFrame({"item": expected["item"], "track": rows["track_id_clean"]})
+    assert len(pairs.drop_duplicates()) == pairs["item"].nunique() == pairs["track"].nunique()
+    starts = pd.DataFrame({"session": expected["session"], "id": rows["session_id"]})
+    assert len(starts.drop_duplicates()) == counts["sessions"]
+
+
+def test_skips_are_nested(written):
+    _, _, rows = written
+    assert (rows["skip_2"] | ~rows["skip_1"]).all()
+    assert (rows["skip_3"] | ~rows["skip_2"]).all()
+    assert (rows["skip_3"] != rows["not_skipped"]).all()
+    for earlier, later in (("skip_1", "skip_2"), ("skip_2", "skip_3")):
+        assert 0.6 < rows[earlier].sum() / rows[later].sum() < 0.95
+
+
+def test_a_number_of_rows(log, tmp_path):
+    counts = write_mssd(log, tmp_path, num_files=3, num_rows=1000)
+    rows = pd.concat([pd.read_csv(path) for path in sorted(tmp_path.glob("*"))])
+    assert 1000 <= counts["rows"] == len(rows) < 1020
+    assert counts["files"] == len(list(tmp_path.glob("*")))
+    last = rows["session_id"] == rows["session_id"].iloc[-1]
+    assert len(rows) - last.sum() < 1000
+
+
+def test_logs_of_several_chunks(tmp_path):
+    log = simulate_log(num_users=5000, num_items=500, mean_kept=8)
+    assert len(log.truth.chunks()) > 2
+    counts = write_mssd(log, tmp_path, num_files=2)
+    files = [pd.read_csv(path, usecols=[0, 1]) for path in sorted(tmp_path.glob("*"))]
+    assert counts["files"] == len(files) == 2
+    assert sum(map(len, files)) == counts["rows"]
+
+
+def test_no_log_is_overwritten(log, tmp_path):
+    (tmp_path / "log_0.csv").write_text("")
+    with pytest.raises(FileExistsError, match=r"hold no logs yet. Received: .*log_0.csv"):
+        write_mssd(log, tmp_path)
+    with pytest.raises(ValueError, match="`num_files` must be a positive integer"):
+        write_mssd(log, tmp_path / "other", num_files=0)
