@@ -2,6 +2,8 @@ from keras_negrec.data.check_events import check_events as check_events
 from keras_negrec.data.cloze_targets import ClozeTargets as ClozeTargets
 from keras_negrec.data.examples import Examples as Examples
 from keras_negrec.data.hidden_truth import HiddenTruth as HiddenTruth
+from keras_negrec.data.item_feature_encoder import ItemFeatureEncoder as ItemFeatureEncoder
+from keras_negrec.data.item_features import item_features as item_features
 from keras_negrec.data.leave_one_out import leave_one_out as leave_one_out
 from keras_negrec.data.load_prepared import load_prepared as load_prepared
 from keras_negrec.data.log_oracle import LogOracle as LogOracle

@@ -81,8 +81,8 @@ def write_mssd(
                 pending.result()
             pending = writer.submit(_write, folder, list(_split(table, numbers)))
             if len(numbers):
-                counts["files"] += len(np.unique(numbers)) - (numbers[0] == last_file)
-                last_file = numbers[-1]
+                counts["files"] += len(np.unique(numbers)) - int(numbers[0] == last_file)
+                last_file = int(numbers[-1])
             if num_rows is not None and counts["rows"] >= num_rows:
                 break
         if pending is not None:

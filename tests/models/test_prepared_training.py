@@ -172,7 +172,9 @@ def test_item_features_know_which_items_train(tmp_path):
 
 
 def test_matrix_factorization_takes_the_bags_of_the_rows(prepared):
-    model = MatrixFactorization(vocabulary=prepared.vocabulary, embedding_dim=4, num_negatives=5)
+    model = MatrixFactorization(
+        vocabulary=prepared.vocabulary, embedding_dim=4, num_negatives=5, learning_rate=0.05
+    )
     datasets = [
         model.training_dataset(rows, batch_size=7, shuffle=False)
         for rows in (prepared, prepared.sessions())
@@ -180,7 +182,8 @@ def test_matrix_factorization_takes_the_bags_of_the_rows(prepared):
     bags = [[x["item_ids"].numpy().tolist() for x, _, _ in dataset] for dataset in datasets]
     assert bags[0] == bags[1]
     assert len(datasets[0]) == len(datasets[1])
-    model.fit(model.training_dataset(prepared, batch_size=10), epochs=5, verbose=0, shuffle=False)
+    dataset = model.training_dataset(prepared, batch_size=10)
+    model.fit(dataset, epochs=10, verbose=0, shuffle=False)
     scores = model.score(prepared.sessions()).mean(axis=0)
     assert scores[:NUM_KEPT].min() > scores[NUM_KEPT:].max()
 
