@@ -32,10 +32,9 @@ def load_prepared(folder: str | Path) -> Prepared:
 
     Example:
 
-    >>> simulation = keras_negrec.data.simulate_sessions(num_sessions=50, num_items=30)
-    >>> prepared = keras_negrec.data.Prepared.from_memory(simulation.events)
-    >>> len(prepared.sessions("train"))
-    50
+        keras_negrec.data.prepare("plays.parquet", "prepared")
+        prepared = keras_negrec.data.load_prepared("prepared")
+        prepared.split().summary()
     """
     folder = Path(folder)
     path = folder / "manifest.json"
