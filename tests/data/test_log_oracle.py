@@ -97,6 +97,12 @@ def assert_hits_are_as_frequent_as_foretold(scores, targets):
     spread = np.sqrt((foretold * (1 - foretold)).sum())
     assert abs((hit - foretold).sum()) < 4 * spread
     assert 0.05 < foretold.mean() < 0.7
+    # Nor are they more surprising: -log p of the targets adds up to the entropies.
+    surprise = -np.log(np.where(scores > 0, scores, 1)).astype("float64")
+    entropy = (scores * surprise).sum(axis=1)
+    spread = np.sqrt(((scores * surprise**2).sum(axis=1) - entropy**2).sum())
+    observed = surprise[np.arange(len(scores)), targets - 1]
+    assert abs((observed - entropy).sum()) < 4 * spread
 
 
 @pytest.mark.parametrize("kind", ["sessions", "users"])
@@ -116,6 +122,17 @@ def test_events_after_any_cut_are_drawn_from_the_probabilities(log, vocabulary, 
     examples = Examples.after(rows, cuts)
     scores = log.oracle(vocabulary).score(examples.histories)
     assert_hits_are_as_frequent_as_foretold(scores, examples.targets)
+
+
+def test_the_service_remembers_skips_as_the_oracle_does():
+    log = simulate_log(
+        num_users=500, num_items=NUM_ITEMS, num_genres=8, avoidance=15.0, patience=-1.0, seed=3
+    )
+    vocabulary = Vocabulary(log.truth.items)
+    sessions = Sessions.from_events(log.events().drop(columns="user"), vocabulary)
+    test = leave_one_out(sessions).test
+    scores = log.oracle(vocabulary).score(test.histories)
+    assert_hits_are_as_frequent_as_foretold(scores, test.targets)
 
 
 def test_a_user_row_counts_the_current_session_alone(log, vocabulary, users, sessions):

@@ -243,6 +243,16 @@ def test_rows_of_similar_length_come_together(tmp_path_factory):
     ]
 
 
+def test_short_and_long_rows_come_in_turn(tmp_path_factory):
+    prepared = prepare(tmp_path_factory, numbered([4] * 20 + [40] * 8))
+    lengths = [
+        batch["item_ids"].shape[1]
+        for seed in range(5)
+        for batch in epoch(prepared.dataset(batch_size=1, max_length=40, seed=seed).take(4))
+    ]
+    assert lengths.count(8) > 2 and lengths.count(40) > 8  # there are 4 short and 8 long batches
+
+
 @settings(max_examples=8)
 @given(start=st.integers(0, 60), buffer_events=st.sampled_from([80, 100_000]))
 def test_a_later_start_goes_on_where_the_order_was_left(sixty, start, buffer_events):
