@@ -29,8 +29,12 @@ class Split:
 
         For a last training, with what validation has chosen, before the figures are reported.
         """
-        others = ~np.isin(self.train.keys, self.test.histories.keys)
-        return Sessions.concatenate([self.test.histories, self.train.take(np.flatnonzero(others))])
+        # Of the rows of one key, only the newest is the beginning of the test history.
+        keys = self.train.keys
+        newest = len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]
+        in_test = newest[np.isin(keys[newest], self.test.histories.keys)]
+        others = np.delete(np.arange(len(keys)), in_test)
+        return Sessions.concatenate([self.test.histories, self.train.take(others)])
 
     def summary(self) -> str:
         """One line that says how much each part holds."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_negrec.data import Sessions, leave_one_out
+from keras_negrec.data import Examples, Sessions, Split, leave_one_out
 
 
 def test_before_test_holds_all_events_but_those_to_predict():
@@ -32,3 +32,12 @@ def test_concatenate_refuses_a_mixture():
         Sessions.concatenate([first, Sessions.from_lists([[1]])])
     with pytest.raises(ValueError, match="at least one"):
         Sessions.concatenate([])
+
+
+def test_before_test_keeps_the_older_rows_of_a_key():
+    train = Sessions.from_lists([[1, 2], [3], [4], [5]], keys=["a", "a", "b", "c"])
+    histories = Sessions.from_lists([[3, 6], [5, 7]], keys=["a", "c"])
+    examples = Examples(histories, np.array([8, 9], "int32"), np.zeros(2, "int32"))
+    before = Split(train, examples, examples).before_test()
+    rows = [before.take([row]).item_ids.tolist() for row in range(len(before))]
+    assert rows == [[3, 6], [5, 7], [1, 2], [4]]
