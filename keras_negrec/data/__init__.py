@@ -10,6 +10,7 @@ from keras_negrec.data.log_oracle import LogOracle as LogOracle
 from keras_negrec.data.log_truth import LogTruth as LogTruth
 from keras_negrec.data.next_item_targets import NextItemTargets as NextItemTargets
 from keras_negrec.data.oracle import Oracle as Oracle
+from keras_negrec.data.prepare import prepare as prepare
 from keras_negrec.data.prepared import Prepared as Prepared
 from keras_negrec.data.read_frame import read_frame as read_frame
 from keras_negrec.data.read_kuairand import read_kuairand as read_kuairand

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_negrec.data.examples import Examples
+from keras_negrec.data._cuts import leave_one_out_cuts
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.split import Split
 
@@ -39,27 +39,15 @@ def leave_one_out(sessions: Sessions) -> Split:
     >>> split.train.item_ids, split.validation.targets, split.test.targets
     (array([1, 2], dtype=int32), array([4], dtype=int32), array([5], dtype=int32))
     """
-    positive = sessions.feedback > 0
-    num_positive = np.bincount(sessions.rows()[positive], minlength=len(sessions))
-    enough = np.flatnonzero(num_positive >= 3)
-    if len(enough) == 0:
+    cuts = leave_one_out_cuts(sessions)
+    if (cuts.test_at < 0).all():
+        num_positive = np.bincount(sessions.rows()[sessions.feedback > 0])
         raise ValueError(
             "Leave-one-out needs sessions with at least 3 positive events. Received: "
             f"{len(sessions)} sessions with at most {num_positive.max(initial=0)}."
         )
-    # Flat index of the n-th newest positive event of each session that has enough.
-    events = np.flatnonzero(positive)
-    last = np.cumsum(num_positive)[enough] - 1
-
-    def cut_after(nth_newest: int) -> np.ndarray:
-        return events[last - nth_newest + 1] - sessions.row_splits[enough] + 1
-
-    ends = sessions.lengths.copy()
-    ends[enough] = cut_after(3)
-    held_out = sessions.take(enough)
-    # A validation history's future ends where the test history does.
     return Split(
-        train=sessions.between(0, ends),
-        validation=Examples.after(held_out.between(0, cut_after(2)), cut_after(3)),
-        test=Examples.after(held_out, cut_after(2)),
+        train=sessions.between(0, cuts.train_end),
+        validation=cuts.validation(sessions),
+        test=cuts.test(sessions),
     )
