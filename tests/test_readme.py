@@ -90,3 +90,23 @@ def test_every_name_in_the_text_exists(name):
     value = kn
     for part in name.split("."):
         value = getattr(value, part)
+
+
+def test_prepared_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    [block] = [block for block in BLOCKS if "load_prepared" in block]
+    simulation = kn.data.simulate_sessions(num_sessions=60, num_items=40, seed=0)
+    scope = {"kn": kn, "simulation": simulation}
+    exec(block, scope)
+    assert "hr@10" in capsys.readouterr().out
+    assert len(scope["prepared"].vocabulary) == scope["model"].num_items
+
+
+def test_new_items():
+    [block] = [block for block in BLOCKS if "grow_vocabulary" in block]
+    simulation = kn.data.simulate_sessions(num_sessions=60, num_items=40, seed=0)
+    vocabulary = kn.data.Vocabulary.from_items(simulation.events["item"])
+    model = kn.build_model("sasrec", vocabulary=vocabulary, embedding_dim=8, num_layers=1)
+    scope = {"kn": kn, "model": model, "simulation": simulation}
+    exec(block, scope)
+    assert scope["grown"].num_items == len(vocabulary) + 2

@@ -32,9 +32,14 @@ def load_prepared(folder: str | Path) -> Prepared:
 
     Example:
 
-        keras_negrec.data.prepare("plays.parquet", "prepared")
-        prepared = keras_negrec.data.load_prepared("prepared")
-        prepared.split().summary()
+    >>> plays = keras_negrec.data.simulate_sessions(num_sessions=50, num_items=30).events
+    >>> columns = {name: name for name in ("session", "item", "feedback", "position")}
+    >>> manifest = keras_negrec.data.prepare(
+    ...     plays, "prepared", format_options=columns, verbose=False
+    ... )
+    >>> prepared = keras_negrec.data.load_prepared("prepared")
+    >>> len(prepared.sessions("train")), len(prepared.vocabulary)
+    (50, 30)
     """
     folder = Path(folder)
     path = folder / "manifest.json"

@@ -123,7 +123,7 @@ def test_items_have_their_counts(tmp_path):
         "item": ["a", "b", "c"],
         "count": [3, 3, 1],
         "train_count": [3, 2, 0],
-        "train_positive_count": [3, 1, 0],
+        "train_positive_count": [2, 1, 0],
     }
 
 

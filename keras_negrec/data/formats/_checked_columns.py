@@ -57,7 +57,9 @@ def problem_where(
 def to_integers(column: ir.Value) -> ir.Value | None:
     """int64, null where there is no integer; None for a type that holds no integers."""
     if isinstance(column, ir.StringValue):
-        return ibis.ifelse(column.re_search(INTEGER), column, None).try_cast("int64")
+        value = column.try_cast("int64")
+        # No sign, space or zero in front: text that an integer does not give back is an id.
+        return ibis.ifelse(value.cast("string") == column, value, None)
     return column.cast("int64") if isinstance(column, ir.IntegerValue) else None
 
 
@@ -71,8 +73,11 @@ def _number(column: ir.Value) -> ir.Value | None:
 
 
 def _boolean(column: ir.Value) -> ir.Value | None:
-    if isinstance(column, ir.StringValue):
-        return ibis.cases((column.lower() == "true", True), (column.lower() == "false", False))
+    if isinstance(column, ir.StringValue):  # Lists are quicker than lower case.
+        return ibis.cases(
+            (column.isin(["true", "True", "TRUE"]), True),
+            (column.isin(["false", "False", "FALSE"]), False),
+        )
     return column if isinstance(column, ir.BooleanValue) else None
 
 
