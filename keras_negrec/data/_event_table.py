@@ -13,6 +13,7 @@ import ibis
 from keras_negrec.argument_checks import check_choice
 from keras_negrec.data import formats
 from keras_negrec.data._engine import Engine
+from keras_negrec.data.formats._files import EXCLUDED, UnreadableFileError
 
 Scan = Callable[..., ibis.Table]
 
@@ -29,6 +30,7 @@ class EventTable:
         problems: how many rows have which problem.
         ordered_by: `"position"`, `"timestamp"` or else `"row"`, the order of the file.
         faulty: the rows with a problem.
+        unreadable: what is wrong with each file that was left out.
     """
 
     table: ibis.Table
@@ -36,6 +38,7 @@ class EventTable:
     problems: Counter[str]
     ordered_by: str
     faulty: ibis.Table
+    unreadable: dict[str, str]
 
 
 def scan_formats() -> list[str]:
@@ -67,13 +70,15 @@ def read_events(scan: Scan, source, options: dict, engine: Engine, errors: str) 
         source: what the scan takes.
         options: what else the scan takes.
         engine: where to store.
-        errors: `"raise"`, or `"skip"` to count rows with a problem and leave them out.
+        errors: `"raise"`, or `"skip"` to count rows with a problem and leave them out, and to
+            leave out files that cannot be read.
 
     Raises:
-        ValueError: a row with a problem, with `errors="raise"`; no sound rows at all; nothing to
-            order events by.
+        ValueError: a row with a problem or a file that cannot be read, with `errors="raise"`; no
+            sound rows at all; nothing to order events by.
     """
-    events = scan(source, engine.connection, **options)
+    unreadable: dict[str, str] = {}
+    events = _scan_readable(scan, source, options, engine, errors, unreadable)
     orders = ("position", "timestamp", "row")
     if not set(orders) & set(events.columns):
         if engine.connection.name != "duckdb":
@@ -81,7 +86,8 @@ def read_events(scan: Scan, source, options: dict, engine: Engine, errors: str) 
                 "Here events need a column `position` or `timestamp` for their order. Received "
                 f"columns: {list(events.columns)}"
             )
-        events = scan(source, engine.connection, **options, number_rows=True)
+        numbered = {**options, "number_rows": True}
+        events = _scan_readable(scan, source, numbered, engine, errors, unreadable)
     ordered_by = next(column for column in orders if column in events.columns)
     events = _with_missing(events)
     columns = {"session": events.session, "item": events.item, "feedback": events.feedback}
@@ -106,7 +112,23 @@ def read_events(scan: Scan, source, options: dict, engine: Engine, errors: str) 
             f"{problems.total()} of them with a problem: {dict(problems)}"
         )
     sound = stored.filter(stored.problem.isnull()).drop("problem")
-    return EventTable(sound, num_read, problems, ordered_by, faulty)
+    return EventTable(sound, num_read, problems, ordered_by, faulty, unreadable)
+
+
+def _scan_readable(
+    scan: Scan, source, options: dict, engine: Engine, errors: str, unreadable: dict[str, str]
+) -> ibis.Table:
+    """The scan, with `errors="skip"` of all files that can be read; the others are noted."""
+    while True:
+        token = EXCLUDED.set(frozenset(unreadable))
+        try:
+            return scan(source, engine.connection, **options)
+        except UnreadableFileError as error:
+            if errors == "raise" or error.path in unreadable:
+                raise
+            unreadable[error.path] = str(error)
+        finally:
+            EXCLUDED.reset(token)
 
 
 def _with_missing(events: ibis.Table) -> ibis.Table:

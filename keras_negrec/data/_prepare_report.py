@@ -15,7 +15,8 @@ def prepare_report(manifest: dict[str, Any], name: str) -> str:
     counts = manifest["counts"]
     kept = {noun: counts["kept"][noun] for noun in ("rows", "events", "items")}
     lines = [f"{name}: " + _list(kept)]
-    if not counts["dropped"]:
+    lines += [f"left out: {message}" for message in counts["unreadable_files"].values()]
+    if not counts["dropped"] and not counts["unreadable_files"]:
         lines[0] += "; nothing was dropped"
     for drop in counts["dropped"]:
         what = _list({noun: drop[noun] for noun in ("events", "sessions", "items")})

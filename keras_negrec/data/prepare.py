@@ -102,7 +102,8 @@ def prepare(
         errors: `"raise"` raises on the first row with a problem, or session that cannot be:
             one in several files that is ordered by position, one of several users, one with two
             items at one position, one with fewer rows than it says. `"skip"` counts them and
-            leaves them out.
+            leaves them out, and also files that cannot be read: packed ones that are cut off,
+            empty ones, those without a column that is needed.
         duplicates: what to do with events of the same item at the same position (or time, where
             there is no position) of the same session: `"drop"` keeps one, that with the
             strongest feedback, `"keep"` keeps all, `"raise"` raises.
@@ -393,6 +394,7 @@ def _write(
             "kept": kept | {"items": len(vocabulary)},
             "dropped": [asdict(drop) for drop in dropped],
             "odd": odd,
+            "unreadable_files": log.unreadable,
         },
         "split": split,
         "feedback": {str(value - 2): int(count) for value, count in enumerate(totals.feedback)},

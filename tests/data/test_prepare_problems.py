@@ -1,5 +1,6 @@
 """Rows and sessions that cannot be: named, or counted."""
 
+import gzip
 import shutil
 
 import pytest
@@ -171,3 +172,55 @@ def test_no_parquet(tmp_path):
     with pytest.raises(ValueError, match=r"plays.parquet"):
         prepare(tmp_path / "plays.parquet", tmp_path / "out", format_options=options)
     assert [path.name for path in tmp_path.iterdir()] == ["plays.parquet"]
+
+
+@pytest.fixture
+def with_bad_files(tmp_path):
+    """A sound file, a packed one that is cut off, one without a column, and an empty one."""
+    raw = tmp_path / "raw"
+    sound = write(raw / "log_1.csv", whole_session("s"))
+    packed = gzip.compress(write(raw / "t.txt", whole_session("t") * 50).read_bytes())
+    (raw / "log_0.csv.gz").write_bytes(packed[: len(packed) // 2])
+    lines = sound.read_text().replace("session_position", "place")
+    (raw / "log_2.csv").write_text(lines)
+    (raw / "log_3.csv").write_text("")
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("log_0.csv.gz", "log_0.csv.gz cannot be unpacked"),
+        ("log_2.csv", "log_2.csv: column 'session_position' is missing"),
+        ("log_3.csv", "log_3.csv: there are no events"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(with_bad_files, tmp_path, file, message):
+    files = [with_bad_files / "log_1.csv", with_bad_files / file]
+    with pytest.raises(ValueError, match=message):
+        run(files, tmp_path / "out")
+    with pytest.raises(ValueError, match="None of the files can be read"):
+        run(files[1:], tmp_path / "out", errors="skip")
+
+
+def test_files_that_cannot_be_read_are_counted(with_bad_files, tmp_path, capsys):
+    source, out = with_bad_files, tmp_path / "out"
+    manifest = prepare(source, out, format="mssd", num_shards=1, errors="skip")
+    unreadable = manifest["counts"]["unreadable_files"]
+    assert sorted(unreadable) == [
+        str(source / name) for name in ("log_0.csv.gz", "log_2.csv", "log_3.csv")
+    ]
+    assert manifest["counts"]["kept"]["events"] == 10
+    printed = capsys.readouterr().out
+    assert "nothing was dropped" not in printed
+    assert all(f"left out: {message}" in printed for message in unreadable.values())
+
+
+def test_a_dataframe_without_a_column_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="column 'item' is missing"):
+        prepare(
+            log(("s", "a+ b+ c+")).rename(columns={"item": "track"}),
+            tmp_path / "out",
+            errors="skip",
+            format_options={"session": "session", "item": "item", "feedback": "feedback"},
+        )

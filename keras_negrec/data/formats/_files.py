@@ -6,12 +6,24 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
 
 Source = str | Path | Sequence[str | Path]
+
+# Files that `find_files` leaves out, because they could not be read before.
+EXCLUDED: ContextVar[frozenset[str]] = ContextVar("EXCLUDED", default=frozenset())
+
+
+class UnreadableFileError(ValueError):
+    """A file that cannot be read at all, whatever its rows hold."""
+
+    def __init__(self, path: str | Path, message: str):
+        super().__init__(message)
+        self.path = str(path)
 
 
 def find_files(source: Source, *patterns: str) -> list[str]:
@@ -23,9 +35,21 @@ def find_files(source: Source, *patterns: str) -> list[str]:
 
     Raises:
         FileNotFoundError: a path that is not there, a folder without such files.
+        UnreadableFileError: a packed file that cannot be unpacked.
+        ValueError: no files are left.
     """
-    if not isinstance(source, (str, Path)):
-        return [file for path in source for file in find_files(path, *patterns)]
+    sources = [source] if isinstance(source, (str, Path)) else source
+    found = [file for path in sources for file in _files_of(path, patterns)]
+    files = [file for file in found if str(file) not in EXCLUDED.get()]
+    if not files:
+        raise ValueError(f"None of the files can be read. Received: {list(map(str, found))[:20]}")
+    packed = [file for file in files if file.suffix == ".gz"]
+    with ThreadPoolExecutor() as pool:  # Unpacking runs outside of Python's lock.
+        list(pool.map(_check_packed, packed))
+    return [str(file) for file in files]
+
+
+def _files_of(source: str | Path, patterns: Sequence[str]) -> list[Path]:
     path = Path(source).absolute()
     if path.is_dir():
         files = sorted({file for pattern in patterns for file in path.glob(pattern)})
@@ -39,10 +63,7 @@ def find_files(source: Source, *patterns: str) -> list[str]:
         files = [path]
     else:
         raise FileNotFoundError(f"There is no such file or folder. Received: {source}")
-    packed = [file for file in files if file.suffix == ".gz"]
-    with ThreadPoolExecutor() as pool:  # Unpacking runs outside of Python's lock.
-        list(pool.map(_check_packed, packed))
-    return [str(file) for file in files]
+    return files
 
 
 def _check_packed(path: Path) -> None:
@@ -52,7 +73,7 @@ def _check_packed(path: Path) -> None:
             while file.read(1 << 20):
                 pass
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be unpacked. Received: {error}") from error
+        raise UnreadableFileError(path, f"{path} cannot be unpacked. Received: {error}") from error
 
 
 def first_line(path: str) -> str:
@@ -64,7 +85,8 @@ def first_line(path: str) -> str:
     with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
         line = file.readline(1 << 20).decode("utf-8-sig", errors="replace").rstrip("\r\n")
         if not line and not file.read(1 << 10).strip():
-            raise ValueError(f"In {path}: there are no events. Received an empty file.")
+            message = f"In {path}: there are no events. Received an empty file."
+            raise UnreadableFileError(path, message)
     return line
 
 
@@ -77,7 +99,8 @@ def parquet_columns(path: str) -> list[str]:
     try:
         return pyarrow.parquet.ParquetFile(path).schema_arrow.names
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} cannot be read as Parquet. Received: {error}") from error
+        message = f"{path} cannot be read as Parquet. Received: {error}"
+        raise UnreadableFileError(path, message) from error
 
 
 def require_columns(received: Sequence[str], expected: Sequence[str], source: str) -> None:
@@ -91,6 +114,6 @@ def require_columns(received: Sequence[str], expected: Sequence[str], source: st
     for name in expected:
         if received.count(name) != 1:
             wrong = "must be there once" if name in received else "is missing"
-            raise ValueError(
-                f"In {source}: column {name!r} {wrong}. Received columns: {list(received)}"
+            raise UnreadableFileError(
+                source, f"In {source}: column {name!r} {wrong}. Received columns: {list(received)}"
             )

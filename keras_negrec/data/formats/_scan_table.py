@@ -38,12 +38,20 @@ def scan_table(
         ValueError: a column that is missing or there twice, headers that differ, an empty file.
     """
     header = first_line(files[0])
-    fields = next(csv.reader([header], delimiter=delimiter)) if quoted else header.split(delimiter)
-    names = [name_of(field) or f"column {i}" for i, field in enumerate(fields, start=1)]
+
+    def names_in(header: str) -> list[str]:
+        if quoted:
+            fields = next(csv.reader([header], delimiter=delimiter))
+        else:
+            fields = header.split(delimiter)
+        return [name_of(field) or f"column {i}" for i, field in enumerate(fields, start=1)]
+
+    names = names_in(header)
     require_columns(names, columns, files[0])
     for file in files[1:]:
         received = first_line(file)
         if received != header:
+            require_columns(names_in(received), columns, file)
             raise ValueError(
                 f"In {file}, line 1: expected the header of {files[0]}, {header!r}. "
                 f"Received: {received!r}"

@@ -160,7 +160,7 @@ def test_column_that_is_there_twice(tmp_path, connection):
 
 def test_header_that_differs_from_the_first_files(tmp_path, connection):
     write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
-    write(tmp_path / "log_1.csv", mssd_log(*PLAYS).replace("skip_2", "skipped"))
+    write(tmp_path / "log_1.csv", mssd_log(*PLAYS).replace("skip_2,skip_3", "skip_3,skip_2"))
     with pytest.raises(ValueError, match=r"log_1.csv, line 1: expected the header .*log_0.csv"):
         scan_mssd(tmp_path, connection)
 
