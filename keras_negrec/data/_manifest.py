@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import json
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from keras_negrec._written_whole import sync, written_whole
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -31,29 +32,15 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Writes the manifest so that it is there whole or not at all."""
-    temporary = folder / f".{MANIFEST}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, folder / MANIFEST)
-    sync(folder)
+    with written_whole(folder / MANIFEST) as partial:
+        text = json.dumps(manifest, indent=2, ensure_ascii=False)
+        partial.write_text(text + "\n", "utf-8")
 
 
 def vocabulary_hash(items: Iterable) -> str:
     """The hash of a vocabulary's items in their order."""
     text = json.dumps(list(items), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Returns when a file or a folder's list of files is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def describe_sources(source) -> list[dict[str, Any]]:
@@ -141,6 +128,7 @@ def publish(partial: Path, folder: Path) -> None:
     if folder.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
         os.rename(folder, old)
+    partial.chmod(0o755)  # Temporary folders are for their owner alone.
     os.rename(partial, folder)
     sync(folder.parent)
     if old is not None:
@@ -150,6 +138,8 @@ def publish(partial: Path, folder: Path) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
     """Whether the lock on a folder could be had, which is then held."""
+    import fcntl  # Not on Windows, where the rest of the package works.
+
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except FileNotFoundError:  # Its process has just finished.

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from keras_negrec._written_whole import sync
 from keras_negrec.data._cuts import Cuts
-from keras_negrec.data._manifest import sync
 from keras_negrec.data.sessions import Sessions
 
 # A row group is read at once; this many events of it are some megabytes.

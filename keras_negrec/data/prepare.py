@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from keras_negrec._written_whole import sync
 from keras_negrec.argument_checks import (
     check_choice,
     check_fraction,
@@ -31,7 +32,6 @@ from keras_negrec.data._manifest import (
     partial_folder,
     publish,
     read_manifest,
-    sync,
     vocabulary_hash,
     write_manifest,
 )

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_negrec._written_whole import sync
 from keras_negrec.argument_checks import check_choice, check_positive_int
 from keras_negrec.data import Vocabulary
 from keras_negrec.serving._in_tensorflow import in_tensorflow
-from keras_negrec.serving._written_whole import sync
 from keras_negrec.serving.model_card import model_card
 from keras_negrec.serving.servable import Servable
 from keras_negrec.serving.table_recall import table_recall

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_negrec._written_whole import written_whole
 from keras_negrec.data import Vocabulary
 from keras_negrec.models.recommender import Recommender
 from keras_negrec.serving._in_tensorflow import in_tensorflow
-from keras_negrec.serving._written_whole import written_whole
 from keras_negrec.serving.vocabulary_of import vocabulary_of
 
 _MAX_BYTES = 2**31 - 1  # of a protocol buffer

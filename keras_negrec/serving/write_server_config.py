@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from keras_negrec._written_whole import written_whole
 from keras_negrec.argument_checks import check_positive_int
-from keras_negrec.serving._written_whole import written_whole
 
 MODELS_FILE = "models.config"
 BATCHING_FILE = "batching_parameters.txt"

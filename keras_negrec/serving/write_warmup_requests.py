@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_negrec.serving._written_whole import written_whole
+from keras_negrec._written_whole import written_whole
 
 MAX_REQUESTS = 1000  # TF Serving refuses to load a model that has more
 
