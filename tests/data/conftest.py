@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import keras
 import pytest
 
 
@@ -11,3 +12,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real logs are not at hand: no folder {folder}")
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    if keras.config.backend() != "tensorflow":
+        reason = "data do not depend on the Keras backend: tested with TensorFlow alone"
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=reason))
