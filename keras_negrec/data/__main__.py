@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+import duckdb
+
 from keras_negrec.data._inspect_command import add_inspect_command
 from keras_negrec.data._prepare_command import add_prepare_command
 
@@ -19,7 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         given.run(given)
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, OSError, ImportError, duckdb.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import ibis
 import pyarrow as pa
 import pyarrow.parquet
@@ -128,7 +129,13 @@ def open_engine(engine, folder: Path, memory_limit: str | None) -> Engine:
         spill.mkdir()
         connection = ibis.duckdb.connect(folder / "work.duckdb", temp_directory=str(spill))
         if memory_limit is not None:
-            connection.con.execute("SET memory_limit = ?", [memory_limit])
+            try:
+                connection.con.execute("SET memory_limit = ?", [memory_limit])
+            except duckdb.Error as error:
+                raise ValueError(
+                    '`memory_limit` must be a size such as "2GB". Received: '
+                    f"memory_limit={memory_limit!r}"
+                ) from error
         # Rows have an order of their own, so that they need not keep that of the files.
         connection.raw_sql("SET preserve_insertion_order = false")
         return DuckDBEngine(connection, folder, own=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections import Counter
 from collections.abc import Callable
@@ -44,6 +45,7 @@ class EventTable:
 def scan_formats() -> list[str]:
     """The names of all formats that can be scanned."""
     modules = [module.name for module in pkgutil.iter_modules(formats.__path__)]
+    modules.remove("mssd_track_features")  # a table of items
     return [name for name in modules if not name.startswith("_") and _scan_of(name)]
 
 
@@ -60,6 +62,21 @@ def find_scan(format: str) -> Scan:
 def _scan_of(format: str):
     module = importlib.import_module(f"{formats.__name__}.{format}")
     return getattr(module, f"scan_{format}", None)
+
+
+def check_format_options(format: str, scan: Scan, options: dict) -> None:
+    """A ValueError unless the options are what the reader of the format takes."""
+    parameters = list(inspect.signature(scan).parameters.values())[2:]
+    parameters = [parameter for parameter in parameters if parameter.name != "number_rows"]
+    known = [parameter.name for parameter in parameters]
+    needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+    missing = [name for name in needed if name not in options]
+    unknown = [name for name in options if name not in known]
+    if missing or unknown:
+        raise ValueError(
+            f"`format_options` of format {format!r} must be of {', '.join(known) or 'nothing'}"
+            f"{', with ' + ' and '.join(needed) if needed else ''}. Received: {options}"
+        )
 
 
 def read_events(scan: Scan, source, options: dict, engine: Engine, errors: str) -> EventTable:

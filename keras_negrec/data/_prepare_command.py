@@ -42,7 +42,7 @@ def add_prepare_command(commands) -> None:
 
     parser.add_argument(
         "--format-options",
-        type=json.loads,
+        type=_json_object,
         default={},
         metavar="JSON",
         help='what the reader of the format takes, for example \'{"feedback": "skip_1"}\'',
@@ -68,6 +68,16 @@ def add_prepare_command(commands) -> None:
     add("memory_limit", help="of DuckDB, for example 2GB")
     parser.add_argument("--overwrite", action="store_true", help="replace what the folder holds")
     parser.set_defaults(run=_run)
+
+
+def _json_object(text: str) -> dict:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"no JSON ({error}): {text}") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"no JSON object: {text}")
+    return found
 
 
 def _split(text: str) -> str | None:

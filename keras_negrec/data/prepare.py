@@ -24,7 +24,13 @@ from keras_negrec.argument_checks import (
 )
 from keras_negrec.data._cuts import Cuts, leave_one_out_cuts, no_cuts, session_cuts, time_cuts
 from keras_negrec.data._engine import Engine, open_engine
-from keras_negrec.data._event_table import EventTable, Scan, find_scan, read_events
+from keras_negrec.data._event_table import (
+    EventTable,
+    Scan,
+    check_format_options,
+    find_scan,
+    read_events,
+)
 from keras_negrec.data._manifest import (
     SCHEMA_VERSION,
     as_json,
@@ -184,6 +190,7 @@ def prepare(
     scan = find_scan(format)
     tell = progress or (lambda step, share: None)
     sources = describe_sources(source)
+    check_format_options(format, scan, format_options or {})
     request = {"parameters": as_json(parameters), "sources": sources}
     manifest = _already_there(folder, request, overwrite)
     if manifest is not None:

@@ -90,7 +90,10 @@ class ItemEmbedding(keras.layers.Layer):
             self.feature_kernel = self.add_weight(
                 name="feature_kernel",
                 shape=(self.num_features, self.embedding_dim),
-                initializer="glorot_uniform",
+                # Of standardized features this makes vectors as short as the items' own.
+                initializer=keras.initializers.TruncatedNormal(
+                    stddev=0.02 / self.num_features**0.5
+                ),
             )
             self.features = self.add_weight(
                 name="features",

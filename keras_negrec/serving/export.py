@@ -47,7 +47,8 @@ def export(
     - `session_ids`: `(batch, n)` int32, the index of each event's session in the history, for
       models built with `max_sessions`; left out, or `[[0]]`, all belong to one session.
 
-    TensorFlow Serving fills in what is left out over gRPC; its REST API wants all inputs.
+    TF Serving fills in what is left out over gRPC; its REST API and the signatures of
+    `tf.saved_model.load` want all inputs, an empty list of ids being `[[""]]` or `[[-1]]`.
 
     | signature | further inputs | outputs |
     |---|---|---|
@@ -137,6 +138,7 @@ def export(
         recall = None if item_dtype == "float32" else table_recall(model, servable.table, k)
         card = model_card(
             model,
+            vocabulary,
             name=path.name,
             version=version,
             signatures=servable.functions,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 
+from keras_negrec.data import Vocabulary
+
 PACKAGES = ("keras-negrec", "keras", "tensorflow", "keras-hub", "numpy")
 
 
 def model_card(
     model,
+    model_items: Vocabulary,
     *,
     name: str,
     version: int,
@@ -25,6 +28,7 @@ def model_card(
 
     Args:
         model: the model that is exported.
+        model_items: its vocabulary.
         name, version: under what it is exported.
         signatures: `tf.function`s by name.
         k: how many items are recommended where the request does not say.
@@ -34,6 +38,9 @@ def model_card(
         data: what it was trained on.
         trained_on: Keras's backend that trained it.
     """
+    is_string = model_items.is_string
+    padding, dtype = ('""', "") if is_string else ("-1", ", tf.int64")
+    example = model_items.items[:1].tolist()
     lines = [f"# {name}, version {version}", ""]
     lines += [f"Exported {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.", ""]
     lines += ["## Model", ""]
@@ -58,7 +65,12 @@ def model_card(
     lines += _table(("signature", "inputs", "outputs"), map(_describe, signatures.items()))
     lines += [
         "",
-        f"`k` is {k} where a request does not say. Inputs with a default may be left out.",
+        "Over gRPC, TF Serving fills in inputs that have a default. In TensorFlow and over REST "
+        f"send them: `feedback` [[1]] (all kept), `session_ids` [[0]], `k` {k}, the lists of ids "
+        f"[[{padding}]] (no ids). {padding} also pads shorter histories. For example:",
+        "",
+        f"    serve = tf.saved_model.load('{name}/{version}').signatures['serving_default']",
+        f"    serve(item_ids=tf.constant([{example}]{dtype}), feedback=tf.constant([[1]]))",
     ]
     lines += ["", "## Versions", ""]
     versions = [("training backend", trained_on)]

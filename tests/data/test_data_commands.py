@@ -102,3 +102,24 @@ def test_inspect_refuses_an_unfinished_folder(tmp_path, capsys):
     (tmp_path / "out/manifest.json").unlink()
     assert run("inspect", tmp_path / "out") == 1
     assert "no manifest.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "`format_options` of format 'frame' must be of session, item, feedback, user"),
+        (["--format-options", '{"session": 1, "item": 2, "sort": 3}'], "with session and item."),
+        (["--format-options", "{session: 1}"], "no JSON"),
+        (["--format-options", '{"session": "s", "item": "i"}', "--memory-limit", "2"], "2GB"),
+    ],
+)
+def test_options_that_make_no_sense_are_told(tmp_path, options, message, capsys):
+    (tmp_path / "plays.csv").write_text("s,i\n1,2\n")
+    command = ["prepare", "--format", "frame", "--input", str(tmp_path / "plays.csv")]
+    try:
+        status = main([*command, "--output", str(tmp_path / "out"), *options])
+    except SystemExit as stop:  # what argparse finds
+        status = stop.code
+    assert status in (1, 2)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -70,3 +70,15 @@ def test_features_travel_with_the_model(simulated, tmp_path):
 def test_features_of_another_catalogue():
     with pytest.raises(ValueError, match=r"shape \(num_items, num_features\), \(9, 3\)"):
         keras_negrec.build_model("sasrec", num_items=9, item_features=np.zeros((8, 3)))
+
+
+def test_training_begins_where_it_does_without_features():
+    """The features' part of a vector is no longer than the item's own at first."""
+    sessions = data.Sessions.from_lists([[1 + (i + j) % 200 for j in range(12)] for i in range(64)])
+    features = np.random.default_rng(0).normal(size=(200, 5)).astype("float32")
+    losses = []
+    for options in ({}, {"item_features": features}):
+        model = keras_negrec.build_model("sasrec", num_items=200, dropout=0.0, **options)
+        batch = next(iter(model.training_dataset(sessions, shuffle=False)))
+        losses.append(float(model.evaluate(batch[0], batch[1], sample_weight=batch[2], verbose=0)))
+    assert losses == pytest.approx([np.log(200)] * 2, rel=0.05)

@@ -304,6 +304,10 @@ def test_model_card(model, tmp_path):
         assert part in card
     assert "| `embed` | `item_ids` string (any, any), `feedback` int32 (any, any) (has a" in card
     assert f"| tensorflow | {tf.__version__} |" in card
+    example = [line.strip() for line in card.splitlines() if line.startswith("    serve")]
+    scope = {"tf": tf}
+    exec(example[0].replace("mine/1", str(version)), scope)
+    assert eval(example[1], scope)["scores"].shape == (1, 20)
 
 
 def test_warmup_requests_are_answered(call, version):
