@@ -12,6 +12,8 @@ import tensorflow as tf
 
 import keras_negrec
 
+# Data do not depend on the Keras backend, and what serving writes is written by TensorFlow.
+TENSORFLOW_ONLY = ("keras_negrec.data.", "keras_negrec.serving.")
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -21,7 +23,11 @@ def examples():
     for module in pkgutil.walk_packages(keras_negrec.__path__, "keras_negrec."):
         for example in finder.find(importlib.import_module(module.name), extraglobs=names):
             if example.examples:
-                yield pytest.param(example, id=example.name.removeprefix("keras_negrec."))
+                elsewhere = example.name.startswith(TENSORFLOW_ONLY)
+                skip = elsewhere and keras.config.backend() != "tensorflow"
+                marks = [pytest.mark.skip(reason="does not depend on the backend")] if skip else []
+                name = example.name.removeprefix("keras_negrec.")
+                yield pytest.param(example, id=name, marks=marks)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -12,6 +12,11 @@ import keras_negrec as kn
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), flags=re.S)
 
+once = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow",
+    reason="takes long to compile elsewhere; the ten lines are run on every backend",
+)
+
 
 def test_the_ten_lines_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -64,6 +69,7 @@ def test_all_terms_at_once():
     assert set(history) == lines
 
 
+@once
 def test_the_comparison_runs_and_then_trains_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     [block] = [block for block in BLOCKS if "kn.compare(" in block]
@@ -92,6 +98,7 @@ def test_every_name_in_the_text_exists(name):
         value = getattr(value, part)
 
 
+@once
 def test_prepared_data(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     [block] = [block for block in BLOCKS if "load_prepared" in block]
@@ -102,6 +109,7 @@ def test_prepared_data(tmp_path, monkeypatch, capsys):
     assert len(scope["prepared"].vocabulary) == scope["model"].num_items
 
 
+@once
 def test_new_items():
     [block] = [block for block in BLOCKS if "grow_vocabulary" in block]
     simulation = kn.data.simulate_sessions(num_sessions=60, num_items=40, seed=0)
