@@ -9,8 +9,6 @@ import tensorflow as tf
 from keras_negrec.data import Vocabulary
 from keras_negrec.serving.item_table import ItemTable
 
-KEPT = tf.constant([[1]], tf.int32)
-ONE_SESSION = tf.constant([[0]], tf.int32)
 CHUNK_ROWS = 2**17
 CHUNK_SCORES = 2**23  # 32 MiB of float32
 
@@ -60,9 +58,11 @@ class Servable(tf.Module):
         """The signatures by name."""
         ids, integers = (tf.TensorSpec([None, None], dtype) for dtype in (self.id_dtype, tf.int32))
         no_ids = tf.reshape(self.padding, [1, 1])
-        events = {"item_ids": (ids, None), "feedback": (integers, KEPT)}
+        # Not constants of the module: TensorFlow would take hold of the devices at import.
+        kept, one_session = (tf.constant([[value]], tf.int32) for value in (1, 0))
+        events = {"item_ids": (ids, None), "feedback": (integers, kept)}
         if "session_ids" in self._input_names:
-            events["session_ids"] = (integers, ONE_SESSION)
+            events["session_ids"] = (integers, one_session)
         default_k = tf.constant(k, tf.int32)
         options = {
             "k": (tf.TensorSpec([], tf.int32), default_k),
@@ -74,7 +74,7 @@ class Servable(tf.Module):
         def recommend(
             item_ids,
             feedback,
-            session_ids=ONE_SESSION,
+            session_ids=one_session,
             k=default_k,
             allowed_item_ids=no_ids,
             blocked_item_ids=no_ids,
@@ -83,13 +83,13 @@ class Servable(tf.Module):
                 item_ids, feedback, session_ids, k, allowed_item_ids, blocked_item_ids
             )
 
-        def score(item_ids, candidate_ids, feedback, session_ids=ONE_SESSION):
+        def score(item_ids, candidate_ids, feedback, session_ids=one_session):
             vectors, _ = self._vectors(item_ids, feedback, session_ids)
             known = self._known(candidate_ids)
             scores = tf.linalg.matvec(self.table.rows(tf.maximum(known - 1, 0)), vectors)
             return {"scores": tf.where(known > 0, scores, -float("inf"))}
 
-        def embed(item_ids, feedback, session_ids=ONE_SESSION):
+        def embed(item_ids, feedback, session_ids=one_session):
             return {"vectors": self._vectors(item_ids, feedback, session_ids)[0]}
 
         return {
