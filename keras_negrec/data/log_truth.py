@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
+from keras_negrec.data._indices_of import indices_of
 from keras_negrec.data.vocabulary import Vocabulary
 
 LATENT_DIM = 8
@@ -95,14 +95,7 @@ class LogTruth:
         Raises:
             ValueError: the vocabulary holds an item that is not in the simulation.
         """
-        indices = pd.Index(self.items).get_indexer(vocabulary.items)
-        if (indices < 0).any():
-            unknown = vocabulary.items.tolist()[np.argmax(indices < 0)]
-            raise ValueError(
-                "Only the simulation's items are known, such as "
-                f"{self.items[0]!r}. Received a vocabulary with {unknown!r}"
-            )
-        return indices
+        return indices_of(vocabulary, self.items)
 
     def chunks(self) -> list[tuple[int, int]]:
         """Ranges of users whose sessions are drawn together: first user, and one past the last."""
