@@ -126,6 +126,11 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
         help="""any further keywords of build_model, as JSON, such as '{"objective": "gbce"}'""",
     )
     options.add_argument(
+        "--jit-compile",
+        action=argparse.BooleanOptionalAction,
+        help="whether XLA compiles the training step; default: as Keras does",
+    )
+    options.add_argument(
         "--exclude-seen",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -279,6 +284,8 @@ def build(vocabulary: Vocabulary, settings: dict, seed: int):
 
 
 def fit(args, model, sessions: Sessions, seed: int, epochs: int, callbacks: list):
+    if args.jit_compile is not None:
+        model.jit_compile = args.jit_compile
     model.fit(
         model.training_dataset(sessions, batch_size=args.batch_size, seed=seed),
         epochs=epochs,

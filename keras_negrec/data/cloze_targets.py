@@ -29,6 +29,8 @@ class ClozeTargets:
             event: the next positive against the session's negatives).
         not_to_recommend: bool. Whether there are labels for the not-to-recommend loss: then
             skipped events are masked too, and the loss is for what they hide.
+        keep: bool. Whether there are labels for the keep loss: 1 where the masked event was
+            kept, 0 where it was skipped; neutral feedback does not count.
         sampled: bool. Whether the model samples its negatives (then class 0 is the target).
         skip_negatives: bool. Whether the skipped items of each row go along as `skipped_ids`.
         seed: int. The same seed gives the same masks, epoch by epoch.
@@ -44,7 +46,8 @@ class ClozeTargets:
 
     Raises:
         ValueError: an argument outside of its choices or range; `target="next"` with
-            `not_to_recommend`, which would raise and lower the same items.
+            `not_to_recommend`, which would raise and lower the same items; `keep` with another
+            target.
 
     Example:
 
@@ -63,6 +66,7 @@ class ClozeTargets:
         target="next_positive",
         negative_feedback=None,
         not_to_recommend=False,
+        keep=False,
         sampled=False,
         skip_negatives=False,
         seed=0,
@@ -70,11 +74,12 @@ class ClozeTargets:
         self.mask_id = check_positive_int("mask_id", mask_id)
         self.mask_probability = check_fraction("mask_probability", mask_probability)
         self.last_probability = check_fraction("last_probability", last_probability)
-        training_targets.check_target(target, not_to_recommend)
+        training_targets.check_target(target, not_to_recommend, keep)
         check_choice("negative_feedback", negative_feedback, (None, "hidden", "item"))
         self.target = target
         self.negative_feedback = negative_feedback
         self.not_to_recommend = not_to_recommend
+        self.keep = keep
         self.sampled = sampled
         self.skip_negatives = skip_negatives
         self.seed = seed
@@ -144,6 +149,9 @@ class ClozeTargets:
         if self.not_to_recommend:
             is_skip = used & tf.gather(skipped, positions, axis=1, batch_dims=1)
             skip_target_ids = tf.where(is_skip, target_ids, 0)
+        target_feedback = None
+        if self.keep:
+            target_feedback = tf.gather(batch["feedback"], positions, axis=1, batch_dims=1)
         return training_targets.training_element(
             batch=batch,
             inputs=inputs,
@@ -152,6 +160,7 @@ class ClozeTargets:
             target_ids=target_ids,
             labels=labels,
             skip_target_ids=skip_target_ids,
+            target_feedback=target_feedback,
             sampled=self.sampled,
             skip_negatives=self.skip_negatives,
         )

@@ -23,6 +23,8 @@ class NextItemTargets:
             (labels for each target position) or `"item"` (labels for each event).
         not_to_recommend: bool. Whether there are labels for the not-to-recommend loss: the
             item of the next event, where that was skipped.
+        keep: bool. Whether there are labels for the keep loss: 1 where the target was kept, 0
+            where it was skipped; neutral feedback does not count.
         sampled: bool. Whether the model samples its negatives (then class 0 is the target).
         skip_negatives: bool. Whether the skipped items of each row go along as `skipped_ids`.
 
@@ -35,11 +37,12 @@ class NextItemTargets:
         `tf.data.Dataset` of `(x, y, sample_weight)`. `x`: the encoder's inputs of shape
         `(batch, length - 1)`, `target_positions`, and as needed `target_ids`,
         `skip_target_ids`, `skipped_ids` and `candidate_ids`. `y` and `sample_weight`:
-        `next_item`, and as needed `negative_feedback` and `not_to_recommend`.
+        `next_item`, and as needed `negative_feedback`, `not_to_recommend` and `keep`.
 
     Raises:
         ValueError: an unknown `target` or `negative_feedback`; `target="next"` with
-            `not_to_recommend`, which would raise and lower the same items.
+            `not_to_recommend`, which would raise and lower the same items; `keep` with another
+            target.
 
     Example:
 
@@ -57,14 +60,16 @@ class NextItemTargets:
         target="next_positive",
         negative_feedback=None,
         not_to_recommend=False,
+        keep=False,
         sampled=False,
         skip_negatives=False,
     ):
-        training_targets.check_target(target, not_to_recommend)
+        training_targets.check_target(target, not_to_recommend, keep)
         check_choice("negative_feedback", negative_feedback, (None, "hidden", "item"))
         self.target = target
         self.negative_feedback = negative_feedback
         self.not_to_recommend = not_to_recommend
+        self.keep = keep
         self.sampled = sampled
         self.skip_negatives = skip_negatives
 
@@ -116,6 +121,11 @@ class NextItemTargets:
                 tf.where(next_is_skipped, items[:, 1:], 0), positions, axis=1, batch_dims=1
             )
             skip_target_ids = tf.where(used, skip_target_ids, 0)
+        target_feedback = None
+        if self.keep:
+            target_feedback = tf.gather(
+                batch["feedback"], tf.maximum(target_column, 0), axis=1, batch_dims=1
+            )
         return training_targets.training_element(
             batch=batch,
             inputs=inputs,
@@ -124,6 +134,7 @@ class NextItemTargets:
             target_ids=target_ids,
             labels=labels,
             skip_target_ids=skip_target_ids,
+            target_feedback=target_feedback,
             sampled=self.sampled,
             skip_negatives=self.skip_negatives,
         )

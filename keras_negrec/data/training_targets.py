@@ -7,9 +7,19 @@ import tensorflow as tf
 from keras_negrec.argument_checks import check_choice
 
 
-def check_target(target: str, not_to_recommend: bool) -> None:
-    """Refuses an unknown target, and one that contradicts the not-to-recommend loss."""
+def check_target(target: str, not_to_recommend: bool, keep: bool) -> None:
+    """Refuses an unknown target, and one that contradicts a negative-feedback loss."""
     check_choice("target", target, ("next_positive", "next"))
+    if not_to_recommend and keep:
+        raise ValueError(
+            "`not_to_recommend` and `keep` cannot be combined: one lowers skipped items where they "
+            "are shown, the other has them as targets there and weighs all items afterwards."
+        )
+    if keep and target != "next":
+        raise ValueError(
+            '`keep` needs target="next": it learns which of the items that are shown next are '
+            f"kept. Received: target={target!r}"
+        )
     if not_to_recommend and target == "next":
         raise ValueError(
             '`not_to_recommend` needs target="next_positive": with "next", skipped items are '
@@ -81,6 +91,7 @@ def training_element(
     target_ids: tf.Tensor,
     labels: tf.Tensor | None,
     skip_target_ids: tf.Tensor | None,
+    target_feedback: tf.Tensor | None,
     sampled: bool,
     skip_negatives: bool,
 ) -> tuple[dict, dict, dict]:
@@ -96,6 +107,8 @@ def training_element(
         labels: int8 `(batch, contexts, length)` or None, from `candidate_labels`.
         skip_target_ids: int32 `(batch, num_positions)` or None, what was skipped at each
             position, 0 where nothing was.
+        target_feedback: int32 `(batch, num_positions)` or None, how the targets were received,
+            for the keep loss.
         sampled: whether class 0 is the target (sampled negatives) or class `id - 1`.
         skip_negatives: whether the row's skipped items are negatives of their own.
     """
@@ -109,6 +122,10 @@ def training_element(
             x[name] = ids
         y[output] = tf.zeros_like(ids) if sampled else tf.maximum(ids - 1, 0)
         sample_weight[output] = tf.cast(ids > 0, "float32")
+    if target_feedback is not None:
+        x["target_ids"] = asked["next_item"][1]
+        y["keep"] = tf.cast(target_feedback > 0, "float32")[..., tf.newaxis]
+        sample_weight["keep"] = tf.cast(is_target & (target_feedback != 0), "float32")
     if skip_negatives:
         x["skipped_ids"] = tf.where(batch["feedback"] < 0, batch["item_ids"], 0)
     if labels is not None:

@@ -6,6 +6,7 @@ from keras_negrec.layers.event_dropout import EventDropout as EventDropout
 from keras_negrec.layers.feedback_embedding import FeedbackEmbedding as FeedbackEmbedding
 from keras_negrec.layers.feedback_similarity import FeedbackSimilarity as FeedbackSimilarity
 from keras_negrec.layers.item_embedding import ItemEmbedding as ItemEmbedding
+from keras_negrec.layers.keep_logit import KeepLogit as KeepLogit
 from keras_negrec.layers.negative_sampler import NegativeSampler as NegativeSampler
 from keras_negrec.layers.prediction_head import PredictionHead as PredictionHead
 from keras_negrec.layers.sampled_logits import SampledLogits as SampledLogits

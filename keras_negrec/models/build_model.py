@@ -51,7 +51,7 @@ def build_model(
 
     The total loss is that of the next item plus, each with its weight, those of the negative
     feedback. In the training history they are `next_item_loss`, `negative_feedback_loss` (the
-    contrastive one) and `not_to_recommend_loss`.
+    contrastive one), `not_to_recommend_loss` and `keep_loss`.
 
     Args:
         name: `"sasrec"`, `"bert4rec"`, `"gru4rec"` or `"caser"`.
@@ -71,7 +71,9 @@ def build_model(
             (`keras_negrec.losses.BayesianPersonalizedRanking`).
         calibration: float from 0 to 1. Of gBCE.
         negative_loss: which losses learn from skips: True or `"contrastive"`,
-            `"not_to_recommend"`, or several of them; or a dict that gives each its own weight.
+            `"not_to_recommend"` or `"keep"`, or several of them; or a dict that gives each its own
+            weight. `"keep"` is the binary cross-entropy of whether the shown item was kept:
+            the model then learns what is shown next and which items are kept, and ranks by both.
         negative_weight: float above 0. Weight of these losses (alpha) where it is not given
             in `negative_loss`.
         temperature: float above 0. Temperature of the contrastive loss.
@@ -82,7 +84,8 @@ def build_model(
         learning_rate: float, or a Keras schedule, of Adam.
         **kwargs: further arguments of the model class: the encoder's own, such as `num_layers`
             and `num_heads` of the transformers, and those of all models, such as `target`,
-            `similarity`, `negative_distribution`, `skip_negatives` or `max_sessions`.
+            `keep_strength`, `similarity`, `negative_distribution`, `skip_negatives` or
+            `max_sessions`.
 
     Returns:
         A compiled functional Keras model of `keras_negrec.models`.
@@ -150,6 +153,11 @@ def build_model(
     if "not_to_recommend" in negative_losses:
         loss["not_to_recommend"] = losses.NotToRecommend()
         loss_weights["not_to_recommend"] = float(weights.get("not_to_recommend", negative_weight))
+    if "keep" in negative_losses:
+        loss["keep"] = keras.losses.BinaryCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        )
+        loss_weights["keep"] = float(weights.get("keep", negative_weight))
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate), loss=loss, loss_weights=loss_weights
     )

@@ -11,7 +11,7 @@ import pandas as pd
 from keras import ops
 
 from keras_negrec.data import Vocabulary
-from keras_negrec.layers import ItemEmbedding, NegativeSampler
+from keras_negrec.layers import ItemEmbedding, KeepLogit, NegativeSampler
 from keras_negrec.losses import GeneralizedBinaryCrossentropy
 from keras_negrec.models.recommender import Recommender
 from keras_negrec.models.sampling_rate import sampling_rate
@@ -30,9 +30,10 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
     - in a model with item features, from its features alone. Its own vector is 0 until it occurs
       in the training data and learns.
     - otherwise with the mean vector of all old items. Its score is then the mean of their scores
-      (in `MatrixFactorization` with the mean of their biases), and in no context does the softmax
-      give it more than the average item's share, since the exponential of a mean is at most the
-      mean of the exponentials. So it takes nothing from what the model is sure of, ranks near
+      (in `MatrixFactorization` and with the keep loss with the mean of their biases), and in no
+      context does the softmax give it more than the average item's share, since the exponential
+      of a mean is at most the mean of the exponentials. So it takes nothing from what the model
+      is sure of, ranks near
       the middle (median 119 to 121 of 271 for SASRec, BERT4Rec and GRU4Rec on simulated
       sessions), and rises or falls from there. As an event of a history it says what all items
       have in common. The mean is shorter than the vectors of single items; stretched to their
@@ -165,6 +166,8 @@ def _start_new_items(grown: Recommender, first: int, features) -> None:
         if isinstance(layer, NegativeSampler) and hasattr(layer, "frequencies"):
             old_frequencies = ops.convert_to_numpy(layer.frequencies)[:first]
             _set_rows(layer.frequencies, first, old_frequencies.min())
+        if isinstance(layer, KeepLogit):
+            _set_rows(layer.item_bias, first, ops.convert_to_numpy(layer.item_bias)[:first].mean())
 
 
 def _compile_alike(model: Recommender, grown: Recommender) -> None:

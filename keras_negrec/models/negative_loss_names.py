@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from keras_negrec.argument_checks import check_choice
 
-NEGATIVE_LOSSES = ("contrastive", "not_to_recommend")
+NEGATIVE_LOSSES = ("contrastive", "not_to_recommend", "keep")
 
 
 def negative_loss_names(negative_loss: bool | str | Iterable[str]) -> tuple[str, ...]:

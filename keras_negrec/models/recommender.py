@@ -26,9 +26,17 @@ class Recommender(keras.Model):
     serving_model: keras.Model
     _config: dict
 
+    def item_vectors(self):
+        """The vectors whose products with those of `serving_model` are the scores of the items.
+
+        Returns:
+            Float tensor of shape `(num_items, dim)`.
+        """
+        return self.item_embedding.table()
+
     def _scores(self, inputs: dict, batch_size: int) -> np.ndarray:
         vectors = self.serving_model.predict(inputs, batch_size=batch_size, verbose=0)
-        table = ops.convert_to_numpy(ops.cast(self.item_embedding.table(), "float32"))
+        table = ops.convert_to_numpy(ops.cast(self.item_vectors(), "float32"))
         return np.matmul(vectors.astype("float32"), table.T)
 
     def _check_catalogue(self, rows: Sessions | Prepared) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -42,6 +43,12 @@ class SessionRecommender(Recommender):
     (batch, contexts, candidates) of each context with the session's own items. For
     `"not_to_recommend"` there is one more output of that name: the logits of `next_item` again,
     or with `num_negatives` those of the input `skip_target_ids (batch, targets)` in column 0.
+    For `"keep"`, with the input `target_ids`, there is `keep (batch, targets, 1)`: the log odds
+    that the target, which may have been skipped, was kept.
+
+    A model with `"keep"` ranks by `score = s + keep_strength * b`, with `s` the logit of
+    `next_item`, which says what is shown next, and `b` the keep bias of the item
+    (`keras_negrec.layers.KeepLogit`): by how likely an item is both shown and kept.
 
     `training_dataset` makes all of this from `Sessions` or from prepared data.
 
@@ -56,9 +63,14 @@ class SessionRecommender(Recommender):
             what its paper does. Without, a causal encoder still sees each event after the ones
             before it.
         negative_loss: bool, str, or sequence of str: which negative-feedback losses the model
-            has outputs for, `"contrastive"` (True is the same) and `"not_to_recommend"`.
+            has outputs for, `"contrastive"` (True is the same), `"not_to_recommend"` and
+            `"keep"`.
         context: what the contrastive loss moves: `"hidden"`, the prediction vectors, or
             `"item"`, the item vectors themselves.
+        keep_strength: float of at least 0. How much an item's keep bias counts in its score, for
+            models with `"keep"`. Training does not depend on it, and the attribute of that name
+            can be set at any time: 0 ranks by what is shown, 1 weighs both as they were learned,
+            and more pushes skipped items down further.
         similarity: `"cosine"` or `"dot"`: how the contrastive loss compares.
         num_negatives: int or None. How many sampled negatives stand for the catalogue in
             training; None is the full softmax.
@@ -73,7 +85,8 @@ class SessionRecommender(Recommender):
             are told apart; the model then has the input `session_ids`.
         num_features: int or None. How many numbers describe each item, for item vectors that
             are made of these too; give them to `model.item_embedding.set_features`.
-        target: `"next_positive"` or `"next"`: what training predicts.
+        target: what training predicts, `"next_positive"` or `"next"`, whatever is shown next. The
+            default is `"next_positive"`, and with `"keep"`, which needs it, `"next"`.
         vocabulary: `Vocabulary` or None. Is saved with the model.
         dtype: dtype or dtype policy of the layers.
         name: str or None.
@@ -81,7 +94,8 @@ class SessionRecommender(Recommender):
 
     Raises:
         ValueError: an argument that is unknown or outside of its range; `num_items` against
-            `vocabulary`; `skip_negatives` without `num_negatives`.
+            `vocabulary`; `skip_negatives` without `num_negatives`; `"keep"` with another target
+            than `"next"` or together with `"not_to_recommend"`.
     """
 
     causal: bool
@@ -103,6 +117,7 @@ class SessionRecommender(Recommender):
         positions=None,
         negative_loss=False,
         context="hidden",
+        keep_strength=1.0,
         similarity="cosine",
         num_negatives=None,
         negative_distribution="uniform",
@@ -111,7 +126,7 @@ class SessionRecommender(Recommender):
         feedback_inputs=False,
         max_sessions=None,
         num_features=None,
-        target="next_positive",
+        target=None,
         vocabulary=None,
         dtype=None,
         name=None,
@@ -138,7 +153,11 @@ class SessionRecommender(Recommender):
                 f"max_sessions={max_sessions}"
             )
         negative_losses = negative_loss_names(negative_loss)
-        check_target(target, not_to_recommend="not_to_recommend" in negative_losses)
+        keep = "keep" in negative_losses
+        if target is None:
+            target = "next" if keep else "next_positive"
+        check_target(target, "not_to_recommend" in negative_losses, keep)
+        _check_keep_strength(keep_strength)
         check_choice("context", context, ("hidden", "item"))
         check_choice("similarity", similarity, ("cosine", "dot"))
         if num_negatives is not None:
@@ -198,7 +217,7 @@ class SessionRecommender(Recommender):
         encoder_inputs += ["session_ids"] if max_sessions is not None else []
         names = [*encoder_inputs, "target_positions"]
         sampled = num_negatives is not None
-        names += ["target_ids"] if sampled else []
+        names += ["target_ids"] if sampled or keep else []
         names += ["skipped_ids"] if skip_negatives else []
         names += ["candidate_ids"] if "contrastive" in negative_losses else []
         names += ["skip_target_ids"] if sampled and "not_to_recommend" in negative_losses else []
@@ -227,6 +246,9 @@ class SessionRecommender(Recommender):
             )(predictions if context == "hidden" else candidates, candidates)
         if "not_to_recommend" in negative_losses:
             outputs["not_to_recommend"] = skip_logits
+        keep_logit = layers.KeepLogit(num_items, dtype=policy, name="keep_logit") if keep else None
+        if keep_logit is not None:
+            outputs["keep"] = keep_logit(predictions, inputs["target_ids"])
         super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
 
         self.num_items = num_items
@@ -235,6 +257,7 @@ class SessionRecommender(Recommender):
         self.vocabulary = vocabulary
         self.negative_losses = negative_losses
         self._sampler = sampler
+        self._keep_logit = keep_logit
         self._encode = encode
         self._head = head
         self._encoder_inputs = encoder_inputs
@@ -247,6 +270,7 @@ class SessionRecommender(Recommender):
             "positions": positions,
             "negative_loss": list(negative_losses),
             "context": context,
+            "keep_strength": keep_strength,
             "similarity": similarity,
             "num_negatives": num_negatives,
             "negative_distribution": negative_distribution,
@@ -266,6 +290,21 @@ class SessionRecommender(Recommender):
         return self.num_items + 1
 
     @property
+    def keep_strength(self) -> float:
+        """How much an item's keep bias counts in its score, for models with `"keep"`."""
+        return self._config["keep_strength"]
+
+    @keep_strength.setter
+    def keep_strength(self, keep_strength: float) -> None:
+        _check_keep_strength(keep_strength)
+        if self._keep_logit is None:
+            raise ValueError(
+                '`keep_strength` is for models with `negative_loss="keep"`. Received a model '
+                f"with negative_loss={list(self.negative_losses)}"
+            )
+        self._config["keep_strength"] = keep_strength
+
+    @property
     def _target_options(self) -> dict:
         """What the model's training targets must know of it."""
         config = self._config
@@ -275,6 +314,7 @@ class SessionRecommender(Recommender):
                 config["context"] if "contrastive" in self.negative_losses else None
             ),
             "not_to_recommend": "not_to_recommend" in self.negative_losses,
+            "keep": "keep" in self.negative_losses,
             "sampled": config["num_negatives"] is not None,
             "skip_negatives": config["skip_negatives"],
         }
@@ -362,14 +402,32 @@ class SessionRecommender(Recommender):
 
         Inputs are the encoder's (`item_ids`, and `feedback` and `session_ids` where this model
         has them), of shape `(batch, length)`, left-padded; the output has shape
-        `(batch, embedding_dim)`. Weights are shared with this model.
+        `(batch, embedding_dim)`, or one more with `"keep"`, like `item_vectors`. Weights are
+        shared with this model.
         """
         inputs = {
             key: keras.Input((None,), dtype="int32", name=key) for key in self._encoder_inputs
         }
         hidden = self._encode(self._query(inputs))
         vectors = self._head(hidden[:, -1, :])
+        if self._keep_logit is not None:
+            ones = keras.ops.ones_like(vectors[:, :1])
+            vectors = keras.ops.concatenate([vectors, ones], axis=-1)
         return keras.Model(inputs, vectors, name=f"{self.name}_serving")
+
+    def item_vectors(self):
+        """The vectors whose products with those of `serving_model` are the scores of the items.
+
+        Returns:
+            Float tensor of shape `(num_items, embedding_dim)`; with `"keep"` of one more column,
+            the keep biases times `keep_strength`.
+        """
+        vectors = super().item_vectors()
+        if self._keep_logit is None:
+            return vectors
+        bias = self._keep_logit.item_bias * self.keep_strength
+        column = keras.ops.cast(keras.ops.expand_dims(bias, -1), vectors.dtype)
+        return keras.ops.concatenate([vectors, column], axis=-1)
 
     def score(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:
         """Scores of every item as the next one after each history.
@@ -398,6 +456,14 @@ class SessionRecommender(Recommender):
         )
         if "session_ids" in self._encoder_inputs and not has_session_ids:
             raise ValueError("This model was built with `max_sessions` and needs `session_ids`.")
+
+
+def _check_keep_strength(keep_strength) -> None:
+    is_number = isinstance(keep_strength, int | float) and not isinstance(keep_strength, bool)
+    if not is_number or not 0 <= keep_strength < math.inf:
+        raise ValueError(
+            f"`keep_strength` must be a number of at least 0. Received: {keep_strength!r}"
+        )
 
 
 def _sampled_logits(item_embedding, sampler, predictions, inputs, log_q_correction):

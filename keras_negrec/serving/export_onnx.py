@@ -130,7 +130,7 @@ def _onnx_model(model, vocabulary: Vocabulary):
         full.set_weights(model.get_weights())
         model = full
     serving_model, max_length = model.serving_model, model.max_length
-    table = keras.ops.convert_to_numpy(model.item_embedding.table())  # a tensor would be an input
+    table = keras.ops.convert_to_numpy(model.item_vectors())  # a tensor would be an input
     names = list(serving_model.input)
 
     @tf.function(

@@ -26,8 +26,9 @@ class Servable(tf.Module):
     def __init__(self, model, vocabulary: Vocabulary, k: int, item_dtype: str = "float32"):
         super().__init__(name="servable")
         embedding = model.item_embedding
-        has_features = embedding.num_features is not None
-        table = embedding.table().numpy() if has_features else embedding.embeddings.value
+        vectors = model.item_vectors()
+        is_table = embedding.num_features is None and vectors.shape[1] == embedding.embedding_dim
+        table = embedding.embeddings.value if is_table else vectors.numpy()
         self.table = ItemTable(table, item_dtype)
         self.num_items = len(vocabulary)
         self.max_length = model.max_length
@@ -198,7 +199,9 @@ def _encoder(model, table: ItemTable):
     serving_model, embedding = model.serving_model, model.item_embedding
 
     def encode(inputs):
-        embedding.lookup = lambda rows: tf.cast(table.rows(rows), embedding.compute_dtype)
+        embedding.lookup = lambda rows: tf.cast(
+            table.rows(rows)[..., : embedding.embedding_dim], embedding.compute_dtype
+        )
         try:
             return tf.cast(serving_model(inputs), tf.float32)
         finally:

@@ -28,7 +28,7 @@ def table_recall(model, table: ItemTable, k: int, *, num_histories: int = 256) -
     num_items = model.num_items
     k = min(k, num_items)
     ids = np.unique(np.linspace(1, num_items, min(num_histories, num_items)).astype(int))
-    exact = ItemTable(model.item_embedding.table().numpy())
+    exact = ItemTable(model.item_vectors().numpy())
     shares = []
     for some in np.array_split(ids, -(-len(ids) // 16)):  # 16 rows of scores at a time
         histories = Sessions.from_lists([[item] for item in some]).padded(model.max_length)

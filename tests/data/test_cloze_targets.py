@@ -15,10 +15,18 @@ CHOICES = st.fixed_dictionaries(
         "target": st.sampled_from(["next_positive", "next"]),
         "negative_feedback": st.sampled_from(["hidden", "item"]),
         "not_to_recommend": st.booleans(),
+        "keep": st.booleans(),
         "sampled": st.booleans(),
         "skip_negatives": st.booleans(),
     }
-).filter(lambda options: not (options["not_to_recommend"] and options["target"] == "next"))
+).filter(
+    lambda options: (
+        not (
+            (options["not_to_recommend"] and options["target"] == "next")
+            or (options["keep"] and options["target"] != "next")
+        )
+    )
+)
 
 
 def transform(batch, seed=0, mask_id=MASK, **arguments):
@@ -76,6 +84,11 @@ def test_against_reference(batch, arguments, seed):
         assert is_target(own, arguments["target"])[0, x["target_positions"][row][used]].all()
         if shift:
             assert positions.tolist() == [length - 1]
+        if arguments["keep"]:
+            received = own["feedback"][0, x["target_positions"][row][used]]
+            np.testing.assert_array_equal(y["keep"][row, used, 0], received > 0)
+            np.testing.assert_array_equal(weight["keep"][row, used], received != 0)
+            assert (weight["keep"][row][~used] == 0).all()
         if arguments["skip_negatives"]:
             skipped = np.where(own["feedback"][0] < 0, own["item_ids"][0], 0)
             np.testing.assert_array_equal(x["skipped_ids"][row], skipped)

@@ -12,10 +12,18 @@ CHOICES = st.fixed_dictionaries(
         "target": st.sampled_from(["next_positive", "next"]),
         "negative_feedback": st.sampled_from([None, "hidden", "item"]),
         "not_to_recommend": st.booleans(),
+        "keep": st.booleans(),
         "sampled": st.booleans(),
         "skip_negatives": st.booleans(),
     }
-).filter(lambda options: not (options["not_to_recommend"] and options["target"] == "next"))
+).filter(
+    lambda options: (
+        not (
+            (options["not_to_recommend"] and options["target"] == "next")
+            or (options["keep"] and options["target"] != "next")
+        )
+    )
+)
 
 
 def transform(batch, **arguments):
@@ -64,8 +72,17 @@ def test_against_reference(batch, arguments):
         if arguments["sampled"]:
             assert (classes[row] == 0).all()  # the target is class 0
             assert (x["target_ids"][row][~used] == 0).all()
+        if arguments["keep"]:
+            received = [
+                batch["feedback"][row, next_event(batch, row, i, positive_only=False)]
+                for i, _ in expected
+            ]
+            found = list(zip(y["keep"][row, used, 0], weight["keep"][row, used], strict=True))
+            assert found == [(value > 0, value != 0) for value in received]
+            assert (weight["keep"][row][~used] == 0).all()
     assert fullest <= positions.shape[1] <= max(1, min(fullest + 7, length - 1))
-    assert ("target_ids" in x) == arguments["sampled"]
+    assert ("target_ids" in x) == (arguments["sampled"] or arguments["keep"])
+    assert ("keep" in y) == ("keep" in weight) == arguments["keep"]
     assert ("skip_target_ids" in x) == (arguments["sampled"] and not_to_recommend)
     if arguments["skip_negatives"]:
         expected = np.where(batch["feedback"] < 0, batch["item_ids"], 0)
@@ -77,7 +94,7 @@ def test_against_reference(batch, arguments):
 
 def check_labels(batch, x, y, weight, negative_feedback):
     if negative_feedback is None:
-        assert set(y) == set(weight) <= {"next_item", "not_to_recommend"}
+        assert set(y) == set(weight) <= {"next_item", "not_to_recommend", "keep"}
         assert "candidate_ids" not in x
         return
     np.testing.assert_array_equal(x["candidate_ids"], batch["item_ids"])

@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_negrec.layers import FeedbackEmbedding, ItemEmbedding, SessionPositionEmbedding
+from keras_negrec.layers import (
+    FeedbackEmbedding,
+    ItemEmbedding,
+    KeepLogit,
+    SessionPositionEmbedding,
+)
 
 INPUTS = np.zeros((1, 10, 1), "float32")
 OFTEN = np.array([[0] * 9 + [1]], "int32")
@@ -29,6 +34,16 @@ def test_first_step_of_adam_is_the_learning_rate(layer, weight):
     moved = np.abs(table[table != 0])
     assert len(moved) == 2
     np.testing.assert_allclose(moved, 1e-3, rtol=1e-3)
+
+
+def test_keep_logit_too():
+    layer = KeepLogit(2)
+    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype.name) for x in (INPUTS, OFTEN)]
+    model = keras.Model(inputs, layer(*inputs))
+    model.compile(keras.optimizers.Adam(1e-3), "mse")
+    model.train_on_batch([INPUTS, OFTEN + 1], np.ones((1, 10, 1), "float32"))
+    bias = keras.ops.convert_to_numpy(layer.item_bias)
+    np.testing.assert_allclose(bias, 1e-3, rtol=1e-3)
 
 
 def test_item_embedding_too():

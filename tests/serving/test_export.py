@@ -84,6 +84,9 @@ def build(name, vocabulary, **options):
     )
     table = np.random.default_rng(0).normal(size=(NUM_ITEMS, 8)).astype("float32")
     model.item_embedding.embeddings.assign(table)  # far apart, so that the order is clear
+    if "keep" in model.negative_losses:
+        bias = np.random.default_rng(1).normal(size=NUM_ITEMS).astype("float32")
+        model.get_layer("keep_logit").item_bias.assign(bias)
     return model
 
 
@@ -134,8 +137,8 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports")
     models = {
         "sasrec strings": build("sasrec", STRINGS, feedback_inputs=True),
-        "sasrec integers": build("sasrec", INTEGERS),
-        "bert4rec strings": build("bert4rec", STRINGS),
+        "sasrec integers": build("sasrec", INTEGERS, negative_loss="keep", keep_strength=2.0),
+        "bert4rec strings": build("bert4rec", STRINGS, negative_loss="keep"),
         "bert4rec integers": build("bert4rec", INTEGERS, feedback_inputs=True),
         "gru4rec strings": build(
             "gru4rec",

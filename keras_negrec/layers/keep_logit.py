@@ -1,0 +1,71 @@
+"""How likely an item is kept where it is shown."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from keras_negrec.argument_checks import check_positive_int
+
+
+@keras.saving.register_keras_serializable(package="keras_negrec")
+class KeepLogit(keras.layers.Layer):
+    """The log odds that an item that is shown is kept and not skipped.
+
+    A Rasch model: a linear map of the context's prediction vector, one number that is the same
+    for all items, plus a number of the item, its keep bias. The first explains that some
+    listeners skip more than others, and so keeps it out of the second. There is no interaction
+    of the two: which items suit the context is learned from what is shown in it.
+
+    Args:
+        num_items: int. Size of the catalogue.
+
+    Call arguments:
+        inputs: float tensor of shape `(batch, num_positions, embedding_dim)`.
+        item_ids: int tensor of shape `(batch, num_positions)`, ids from 1; 0 where there is none.
+
+    Returns:
+        Float tensor of shape `(batch, num_positions, 1)`.
+
+    Raises:
+        ValueError: `num_items` not a positive integer.
+
+    Example:
+
+    >>> layer = keras_negrec.layers.KeepLogit(num_items=100)
+    >>> tuple(layer(np.ones((2, 3, 8)), np.ones((2, 3), "int32")).shape)
+    (2, 3, 1)
+
+    Reference:
+        [Rasch, 1960](https://archive.org/details/probabilisticmod0000rasc)
+    """
+
+    def __init__(self, num_items, **kwargs):
+        super().__init__(**kwargs)
+        self.num_items = check_positive_int("num_items", num_items)
+
+    def build(self, inputs_shape, item_ids_shape=None):
+        self.dense = keras.layers.Dense(
+            1,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype=self.dtype_policy,
+            name="dense",
+        )
+        self.dense.build(inputs_shape)
+        self.item_bias = self.add_weight(
+            name="item_bias", shape=(self.num_items,), initializer="zeros"
+        )
+
+    def call(self, inputs, item_ids):
+        # The product makes the gradient dense, as in `ItemEmbedding.lookup`.
+        rows = ops.clip(item_ids - 1, 0, self.num_items - 1)
+        bias = ops.take(self.item_bias * 1.0, rows, axis=0)
+        return self.dense(inputs) + ops.expand_dims(bias, -1)
+
+    def compute_output_shape(self, inputs_shape, item_ids_shape):
+        return (*item_ids_shape, 1)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(num_items=self.num_items)
+        return config
