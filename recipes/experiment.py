@@ -17,6 +17,7 @@ from rich.table import Table
 
 import keras_negrec
 from keras_negrec.data import Sessions, Split, Vocabulary
+from keras_negrec.models.negative_loss_names import negative_loss_names
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -124,11 +125,6 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
         default={},
         metavar="{...}",
         help="""any further keywords of build_model, as JSON, such as '{"objective": "gbce"}'""",
-    )
-    options.add_argument(
-        "--jit-compile",
-        action=argparse.BooleanOptionalAction,
-        help="whether XLA compiles the training step; default: as Keras does",
     )
     options.add_argument(
         "--exclude-seen",
@@ -280,12 +276,16 @@ def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int,
 
 def build(vocabulary: Vocabulary, settings: dict, seed: int):
     keras.utils.set_random_seed(seed)
+    needs_logits = (
+        settings.get("num_negatives")
+        or settings.get("objective", "softmax") != "softmax"
+        or "not_to_recommend" in negative_loss_names(settings.get("negative_loss", False))
+    )
+    settings = {"fused_softmax": not needs_logits} | settings
     return keras_negrec.build_model(vocabulary=vocabulary, **settings)
 
 
 def fit(args, model, sessions: Sessions, seed: int, epochs: int, callbacks: list):
-    if args.jit_compile is not None:
-        model.jit_compile = args.jit_compile
     model.fit(
         model.training_dataset(sessions, batch_size=args.batch_size, seed=seed),
         epochs=epochs,

@@ -109,7 +109,8 @@ def training_element(
             position, 0 where nothing was.
         target_feedback: int32 `(batch, num_positions)` or None, how the targets were received,
             for the keep loss.
-        sampled: whether class 0 is the target (sampled negatives) or class `id - 1`.
+        sampled: whether the model is told the target, as for sampled negatives, and class 0 is
+            it; otherwise the class is `id - 1`.
         skip_negatives: whether the row's skipped items are negatives of their own.
     """
     x = {**inputs, "target_positions": positions}

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.backend.linear_crossentropy import linear_crossentropy
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
 
 
@@ -34,11 +35,15 @@ class ItemEmbedding(keras.layers.Layer):
         inputs: int tensor of any shape, ids `0..num_items` (`num_items + 1` with a mask token);
             with `reverse=True` a float tensor of shape `(..., embedding_dim)`.
         reverse: bool. Score all items instead of looking some up.
+        target_ids: optional int tensor of shape `inputs.shape[:-1]`, with `reverse=True`: of all
+            scores only the cross-entropy of these items is wanted, 0 where the id is 0. The
+            scores themselves are then never in memory all at once (on TensorFlow), and none are
+            computed where there is no target.
         training: bool. As in Keras.
 
     Returns:
         Float tensor of shape `inputs.shape + (embedding_dim,)`, or with `reverse=True` of shape
-        `(..., num_items)`.
+        `(..., num_items)`; with `target_ids` float32 of their shape.
 
     Raises:
         ValueError: `num_items`, `embedding_dim` or `num_features` not a positive integer.
@@ -172,7 +177,18 @@ class ItemEmbedding(keras.layers.Layer):
             self.build()
             self.built = True
 
-    def call(self, inputs, reverse=False, training=False):
+    def call(self, inputs, reverse=False, target_ids=None, training=False):
+        if reverse and target_ids is not None:
+            bias = None
+            if training and self.num_features is not None:
+                bias = ops.where(ops.equal(self._occurring(), 0), MASKED_LOGIT, 0.0)
+            losses = linear_crossentropy(
+                ops.reshape(inputs, (-1, self.embedding_dim)),
+                self.table(),
+                ops.reshape(ops.cast(target_ids, "int32"), (-1,)) - 1,
+                bias,
+            )
+            return ops.reshape(losses, ops.shape(target_ids))
         if reverse:
             scores = ops.matmul(inputs, ops.transpose(self.table()))
             if training and self.num_features is not None:
@@ -187,7 +203,9 @@ class ItemEmbedding(keras.layers.Layer):
             vectors = ops.where(ids == self.num_items + 1, mask, vectors)
         return ops.where(ids == 0, ops.zeros_like(vectors), vectors)
 
-    def compute_output_spec(self, inputs, reverse=False, training=False):
+    def compute_output_spec(self, inputs, reverse=False, target_ids=None, training=False):
+        if reverse and target_ids is not None:
+            return keras.KerasTensor(target_ids.shape, dtype="float32")
         shape = (
             (*inputs.shape[:-1], self.num_items) if reverse else (*inputs.shape, self.embedding_dim)
         )

@@ -4,6 +4,7 @@ from keras_negrec.losses.bayesian_personalized_ranking import (
 from keras_negrec.losses.generalized_binary_crossentropy import (
     GeneralizedBinaryCrossentropy as GeneralizedBinaryCrossentropy,
 )
+from keras_negrec.losses.identity import Identity as Identity
 from keras_negrec.losses.negative_feedback_contrastive import (
     NegativeFeedbackContrastive as NegativeFeedbackContrastive,
 )

@@ -84,8 +84,8 @@ def build_model(
         learning_rate: float, or a Keras schedule, of Adam.
         **kwargs: further arguments of the model class: the encoder's own, such as `num_layers`
             and `num_heads` of the transformers, and those of all models, such as `target`,
-            `keep_strength`, `similarity`, `negative_distribution`, `skip_negatives` or
-            `max_sessions`.
+            `keep_strength`, `fused_softmax`, `similarity`, `negative_distribution`,
+            `skip_negatives` or `max_sessions`.
 
     Returns:
         A compiled functional Keras model of `keras_negrec.models`.
@@ -136,7 +136,9 @@ def build_model(
     if item_features is not None:
         model.item_embedding.set_features(item_features)
     loss: dict[str, keras.losses.Loss] = {}
-    if objective == "softmax":
+    if kwargs.get("fused_softmax"):
+        loss["next_item"] = losses.Identity()
+    elif objective == "softmax":
         loss["next_item"] = keras.losses.SparseCategoricalCrossentropy(
             from_logits=True, reduction="mean_with_sample_weight"
         )

@@ -36,7 +36,9 @@ class SessionRecommender(Recommender):
 
     and with `num_negatives`, where `target_ids (batch, targets)` is one more input, `next_item`
     is (batch, targets, 1 + num_negatives) with the target in column 0; `skip_negatives` adds
-    the row's own skipped items, the input `skipped_ids (batch, length)`, as further columns.
+    the row's own skipped items, the input `skipped_ids (batch, length)`, as further columns. With
+    `fused_softmax` and the input `target_ids`, `next_item` is (batch, targets), the cross-entropy
+    of the full softmax itself, and the logits are never in memory all at once.
 
     Each negative-feedback loss has an output of its own. For `"contrastive"`,
     `candidate_ids (batch, candidates)` gives `negative_feedback`: the similarities
@@ -74,6 +76,10 @@ class SessionRecommender(Recommender):
         similarity: `"cosine"` or `"dot"`: how the contrastive loss compares.
         num_negatives: int or None. How many sampled negatives stand for the catalogue in
             training; None is the full softmax.
+        fused_softmax: bool. Whether the output `next_item` of a full softmax is the loss and not
+            the logits: less memory and time, and no metrics of the logits. Its loss in `compile`
+            is `keras_negrec.losses.Identity`. Not for `jit_compile=True` on TensorFlow, which
+            makes it several times slower than the logits.
         negative_distribution: `"uniform"`, `"log_uniform"`, `"in_batch"` or `"mixed"`: what they
             are drawn from, see `keras_negrec.layers.NegativeSampler`.
         log_q_correction: bool. Whether the logits are corrected for how often an item is drawn,
@@ -95,7 +101,8 @@ class SessionRecommender(Recommender):
     Raises:
         ValueError: an argument that is unknown or outside of its range; `num_items` against
             `vocabulary`; `skip_negatives` without `num_negatives`; `"keep"` with another target
-            than `"next"` or together with `"not_to_recommend"`.
+            than `"next"` or together with `"not_to_recommend"`; `fused_softmax` with
+            `num_negatives` or `"not_to_recommend"`, which needs the logits.
     """
 
     causal: bool
@@ -120,6 +127,7 @@ class SessionRecommender(Recommender):
         keep_strength=1.0,
         similarity="cosine",
         num_negatives=None,
+        fused_softmax=False,
         negative_distribution="uniform",
         log_q_correction=True,
         skip_negatives=False,
@@ -166,6 +174,12 @@ class SessionRecommender(Recommender):
             raise ValueError(
                 "`skip_negatives` adds to sampled negatives, and the full softmax has all items "
                 "as negatives already. Received: skip_negatives=True, num_negatives=None"
+            )
+        if fused_softmax and (num_negatives is not None or "not_to_recommend" in negative_losses):
+            raise ValueError(
+                "`fused_softmax` is the loss of a full softmax whose logits nothing else needs. "
+                f"Received: fused_softmax=True, num_negatives={num_negatives}, "
+                f"negative_loss={list(negative_losses)}"
             )
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
@@ -217,7 +231,7 @@ class SessionRecommender(Recommender):
         encoder_inputs += ["session_ids"] if max_sessions is not None else []
         names = [*encoder_inputs, "target_positions"]
         sampled = num_negatives is not None
-        names += ["target_ids"] if sampled or keep else []
+        names += ["target_ids"] if sampled or fused_softmax or keep else []
         names += ["skipped_ids"] if skip_negatives else []
         names += ["candidate_ids"] if "contrastive" in negative_losses else []
         names += ["skip_target_ids"] if sampled and "not_to_recommend" in negative_losses else []
@@ -225,7 +239,9 @@ class SessionRecommender(Recommender):
 
         predictions = head(encode(inputs), inputs["target_positions"])
         sampler = None
-        if not sampled:
+        if fused_softmax:
+            logits = item_embedding(predictions, reverse=True, target_ids=inputs["target_ids"])
+        elif not sampled:
             logits = skip_logits = item_embedding(predictions, reverse=True)
         else:
             sampler = layers.NegativeSampler(
@@ -273,6 +289,7 @@ class SessionRecommender(Recommender):
             "keep_strength": keep_strength,
             "similarity": similarity,
             "num_negatives": num_negatives,
+            "fused_softmax": fused_softmax,
             "negative_distribution": negative_distribution,
             "log_q_correction": log_q_correction,
             "skip_negatives": skip_negatives,
@@ -315,7 +332,7 @@ class SessionRecommender(Recommender):
             ),
             "not_to_recommend": "not_to_recommend" in self.negative_losses,
             "keep": "keep" in self.negative_losses,
-            "sampled": config["num_negatives"] is not None,
+            "sampled": config["num_negatives"] is not None or config["fused_softmax"],
             "skip_negatives": config["skip_negatives"],
         }
 

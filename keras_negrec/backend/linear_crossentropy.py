@@ -1,0 +1,106 @@
+"""Cross-entropy of a softmax over the products with a table."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+_CHUNK_LOGITS = 2**21  # 8 MiB of float32, which stays in the cache of a processor
+_MIN_CHUNK_ROWS = 64
+
+
+def linear_crossentropy(vectors, table, classes, bias=None):
+    """`-log(softmax(vectors @ table.T + bias)[class])` of each row, in float32.
+
+    On TensorFlow the logits of all rows never exist at once, forwards or backwards: they are made
+    anew, a few rows at a time, which takes less time than to write and read them, and rows without
+    a class take none at all. The other backends compute the formula as it stands, which JAX
+    compiles.
+
+    Args:
+        vectors: float tensor of shape `(num_rows, dim)`.
+        table: float tensor of shape `(num_classes, dim)`.
+        classes: int32 tensor of shape `(num_rows,)`; -1 where there is none: the loss is 0 there.
+        bias: optional float32 tensor of shape `(num_classes,)`. It gets no gradient.
+
+    Returns:
+        float32 tensor of shape `(num_rows,)`.
+    """
+    if bias is None:
+        bias = ops.zeros((table.shape[0],), dtype="float32")
+    if keras.config.backend() == "tensorflow":
+        return _in_chunks(*map(tf.convert_to_tensor, (vectors, table, classes, bias)))
+    logits = ops.cast(ops.matmul(vectors, ops.transpose(table)), "float32") + bias
+    target = ops.take_along_axis(logits, ops.expand_dims(ops.maximum(classes, 0), -1), axis=-1)
+    loss = ops.logsumexp(logits, axis=-1) - ops.squeeze(target, -1)
+    return ops.where(classes >= 0, loss, 0.0)
+
+
+@tf.custom_gradient
+def _in_chunks(vectors, table, classes, bias):
+    num_rows, num_classes = tf.shape(vectors)[0], table.shape[0]
+    size = tf.minimum(max(_CHUNK_LOGITS // num_classes, _MIN_CHUNK_ROWS), num_rows)
+    # Rows that have a class come first, and the loops stop after the last of them.
+    order = tf.argsort(tf.cast(classes < 0, tf.int32), stable=True)
+    num_used = tf.math.count_nonzero(classes >= 0, dtype=tf.int32)
+    num_chunks = tf.maximum(-(-num_used // tf.maximum(size, 1)), 1)
+    place_in_order = tf.argsort(order)
+    order = tf.concat([order, tf.zeros([size], tf.int32)], axis=0)
+
+    def logits_of(chunk):
+        rows = tf.slice(order, [chunk * size], [size])
+        some = tf.gather(vectors, rows)
+        logits = tf.cast(tf.matmul(some, table, transpose_b=True), tf.float32) + bias
+        return rows, some, logits
+
+    def add_losses(chunk, losses):
+        rows, _, logits = logits_of(chunk)
+        probabilities = tf.nn.softmax(logits)
+        # log(sum(exp(logits))), off the softmax, which is several times faster
+        log_total = tf.reduce_max(logits, -1) - tf.math.log(tf.reduce_max(probabilities, -1))
+        target = tf.gather(logits, tf.maximum(tf.gather(classes, rows), 0), batch_dims=1)
+        return chunk + 1, losses.write(chunk, log_total - target)
+
+    _, losses = tf.while_loop(
+        lambda chunk, losses: chunk < num_chunks,
+        add_losses,
+        [0, tf.TensorArray(tf.float32, num_chunks, element_shape=[None])],
+        parallel_iterations=1,
+    )
+    losses = tf.concat([losses.concat(), tf.zeros([num_rows])], axis=0)
+    losses = tf.where(classes >= 0, tf.gather(losses, place_in_order), 0.0)
+
+    def gradient(upstream):
+        upstream = tf.where(classes >= 0, upstream, 0.0)
+        target_classes = tf.maximum(classes, 0)
+
+        def add_gradients(chunk, of_vectors, of_table):
+            rows, some, logits = logits_of(chunk)
+            probabilities = tf.nn.softmax(logits) * tf.gather(upstream, rows)[:, tf.newaxis]
+            probabilities = tf.cast(probabilities, some.dtype)
+            of_table += tf.cast(tf.matmul(probabilities, some, transpose_a=True), tf.float32)
+            return chunk + 1, of_vectors.write(chunk, tf.matmul(probabilities, table)), of_table
+
+        _, of_vectors, of_table = tf.while_loop(
+            lambda chunk, of_vectors, of_table: chunk < num_chunks,
+            add_gradients,
+            [
+                0,
+                tf.TensorArray(vectors.dtype, num_chunks, element_shape=[None, vectors.shape[1]]),
+                tf.zeros(tf.shape(table)),
+            ],
+            parallel_iterations=1,
+        )
+        of_vectors = tf.concat([of_vectors.concat(), tf.zeros_like(vectors)], axis=0)
+        of_vectors = tf.gather(of_vectors, place_in_order)
+        # The rest of softmax(logits) - one_hot(class), whose product with the table is a row of it.
+        scale = tf.cast(upstream, vectors.dtype)[:, tf.newaxis]
+        of_vectors = tf.where((classes >= 0)[:, tf.newaxis], of_vectors, 0)
+        of_vectors -= scale * tf.gather(table, target_classes)
+        of_target = tf.math.unsorted_segment_sum(
+            tf.cast(scale * vectors, tf.float32), target_classes, num_classes
+        )
+        return of_vectors, tf.cast(of_table - of_target, table.dtype), None, None
+
+    return losses, gradient

@@ -1,0 +1,34 @@
+"""A loss that the model has computed itself."""
+
+from __future__ import annotations
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_negrec")
+class Identity(keras.losses.Loss):
+    """Takes `y_pred` for the loss: for models whose output is a loss already.
+
+    Args:
+        reduction: as in Keras. The default is the mean weighted with `sample_weight`, so that
+            positions without a target do not dilute it.
+        name: str.
+        dtype: as in Keras.
+
+    Call arguments:
+        y_true: tensor of the shape of `y_pred`. Not used.
+        y_pred: float tensor, the losses.
+        sample_weight: optional, of the shape of `y_pred`.
+
+    Example:
+
+    >>> loss = keras_negrec.losses.Identity()
+    >>> float(loss(np.zeros((1, 2)), np.array([[0.5, 2.0]]), np.array([[1.0, 0.0]])))
+    0.5
+    """
+
+    def __init__(self, reduction="mean_with_sample_weight", name="identity", dtype=None):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def call(self, y_true, y_pred):
+        return y_pred
