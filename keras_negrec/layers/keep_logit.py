@@ -7,6 +7,10 @@ from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
 
+# Adam moves all weights alike, and biases, which start at 0 and have some way to go, would still be
+# on it when the encoder has learned what there is.
+_RATE = 4.0
+
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class KeepLogit(keras.layers.Layer):
@@ -57,10 +61,14 @@ class KeepLogit(keras.layers.Layer):
         )
 
     def call(self, inputs, item_ids):
-        # The product makes the gradient dense, as in `ItemEmbedding.lookup`.
         rows = ops.clip(item_ids - 1, 0, self.num_items - 1)
-        bias = ops.take(self.item_bias * 1.0, rows, axis=0)
+        bias = ops.take(self.keep_biases(), rows, axis=0)
         return self.dense(inputs) + ops.expand_dims(bias, -1)
+
+    def keep_biases(self):
+        """The keep bias of each item: float tensor of shape `(num_items,)`."""
+        # That this is a product also makes the gradient dense, as in `ItemEmbedding.lookup`.
+        return self.item_bias * _RATE
 
     def compute_output_shape(self, inputs_shape, item_ids_shape):
         return (*item_ids_shape, 1)

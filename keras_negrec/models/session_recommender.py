@@ -71,8 +71,8 @@ class SessionRecommender(Recommender):
             `"item"`, the item vectors themselves.
         keep_strength: float of at least 0. How much an item's keep bias counts in its score, for
             models with `"keep"`. Training does not depend on it, and the attribute of that name
-            can be set at any time: 0 ranks by what is shown, 1 weighs both as they were learned,
-            and more pushes skipped items down further.
+            can be set at any time: 0 ranks by what is shown alone, and more pushes items that are
+            often skipped further down.
         similarity: `"cosine"` or `"dot"`: how the contrastive loss compares.
         num_negatives: int or None. How many sampled negatives stand for the catalogue in
             training; None is the full softmax.
@@ -442,7 +442,7 @@ class SessionRecommender(Recommender):
         vectors = super().item_vectors()
         if self._keep_logit is None:
             return vectors
-        bias = self._keep_logit.item_bias * self.keep_strength
+        bias = self._keep_logit.keep_biases() * self.keep_strength
         column = keras.ops.cast(keras.ops.expand_dims(bias, -1), vectors.dtype)
         return keras.ops.concatenate([vectors, column], axis=-1)
 

@@ -31,7 +31,7 @@ def test_context_and_item_add_up():
     ids = np.array([[1, 4, 0], [2, 2, 3]])
     found = ops.convert_to_numpy(layer(contexts, ids))
     kernel, offset = (ops.convert_to_numpy(weight) for weight in layer.dense.weights)
-    bias = ops.convert_to_numpy(layer.item_bias)
+    bias = ops.convert_to_numpy(layer.keep_biases())
     for row in range(2):
         for i in range(3):
             if ids[row, i]:
