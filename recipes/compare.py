@@ -16,16 +16,28 @@ import kuairand
 import movielens
 import quickstart
 import sequences
+from keras_negrec import data
 
-READERS = {"kuairand": kuairand.load, "movielens": movielens.load, "sequences": sequences.load}
+
+def load_prepared(path: Path) -> tuple[data.Split, data.Vocabulary]:
+    prepared = data.load_prepared(path)
+    return prepared.split(), prepared.vocabulary
+
+
+READERS = {
+    "kuairand": kuairand.load,
+    "movielens": movielens.load,
+    "prepared": load_prepared,
+    "sequences": sequences.load,
+}
 
 
 def parse_args() -> argparse.Namespace:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    options.add_argument("--data", required=True, help="a file, or simulator")
-    options.add_argument("--format", choices=READERS, help="of the file")
+    options.add_argument("--data", required=True, help="a file, a prepared folder, or simulator")
+    options.add_argument("--format", choices=READERS, help="of the file or folder")
     options.add_argument("--sessions", type=int, default=8000, help="how many are simulated")
     options.add_argument("--data-seed", type=int, default=0, help="of the simulator")
     options.add_argument(

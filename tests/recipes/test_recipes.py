@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from prepared_folder import write_prepared
+from toy_sessions import toy_sessions
 
 from keras_negrec.evaluation import ComparisonRun
 
@@ -101,6 +103,15 @@ def test_sequences(run, tmp_path, rng):
     results, printed = run("sequences", "--data", str(tmp_path / "sequences.txt"))
     assert list(results) == ["sasrec", "popularity"]
     assert "skip HR@10  " not in printed
+
+
+def test_compare_on_a_prepared_folder(compare, tmp_path):
+    write_prepared(tmp_path / "prepared", toy_sessions(40))
+    folder = ["--data", str(tmp_path / "prepared"), "--format", "prepared"]
+    report, printed = compare(*folder, "--model", "sasrec", "--negative-loss", "none", "keep")
+    assert printed.count(": training") == 2
+    assert "40 examples" in printed
+    assert "sasrec + keep" in report
 
 
 SIMULATED = ["--data", "simulator", "--sessions", "120"]
