@@ -46,11 +46,14 @@ def _in_chunks(vectors, table, classes, bias):
     num_used = tf.math.count_nonzero(classes >= 0, dtype=tf.int32)
     num_chunks = tf.maximum(-(-num_used // tf.maximum(size, 1)), 1)
     place_in_order = tf.argsort(order)
-    order = tf.concat([order, tf.zeros([size], tf.int32)], axis=0)
+    # The last chunk is filled up with a row past all others, which is a vector of zeros.
+    order = tf.concat([order, tf.fill([size], num_rows)], axis=0)
+    padded_vectors = tf.pad(vectors, [[0, 1], [0, 0]])
+    padded_classes = tf.pad(classes, [[0, 1]], constant_values=-1)
 
     def logits_of(chunk):
         rows = tf.slice(order, [chunk * size], [size])
-        some = tf.gather(vectors, rows)
+        some = tf.gather(padded_vectors, rows)
         logits = tf.cast(tf.matmul(some, table, transpose_b=True), tf.float32) + bias
         return rows, some, logits
 
@@ -59,7 +62,7 @@ def _in_chunks(vectors, table, classes, bias):
         probabilities = tf.nn.softmax(logits)
         # log(sum(exp(logits))), off the softmax, which is several times faster
         log_total = tf.reduce_max(logits, -1) - tf.math.log(tf.reduce_max(probabilities, -1))
-        target = tf.gather(logits, tf.maximum(tf.gather(classes, rows), 0), batch_dims=1)
+        target = tf.gather(logits, tf.maximum(tf.gather(padded_classes, rows), 0), batch_dims=1)
         return chunk + 1, losses.write(chunk, log_total - target)
 
     _, losses = tf.while_loop(
@@ -73,11 +76,12 @@ def _in_chunks(vectors, table, classes, bias):
 
     def gradient(upstream):
         upstream = tf.where(classes >= 0, upstream, 0.0)
+        padded_upstream = tf.pad(upstream, [[0, 1]])
         target_classes = tf.maximum(classes, 0)
 
         def add_gradients(chunk, of_vectors, of_table):
             rows, some, logits = logits_of(chunk)
-            probabilities = tf.nn.softmax(logits) * tf.gather(upstream, rows)[:, tf.newaxis]
+            probabilities = tf.nn.softmax(logits) * tf.gather(padded_upstream, rows)[:, tf.newaxis]
             probabilities = tf.cast(probabilities, some.dtype)
             of_table += tf.cast(tf.matmul(probabilities, some, transpose_a=True), tf.float32)
             return chunk + 1, of_vectors.write(chunk, tf.matmul(probabilities, table)), of_table

@@ -54,22 +54,24 @@ def test_bias(chunk_rows):
     )
 
 
-def test_gradients_by_finite_differences(chunk_rows):
+@pytest.mark.parametrize("classes", [CLASSES, np.maximum(CLASSES, 0)], ids=["some", "all"])
+def test_gradients_by_finite_differences(chunk_rows, classes):
+    """Also of a last chunk that has fewer rows than the others, where all rows have a class."""
     weights = ops.convert_to_tensor(WEIGHTS, "float32")
     _, of_vectors = value_and_gradient(
-        lambda x: ops.sum(linear_crossentropy(x, ops.convert_to_tensor(TABLE), CLASSES) * weights),
+        lambda x: ops.sum(linear_crossentropy(x, ops.convert_to_tensor(TABLE), classes) * weights),
         VECTORS,
     )
-    expected = finite_differences(lambda x: weighted(x, TABLE, CLASSES), VECTORS)
+    expected = finite_differences(lambda x: weighted(x, TABLE, classes), VECTORS)
     np.testing.assert_allclose(of_vectors, expected, atol=1e-4)
-    assert (of_vectors[CLASSES < 0] == 0).all()
+    assert (of_vectors[classes < 0] == 0).all()
     _, of_table = value_and_gradient(
         lambda x: ops.sum(
-            linear_crossentropy(ops.convert_to_tensor(VECTORS), x, CLASSES) * weights
+            linear_crossentropy(ops.convert_to_tensor(VECTORS), x, classes) * weights
         ),
         TABLE,
     )
-    expected = finite_differences(lambda x: weighted(VECTORS, x, CLASSES), TABLE)
+    expected = finite_differences(lambda x: weighted(VECTORS, x, classes), TABLE)
     np.testing.assert_allclose(of_table, expected, atol=1e-4)
 
 
