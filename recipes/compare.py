@@ -7,6 +7,7 @@ alone. OUT/report.html says what came out.
 """
 
 import argparse
+import functools
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import movielens
 import quickstart
 import sequences
 from keras_negrec import data
+from keras_negrec.models.negative_loss_names import negative_loss_names
 
 
 def load_prepared(path: Path) -> tuple[data.Split, data.Vocabulary]:
@@ -60,6 +62,14 @@ def parse_args() -> argparse.Namespace:
         "keywords that it leaves out come from the other options",
     )
     options.add_argument(
+        "--keep-strength",
+        type=float,
+        nargs="+",
+        metavar="STRENGTH",
+        help="rank by models with the keep loss at each of these strengths, which are trained once "
+        "for all and stopped early by their own",
+    )
+    options.add_argument(
         "--sampled",
         action="store_true",
         help="also rank among sampled candidates, as papers do",
@@ -81,16 +91,24 @@ def parse_args() -> argparse.Namespace:
 
 
 def configurations(args) -> dict[str, dict]:
-    """The keywords of `build_model` by label."""
+    """By label, the keywords of `build_model` under "model" and maybe a "keep_strength"."""
     found: dict[str, dict] = {}
 
     def add(label: str, settings: dict) -> None:
-        if label in found or label in ready_scorers(args):
-            raise ValueError(f"Each configuration needs a label of its own. Received: {label!r}")
-        found[label] = experiment.model_settings(args, **settings)
+        model = experiment.model_settings(args, **settings)
         if not settings.get("negative_loss"):
-            found[label].pop("negative_weight")  # says nothing, and must not make it another run
-        check(label, found[label])
+            model.pop("negative_weight")  # says nothing, and must not make it another run
+        check(label, model)
+        labelled = {label: {"model": model}}
+        if args.keep_strength and "keep" in negative_loss_names(settings.get("negative_loss")):
+            labelled = {
+                f"{label} (strength {strength:g})": {"model": model, "keep_strength": strength}
+                for strength in args.keep_strength
+            }
+        for name, configuration in labelled.items():
+            if name in found or name in ready_scorers(args):
+                raise ValueError(f"Each configuration needs a label of its own. Received: {name!r}")
+            found[name] = configuration
 
     for model in args.model or ([] if args.configuration else ["sasrec"]):
         for loss in args.negative_loss:
@@ -147,15 +165,25 @@ def main():
         "validation": split.validation.fingerprint(),
     }
 
+    @functools.lru_cache(maxsize=1)
+    def trained(model_settings, seed):
+        model_settings = json.loads(model_settings)
+        title = f"{model_settings['name']}, seed {seed}"
+        return experiment.train(args, split, vocabulary, model_settings, seed, title)[0]
+
     def train(settings, seed):
-        title = f"{settings['model']['name']}, seed {seed}"
-        return experiment.train(args, split, vocabulary, settings["model"], seed, title)[0]
+        model = trained(json.dumps(settings["model"]), seed)
+        if "keep_strength" in settings:
+            model.keep_strength = settings["keep_strength"]
+        figures = keras_negrec.evaluate(model, split.validation, exclude_seen=args.exclude_seen)
+        print("validation:", *experiment.readable(figures), sep="  ", flush=True)
+        return model
 
     comparison = keras_negrec.compare(
         train,
         {
-            label: {"model": settings, "training": training, "data": fingerprints}
-            for label, settings in args.configurations.items()
+            label: {**configuration, "training": training, "data": fingerprints}
+            for label, configuration in args.configurations.items()
         },
         split.test,
         folder=args.out / "runs",

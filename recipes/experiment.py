@@ -177,11 +177,7 @@ def run(
                 result.metrics.append(evaluate(model, split, args))
                 print(
                     f"{result.label}, seed {seed}, test:",
-                    *(
-                        f"{COLUMNS[figure]} {value:.4f}"
-                        for figure, value in result.metrics[-1].items()
-                        if figure in COLUMNS and not np.isnan(value)
-                    ),
+                    *readable(result.metrics[-1]),
                     sep="  ",
                     flush=True,
                 )
@@ -293,6 +289,15 @@ def fit(args, model, sessions: Sessions, seed: int, epochs: int, callbacks: list
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=callbacks,
     )
+
+
+def readable(figures: dict[str, float]) -> list[str]:
+    """Those of the figures that the table has, as text."""
+    return [
+        f"{COLUMNS[name]} {value:.4f}"
+        for name, value in figures.items()
+        if name in COLUMNS and not np.isnan(value)
+    ]
 
 
 def evaluate(scorer, split: Split, args) -> dict[str, float]:

@@ -114,6 +114,19 @@ def test_compare_on_a_prepared_folder(compare, tmp_path):
     assert "sasrec + keep" in report
 
 
+def test_compare_trains_once_for_all_keep_strengths(compare, tmp_path):
+    write_prepared(tmp_path / "prepared", toy_sessions(40))
+    folder = ["--data", str(tmp_path / "prepared"), "--format", "prepared"]
+    losses = ["--negative-loss", "none", "keep", "--keep-strength", "0", "200", "--seed", "0", "1"]
+    _, printed = compare(*folder, *losses)
+    assert printed.count("== sasrec, seed") == 2 * 2
+    table = pd.read_csv(tmp_path / "out" / "table.csv", index_col=[0, 1])
+    weak, strong = (
+        table.loc[f"sasrec + keep (strength {strength})", "mean"] for strength in (0, 200)
+    )
+    assert weak["feedback_auc"] != strong["feedback_auc"]
+
+
 SIMULATED = ["--data", "simulator", "--sessions", "120"]
 LIGHT = """light={"name": "sasrec", "negative_loss": true, "negative_weight": 0.1}"""
 
