@@ -9,6 +9,7 @@ from keras_negrec import layers as layers
 from keras_negrec import losses as losses
 from keras_negrec import metrics as metrics
 from keras_negrec import models as models
+from keras_negrec import optimizers as optimizers
 from keras_negrec import serving as serving
 from keras_negrec.evaluation import compare as compare
 from keras_negrec.evaluation import evaluate as evaluate

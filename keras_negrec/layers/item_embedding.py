@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.backend.linear_crossentropy import linear_crossentropy
+from keras_negrec.backend.lookup_rows import lookup_rows
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
 
 
@@ -45,6 +46,11 @@ class ItemEmbedding(keras.layers.Layer):
         Float tensor of shape `inputs.shape + (embedding_dim,)`, or with `reverse=True` of shape
         `(..., num_items)`; with `target_ids` float32 of their shape.
 
+    Attributes:
+        row_gradients: bool. Whether gradients of the table hold the rows that were looked up and no
+            others, which wants an optimizer that knows such gradients,
+            `keras_negrec.optimizers.LazyAdam`. Models of this package set it as they are compiled.
+
     Raises:
         ValueError: `num_items`, `embedding_dim` or `num_features` not a positive integer.
 
@@ -78,12 +84,14 @@ class ItemEmbedding(keras.layers.Layer):
         self.embeddings_initializer = keras.initializers.get(
             embeddings_initializer or keras.initializers.TruncatedNormal(stddev=0.02)
         )
+        self.row_gradients = False
 
     def build(self, inputs_shape=None):
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.num_items, self.embedding_dim),
             initializer=self.embeddings_initializer,
+            autocast=False,  # which would copy all of it before a look-up of some rows
         )
         if self.mask_token:
             self.mask_embedding = self.add_weight(
@@ -149,17 +157,22 @@ class ItemEmbedding(keras.layers.Layer):
 
     def table(self):
         """The vectors of all items: float tensor of shape `(num_items, embedding_dim)`."""
+        embeddings = ops.cast(self.embeddings, self.compute_dtype)
         if self.num_features is None:
-            return ops.convert_to_tensor(self.embeddings)
-        own = self.embeddings * ops.expand_dims(self._occurring(), -1)
+            return embeddings
+        own = embeddings * ops.expand_dims(self._occurring(), -1)
         return own + ops.matmul(self.features, self.feature_kernel)
 
     def lookup(self, rows):
         """Rows of the table: `(..., embedding_dim)` for int32 rows of any shape, 0 the first."""
-        # The product makes the gradient dense. TensorFlow's is sparse otherwise, and Adam squares
-        # the slices of one row before it sums them: up to sqrt(n) too long a step for a row that
-        # is looked up n times.
-        vectors = ops.take(self.embeddings * 1.0, rows, axis=0)
+        if self.row_gradients:
+            vectors = lookup_rows(self.embeddings, rows)
+        else:
+            # The product makes the gradient dense. TensorFlow's is sparse otherwise, and Adam
+            # squares the slices of one row before it sums them: up to sqrt(n) too long a step for
+            # a row that is looked up n times.
+            vectors = ops.take(self.embeddings * 1.0, rows, axis=0)
+        vectors = ops.cast(vectors, self.compute_dtype)
         if self.num_features is not None:
             occurs = ops.take(self._occurring(), rows, axis=0)
             features = ops.take(ops.convert_to_tensor(self.features), rows, axis=0)
@@ -196,7 +209,10 @@ class ItemEmbedding(keras.layers.Layer):
                 never = ops.cast(MASKED_LOGIT, scores.dtype)
                 scores = ops.where(ops.equal(self._occurring(), 0), never, scores)
             return scores
-        vectors = self.lookup(ops.clip(inputs - 1, 0, self.num_items - 1))
+        is_item = ops.logical_and(inputs > 0, inputs <= self.num_items)
+        rows = ops.where(is_item, inputs - 1, 0)
+        # Padding looks up a row that is looked up anyway, so that it touches no other.
+        vectors = self.lookup(ops.where(is_item, rows, ops.max(rows, initial=0)))
         ids = ops.expand_dims(inputs, -1)
         if self.mask_token:
             mask = ops.convert_to_tensor(self.mask_embedding)  # JAX's `where` takes no variable

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_negrec import losses
+from keras_negrec import losses, optimizers
 from keras_negrec.argument_checks import check_choice, check_positive_float
 from keras_negrec.models.bert4rec import BERT4Rec
 from keras_negrec.models.caser import Caser
@@ -81,7 +81,8 @@ def build_model(
         num_negatives: int or None. Sampled negatives in training; None is the full softmax, and
             256 for the objectives that need a sample.
         feedback_inputs: bool. Whether the encoder sees how each event was received.
-        learning_rate: float, or a Keras schedule, of Adam.
+        learning_rate: float, or a Keras schedule, of `keras.optimizers.Adam`, or with
+            `num_negatives` of `keras_negrec.optimizers.LazyAdam`.
         **kwargs: further arguments of the model class: the encoder's own, such as `num_layers`
             and `num_heads` of the transformers, and those of all models, such as `target`,
             `keep_strength`, `fused_softmax`, `similarity`, `negative_distribution`,
@@ -160,7 +161,13 @@ def build_model(
             from_logits=True, reduction="mean_with_sample_weight"
         )
         loss_weights["keep"] = float(weights.get("keep", negative_weight))
+    sampled = num_negatives is not None
+    optimizer = optimizers.LazyAdam if sampled else keras.optimizers.Adam
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate), loss=loss, loss_weights=loss_weights
+        optimizer=optimizer(learning_rate),
+        loss=loss,
+        loss_weights=loss_weights,
+        # XLA on TensorFlow copies a table to change rows of it.
+        jit_compile=False if sampled and keras.config.backend() == "tensorflow" else "auto",
     )
     return model

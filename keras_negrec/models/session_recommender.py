@@ -22,6 +22,7 @@ from keras_negrec.data import NextItemTargets, Prepared, Sessions, session_batch
 from keras_negrec.data.training_targets import check_target
 from keras_negrec.models.negative_loss_names import negative_loss_names
 from keras_negrec.models.recommender import Recommender
+from keras_negrec.optimizers import LazyAdam
 
 
 class SessionRecommender(Recommender):
@@ -320,6 +321,20 @@ class SessionRecommender(Recommender):
                 f"with negative_loss={list(self.negative_losses)}"
             )
         self._config["keep_strength"] = keep_strength
+
+    def make_train_function(self, force=False):
+        # Sampled objectives read the item table by look-ups alone.
+        self.item_embedding.row_gradients = (
+            isinstance(self.optimizer, LazyAdam) and self._sampler is not None
+        )
+        return super().make_train_function(force)
+
+    def train_step(self, *state_and_data):
+        if self.item_embedding.row_gradients and keras.config.backend() == "jax":
+            from keras_negrec.backend.row_train_step import row_train_step
+
+            return row_train_step(self, self.item_embedding.embeddings, *state_and_data)
+        return super().train_step(*state_and_data)
 
     @property
     def _target_options(self) -> dict:

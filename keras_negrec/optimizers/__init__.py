@@ -1,0 +1,1 @@
+from keras_negrec.optimizers.lazy_adam import LazyAdam as LazyAdam

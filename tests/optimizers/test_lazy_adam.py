@@ -1,0 +1,180 @@
+"""LazyAdam against Adam, against a loop-written reference, and in models of the package."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from toy_sessions import NUM_ITEMS, toy_sessions
+
+import keras_negrec
+from keras_negrec.layers import ItemEmbedding
+from keras_negrec.optimizers import LazyAdam
+
+
+def build(name="sasrec", num_items=NUM_ITEMS, num_negatives=300, optimizer=None, **options):
+    keras.utils.set_random_seed(3)
+    if name in ("sasrec", "bert4rec"):
+        options = {"num_layers": 1, "intermediate_dim": 8, **options}
+    model = keras_negrec.build_model(
+        name,
+        num_items=num_items,
+        num_negatives=num_negatives,
+        **{"max_length": 8, "embedding_dim": 8, "dropout": 0.0} | options,
+    )
+    if optimizer is not None:
+        model.optimizer = optimizer
+    return model
+
+
+def train(model, epochs=3, sessions=None):
+    sessions = toy_sessions(24) if sessions is None else sessions
+    dataset = model.training_dataset(sessions, batch_size=8, shuffle=False)
+    history = model.fit(dataset, epochs=epochs, shuffle=False, verbose=0)
+    return history.history["loss"], [ops.convert_to_numpy(weight) for weight in model.weights]
+
+
+def assert_trained_alike(first, second, atol=5e-5):
+    np.testing.assert_allclose(first[0], second[0], rtol=1e-5)
+    for one, other in zip(first[1], second[1], strict=True):
+        np.testing.assert_allclose(one, other, atol=atol)
+
+
+@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.1}, {"use_ema": True}])
+def test_is_adam_where_all_rows_are_in_each_step(options):
+    """300 negatives of a few items hold each of them."""
+    rate = keras.optimizers.schedules.ExponentialDecay(1e-2, 2, 0.5)
+    lazy = build(optimizer=LazyAdam(rate, **options))
+    adam = build(optimizer=keras.optimizers.Adam(rate, **options))
+    found = train(lazy)
+    assert lazy.item_embedding.row_gradients
+    expected = train(adam)
+    assert not adam.item_embedding.row_gradients
+    assert_trained_alike(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        (
+            "sasrec",
+            {"negative_loss": ["contrastive", "not_to_recommend"], "skip_negatives": True},
+        ),
+        ("bert4rec", {"objective": "gbce", "negative_distribution": "mixed"}),
+        ("gru4rec", {"negative_loss": "keep", "feedback_inputs": True}),
+        ("caser", {"objective": "bpr", "negative_loss": True, "context": "item"}),
+    ],
+)
+def test_all_encoders_and_losses(name, options):
+    lazy = build(name, **options)
+    adam = build(name, optimizer=keras.optimizers.Adam(1e-3), **options)
+    assert_trained_alike(train(lazy), train(adam))
+
+
+def test_item_features():
+    features = np.random.default_rng(0).normal(size=(NUM_ITEMS, 3))
+    adam = keras.optimizers.Adam(1e-3)
+    found = train(build(item_features=features))
+    assert_trained_alike(found, train(build(item_features=features, optimizer=adam)))
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_other_rows_are_not_touched(name):
+    """Padding touches none either, and the moments of other rows stay 0."""
+    model = build(name, num_items=5000, num_negatives=4)
+    sessions = keras_negrec.data.Sessions.from_lists([[7, 8, 9, 7], [8, 9]])
+    before = ops.convert_to_numpy(model.item_embedding.embeddings).copy()
+    _, _ = train(model, epochs=1, sessions=sessions)
+    moved = np.flatnonzero((ops.convert_to_numpy(model.item_embedding.embeddings) != before).any(1))
+    assert {7 - 1, 8 - 1, 9 - 1} <= set(moved)
+    assert 0 not in moved
+    assert len(moved) <= 3 + 4
+    table = [v for v in model.optimizer.variables if v.shape == (5000, 8)]
+    assert len(table) == 2
+    for moments in table:
+        used = np.flatnonzero(ops.convert_to_numpy(moments).any(axis=1))
+        assert set(used) == set(moved)
+
+
+def reference(table, steps, rate, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+    """Row by row, from the definition; each step is a list of (row, gradient)."""
+    table = table.astype("float64").copy()
+    momentum, velocity = np.zeros_like(table), np.zeros_like(table)
+    for number, step in enumerate(steps, 1):
+        total = {}
+        for row, gradient in step:
+            total[row] = total.get(row, 0) + gradient
+        for row, gradient in total.items():
+            momentum[row] = beta_1 * momentum[row] + (1 - beta_1) * gradient
+            velocity[row] = beta_2 * velocity[row] + (1 - beta_2) * gradient**2
+            unbiased = momentum[row] / (1 - beta_1**number)
+            scale = np.sqrt(velocity[row] / (1 - beta_2**number))
+            table[row] -= rate * unbiased / (scale + epsilon / np.sqrt(1 - beta_2**number))
+    return table
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "jax", reason="look-ups of single layers have dense gradients on JAX"
+)
+def test_against_reference():
+    layer = ItemEmbedding(6, 2)
+    layer.row_gradients = True
+    ids = keras.Input((3,), dtype="int32")
+    model = keras.Model(ids, layer(ids))
+    model.compile(LazyAdam(0.1), loss=lambda y_true, y_pred: ops.sum(y_true * y_pred))
+    start = ops.convert_to_numpy(layer.embeddings).copy()
+    random = np.random.default_rng(0)
+    steps = []
+    for batch in [[[1, 1, 3]], [[3, 5, 5]], [[1, 2, 1]], [[3, 3, 3]]]:
+        weights = random.normal(size=(1, 3, 2)).astype("float32")
+        model.train_on_batch(np.array(batch, "int32"), weights)
+        steps.append([(i - 1, w) for i, w in zip(batch[0], weights[0], strict=True)])
+    expected = reference(start, steps, 0.1)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer.embeddings), expected, atol=1e-5)
+    assert (ops.convert_to_numpy(layer.embeddings)[[3, 5]] == start[[3, 5]]).all()
+
+
+def test_training_goes_on_after_saving(tmp_path):
+    whole = build(num_items=40, num_negatives=5)
+    train(whole, epochs=2)
+    whole.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer) is LazyAdam
+    variables = zip(whole.optimizer.variables, loaded.optimizer.variables, strict=True)
+    for variable, again in variables:
+        np.testing.assert_array_equal(*map(ops.convert_to_numpy, (variable, again)))
+    for model in (whole, loaded):
+        train(model, epochs=1)
+        assert model.item_embedding.row_gradients
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(dtype):
+    if dtype == "mixed_float16" and keras.config.backend() == "jax":
+        pytest.skip("JAX has no float16 products on processors")
+    model = build(dtype=dtype)
+    losses, weights = train(model, epochs=5)
+    assert losses[-1] < losses[0]
+    assert all(np.isfinite(weight).all() for weight in weights)
+    assert model.item_embedding.embeddings.dtype == "float32"
+
+
+def test_full_softmax_has_dense_gradients():
+    keras.utils.set_random_seed(3)
+    model = build(num_negatives=None, optimizer=LazyAdam(1e-2))
+    found = train(model)
+    assert not model.item_embedding.row_gradients
+    adam = build(num_negatives=None, optimizer=keras.optimizers.Adam(1e-2))
+    assert_trained_alike(found, train(adam))
+
+
+def test_config():
+    optimizer = LazyAdam(0.01, beta_1=0.8, clipnorm=1.0)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+    assert type(again) is LazyAdam
+    assert again.get_config() == optimizer.get_config()
+
+
+@pytest.mark.parametrize("argument", ["amsgrad", "weight_decay", "gradient_accumulation_steps"])
+def test_refuses_what_concerns_all_rows(argument):
+    with pytest.raises(ValueError, match=f"LazyAdam has no `{argument}`.*Received: {argument}=2"):
+        LazyAdam(**{argument: 2})
