@@ -180,7 +180,8 @@ def test_new_items_start_from_their_features():
     model = trained_with_features()
     larger = keras_negrec.grow_vocabulary(model, NEW, item_features=NEW_FEATURES)
     scores = larger.score(HISTORIES)
-    np.testing.assert_array_equal(scores[:, :NUM_ITEMS], model.score(HISTORIES))
+    # of other shapes, a product may be summed in another order
+    np.testing.assert_allclose(scores[:, :NUM_ITEMS], model.score(HISTORIES), atol=1e-7)
     kernel = numpy(model.item_embedding.feature_kernel)
     table = numpy(larger.item_embedding.table())
     np.testing.assert_allclose(table[NUM_ITEMS:], NEW_FEATURES @ kernel, atol=1e-5)
