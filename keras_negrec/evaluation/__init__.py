@@ -11,3 +11,4 @@ from keras_negrec.evaluation.rank_targets import rank_targets as rank_targets
 from keras_negrec.evaluation.ranking_metrics import ranking_metrics as ranking_metrics
 from keras_negrec.evaluation.responsiveness import responsiveness as responsiveness
 from keras_negrec.evaluation.scorer import Scorer as Scorer
+from keras_negrec.evaluation.vector_scorer import VectorScorer as VectorScorer

@@ -9,6 +9,7 @@ from keras import ops
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.backend.linear_crossentropy import linear_crossentropy
 from keras_negrec.backend.lookup_rows import lookup_rows
+from keras_negrec.backend.row_gradients import read_rows
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
 
 
@@ -155,13 +156,24 @@ class ItemEmbedding(keras.layers.Layer):
             occurs = np.asarray(item_counts) > 0
             self.occurs.assign(np.maximum(occurs, ops.convert_to_numpy(self.occurs)))
 
-    def table(self):
-        """The vectors of all items: float tensor of shape `(num_items, embedding_dim)`."""
-        embeddings = ops.cast(self.embeddings, self.compute_dtype)
+    def table(self, rows=None):
+        """The vectors of items: float tensor of shape `(num_items, embedding_dim)`.
+
+        Args:
+            rows: optional int array of shape `(n,)`: the vectors of these alone, 0 the first,
+                without a gradient; the others are then not even read.
+        """
+
+        def some(weight):
+            return ops.convert_to_tensor(weight) if rows is None else read_rows(weight, rows)
+
+        embeddings = ops.cast(some(self.embeddings), self.compute_dtype)
         if self.num_features is None:
             return embeddings
-        own = embeddings * ops.expand_dims(self._occurring(), -1)
-        return own + ops.matmul(self.features, self.feature_kernel)
+        occurs = self._occurring()
+        occurs = occurs if rows is None else ops.take(occurs, rows, axis=0)
+        own = embeddings * ops.expand_dims(occurs, -1)
+        return own + ops.matmul(some(self.features), self.feature_kernel)
 
     def lookup(self, rows):
         """Rows of the table: `(..., embedding_dim)` for int32 rows of any shape, 0 the first."""

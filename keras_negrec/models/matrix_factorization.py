@@ -242,25 +242,6 @@ class MatrixFactorization(Recommender):
         vectors = self._bag_vectors(total, ops.sum(shares, axis=1, keepdims=True))
         return keras.Model(inputs, vectors, name=f"{self.name}_serving")
 
-    def score(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:
-        """Scores of every item as the next one after each history.
-
-        Args:
-            histories: `Sessions`; the kept ones of the newest `max_length` events of each row
-                count. Rows may be empty.
-            batch_size: int. Rows whose vectors are made at once.
-
-        Returns:
-            float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
-
-        Raises:
-            ValueError: an item id above `num_items`.
-        """
-        self._check_catalogue(histories)
-        batch = histories.padded(self.max_length)
-        inputs = {name: batch[name] for name in ("item_ids", "feedback")}
-        return self._scores(inputs, batch_size)
-
 
 def _bags_of_two(sessions: Sessions) -> Sessions:
     """The bags that have something to predict and something to predict it from."""

@@ -21,23 +21,60 @@ class Recommender(keras.Model):
     """
 
     num_items: int
+    max_length: int
     item_embedding: ItemEmbedding
     vocabulary: Vocabulary | None
     serving_model: keras.Model
     _config: dict
 
-    def item_vectors(self):
+    def item_vectors(self, rows=None):
         """The vectors whose products with those of `serving_model` are the scores of the items.
 
-        Returns:
-            Float tensor of shape `(num_items, dim)`.
-        """
-        return self.item_embedding.table()
+        Args:
+            rows: optional int array of shape `(n,)`: which items, 0 the first. Default: all.
 
-    def _scores(self, inputs: dict, batch_size: int) -> np.ndarray:
+        Returns:
+            Float tensor of shape `(num_items, dim)`, or `(n, dim)`.
+        """
+        return self.item_embedding.table(rows)
+
+    def history_vectors(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:
+        """What `serving_model` makes of each history.
+
+        Args:
+            histories: `Sessions`; the newest `max_length` events of each row count.
+            batch_size: int. Rows that are encoded at once.
+
+        Returns:
+            float32 array of shape `(num_rows, dim)`.
+
+        Raises:
+            ValueError: an item id above `num_items`.
+        """
+        self._check_histories(histories)
+        batch = histories.padded(self.max_length)
+        inputs = {name: batch[name] for name in self.serving_model.input}
         vectors = self.serving_model.predict(inputs, batch_size=batch_size, verbose=0)
+        return vectors.astype("float32", copy=False)
+
+    def score(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:
+        """Scores of every item as the next one after each history.
+
+        Args:
+            histories, batch_size: as for `history_vectors`.
+
+        Returns:
+            float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
+
+        Raises:
+            ValueError: an item id above `num_items`.
+        """
+        vectors = self.history_vectors(histories, batch_size=batch_size)
         table = ops.convert_to_numpy(ops.cast(self.item_vectors(), "float32"))
-        return np.matmul(vectors.astype("float32"), table.T)
+        return np.matmul(vectors, table.T)
+
+    def _check_histories(self, histories: Sessions) -> None:
+        self._check_catalogue(histories)
 
     def _check_catalogue(self, rows: Sessions | Prepared) -> None:
         """A `ValueError` unless all ids are of this model's catalogue."""

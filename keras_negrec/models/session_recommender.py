@@ -447,37 +447,26 @@ class SessionRecommender(Recommender):
             vectors = keras.ops.concatenate([vectors, ones], axis=-1)
         return keras.Model(inputs, vectors, name=f"{self.name}_serving")
 
-    def item_vectors(self):
+    def item_vectors(self, rows=None):
         """The vectors whose products with those of `serving_model` are the scores of the items.
 
+        Args:
+            rows: optional int array of shape `(n,)`: which items, 0 the first. Default: all.
+
         Returns:
-            Float tensor of shape `(num_items, embedding_dim)`; with `"keep"` of one more column,
-            the keep biases times `keep_strength`.
+            Float tensor of shape `(num_items, embedding_dim)`, or `(n, embedding_dim)`; with
+            `"keep"` of one more column, the keep biases times `keep_strength`.
         """
-        vectors = super().item_vectors()
+        vectors = super().item_vectors(rows)
         if self._keep_logit is None:
             return vectors
         bias = self._keep_logit.keep_biases() * self.keep_strength
+        bias = bias if rows is None else keras.ops.take(bias, rows, axis=0)
         column = keras.ops.cast(keras.ops.expand_dims(bias, -1), vectors.dtype)
         return keras.ops.concatenate([vectors, column], axis=-1)
 
-    def score(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:
-        """Scores of every item as the next one after each history.
-
-        Args:
-            histories: `Sessions`; the newest `max_length` events of each row count.
-            batch_size: int. Rows that are encoded at once.
-
-        Returns:
-            float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
-
-        Raises:
-            ValueError: an item id above `num_items`.
-        """
+    def _check_histories(self, histories: Sessions) -> None:
         self._check_ids(histories)
-        batch = histories.padded(self.max_length)
-        inputs = {key: batch[key] for key in self._encoder_inputs}
-        return self._scores(inputs, batch_size)
 
     def _check_ids(self, sessions: Sessions | Prepared) -> None:
         self._check_catalogue(sessions)

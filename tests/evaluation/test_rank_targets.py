@@ -1,8 +1,12 @@
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from keras import ops
 
+import keras_negrec
 from keras_negrec.data import Examples, Sessions
 from keras_negrec.evaluation import rank_targets
 
@@ -16,6 +20,21 @@ class Table:
 
     def score(self, histories):
         return self.scores[histories.keys]
+
+
+class Vectors:
+    """Histories, told by their keys, and items, as vectors."""
+
+    def __init__(self, of_histories, of_items):
+        self.of_histories = np.asarray(of_histories, "float32")
+        self.of_items = np.asarray(of_items, "float32")
+        self.num_items = len(self.of_items)
+
+    def history_vectors(self, histories):
+        return self.of_histories[histories.keys]
+
+    def item_vectors(self, rows):
+        return ops.convert_to_tensor(self.of_items[rows])
 
 
 def examples_of(histories, targets, skip_targets):
@@ -154,3 +173,75 @@ def test_batch_size_must_be_positive():
 def test_top_k_must_be_positive():
     with pytest.raises(ValueError, match=r"`top_k` must be .* Received: top_k=0"):
         rank_targets(Table([[1.0]]), examples_of([[1]], [1], [0]), top_k=0)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    module = sys.modules["keras_negrec.evaluation.rank_targets"]  # the attribute is the function
+    monkeypatch.setattr(module, "_COLUMNS", 16)
+    monkeypatch.setattr(module, "_ROWS", 4)
+
+
+def assert_same_ranks(found, expected):
+    assert set(found) == set(expected)
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+def random_examples(num_items, num_rows=11):
+    rng = np.random.default_rng(0)
+    histories = [
+        rng.integers(1, num_items + 1, rng.integers(1, 6)).tolist() for _ in range(num_rows)
+    ]
+    return examples_of(
+        histories,
+        rng.integers(1, num_items + 1, num_rows),
+        rng.integers(0, num_items + 1, num_rows) * rng.integers(0, 2, num_rows),
+    )
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("num_items", [1, 16, 17, 75])
+def test_products_of_vectors_in_blocks(small_blocks, num_items, exclude_seen):
+    rng = np.random.default_rng(1)
+    # Small whole numbers, so that many scores are equal.
+    model = Vectors(rng.integers(-2, 3, (11, 3)), rng.integers(-2, 3, (num_items, 3)))
+    options = {"exclude_seen": exclude_seen, "top_k": 5}
+    examples = random_examples(num_items)
+    expected = rank_targets(Table(model.of_histories @ model.of_items.T), examples, **options)
+    assert_same_ranks(rank_targets(model, examples, **options), expected)
+
+
+@pytest.mark.parametrize("num_items", [40, 9000])
+def test_equal_vectors_have_equal_scores_in_all_blocks(num_items):
+    rng = np.random.default_rng(1)
+    model = Vectors(rng.normal(size=(300, 64)), np.tile(rng.normal(size=(1, 64)), (num_items, 1)))
+    examples = random_examples(num_items, num_rows=300)
+    ranks = rank_targets(model, examples, exclude_seen=False)["target"]
+    np.testing.assert_array_equal(ranks, np.full(300, (num_items + 1) / 2))
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_models_are_ranked_as_by_their_scores(small_blocks, name):
+    model = keras_negrec.build_model(
+        name, num_items=75, embedding_dim=8, max_length=5, negative_loss="keep"
+    )
+    bias = model._keep_logit.item_bias
+    bias.assign(np.random.default_rng(2).normal(size=75))
+    examples = random_examples(75)
+    expected = rank_targets(Table(model.score(examples.histories)), examples, top_k=5)
+    assert_same_ranks(rank_targets(model, examples, top_k=5), expected)
+
+
+@pytest.mark.parametrize("place", ["of the histories", "of the items"])
+def test_vectors_that_are_not_finite(place):
+    model = Vectors(np.ones((1, 2)), np.ones((3, 2)))
+    (model.of_histories if place == "of the histories" else model.of_items)[0, 0] = np.nan
+    with pytest.raises(ValueError, match=f"vectors {place} must be finite"):
+        rank_targets(model, examples_of([[1]], [2], [0]))
+
+
+def test_no_examples():
+    examples = examples_of([[1]], [1], [0]).take(np.arange(0))
+    ranks = rank_targets(Table([[1.0]]), examples, top_k=1)
+    assert {name: len(values) for name, values in ranks.items()} == dict.fromkeys(ranks, 0)

@@ -1,0 +1,25 @@
+"""What evaluation asks of a model whose scores are products of vectors."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from keras_negrec.data import Sessions
+
+
+@runtime_checkable
+class VectorScorer(Protocol):
+    """A `Scorer` whose scores are products of history vectors and item vectors.
+
+    `rank_targets` makes these scores a block at a time, for any size of the catalogue.
+    """
+
+    num_items: int
+
+    def history_vectors(self, histories: Sessions) -> np.ndarray:
+        """float array of shape `(num_rows, dim)`."""
+
+    def item_vectors(self, rows: np.ndarray) -> Any:
+        """float tensor of shape `(len(rows), dim)`, the vectors of these items, 0 the first."""
