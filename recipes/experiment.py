@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import keras_negrec
+from devices import over_devices
 from keras_negrec.data import Sessions, Split, Vocabulary
 from keras_negrec.models.negative_loss_names import negative_loss_names
 
@@ -125,6 +126,14 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
         default={},
         metavar="{...}",
         help="""any further keywords of build_model, as JSON, such as '{"objective": "gbce"}'""",
+    )
+    options.add_argument(
+        "--devices", type=int, default=1, help="of this machine, which share each batch"
+    )
+    options.add_argument(
+        "--shard-items",
+        action="store_true",
+        help="each of the devices holds a part of the item table (JAX)",
     )
     options.add_argument(
         "--exclude-seen",
@@ -253,7 +262,7 @@ def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int,
     Its `history` is that of the training that was validated, also where another one followed.
     """
     print(f"\n== {title}", flush=True)
-    model = build(vocabulary, settings, seed)
+    model = build(args, vocabulary, settings, seed)
     validation = keras_negrec.callbacks.RankingEvaluation(
         split.validation,
         exclude_seen=args.exclude_seen,
@@ -264,13 +273,13 @@ def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int,
     if args.refit:
         epochs = validation.best_epoch + 1
         print(f"-- {title}: again on all events before the test targets, {epochs} epochs")
-        history, model = model.history, build(vocabulary, settings, seed)
+        history, model = model.history, build(args, vocabulary, settings, seed)
         fit(args, model, split.before_test(), seed, epochs, [])
         model.history = history
     return model, validation.best
 
 
-def build(vocabulary: Vocabulary, settings: dict, seed: int):
+def build(args, vocabulary: Vocabulary, settings: dict, seed: int):
     keras.utils.set_random_seed(seed)
     needs_logits = (
         settings.get("num_negatives")
@@ -278,7 +287,8 @@ def build(vocabulary: Vocabulary, settings: dict, seed: int):
         or "not_to_recommend" in negative_loss_names(settings.get("negative_loss", False))
     )
     settings = {"fused_softmax": not needs_logits} | settings
-    return keras_negrec.build_model(vocabulary=vocabulary, **settings)
+    with over_devices(args.devices, args.shard_items):
+        return keras_negrec.build_model(vocabulary=vocabulary, **settings)
 
 
 def fit(args, model, sessions: Sessions, seed: int, epochs: int, callbacks: list):

@@ -77,9 +77,10 @@ class SessionPositionEmbedding(keras.layers.Layer):
                 f"length {inputs.shape[1]}: inputs.shape={tuple(inputs.shape)}"
             )
         columns = ops.arange(ops.shape(inputs)[1], dtype="int32")
+        # The products make the gradients dense, see `FeedbackEmbedding`.
         if session_ids is None:
             from_newest = ops.flip(columns)
-            return inputs + ops.take(self.position_embeddings, from_newest, axis=0)
+            return inputs + ops.take(self.position_embeddings * 1.0, from_newest, axis=0)
 
         same = ops.expand_dims(session_ids, 2) == ops.expand_dims(session_ids, 1)
         later = ops.expand_dims(columns, 1) < ops.expand_dims(columns, 0)  # (length, length)
@@ -88,7 +89,6 @@ class SessionPositionEmbedding(keras.layers.Layer):
         ends = ops.pad(ends, [[0, 0], [0, 1]])  # (batch, length): an older session's last event
         sessions_ago = ops.flip(ops.cumsum(ops.flip(ends, axis=1), axis=1), axis=1)
         sessions_ago = ops.minimum(sessions_ago, self.session_embeddings.shape[0] - 1)
-        # The products make the gradients dense, see `FeedbackEmbedding`.
         return (
             inputs
             + ops.take(self.position_embeddings * 1.0, from_newest, axis=0)
