@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import tensorflow as tf
 from keras import ops
+
+_BACKEND = keras.config.backend()
+if _BACKEND == "jax":
+    import jax
+    from jax import numpy as jnp
+elif _BACKEND == "torch":
+    import torch
+    from torch.utils.checkpoint import checkpoint
 
 _CHUNK_LOGITS = 2**21  # 8 MiB of float32, which stays in the cache of a processor
 _MIN_CHUNK_ROWS = 64
@@ -13,10 +23,9 @@ _MIN_CHUNK_ROWS = 64
 def linear_crossentropy(vectors, table, classes, bias=None):
     """`-log(softmax(vectors @ table.T + bias)[class])` of each row, in float32.
 
-    On TensorFlow the logits of all rows never exist at once, forwards or backwards: they are made
-    anew, a few rows at a time, which takes less time than to write and read them, and rows without
-    a class take none at all. The other backends compute the formula as it stands, which JAX
-    compiles.
+    The logits of all rows never exist at once, forwards or backwards: they are made anew, a few
+    rows at a time, which takes less time than to write and read them, and rows without a class
+    take none at all.
 
     Args:
         vectors: float tensor of shape `(num_rows, dim)`.
@@ -29,18 +38,60 @@ def linear_crossentropy(vectors, table, classes, bias=None):
     """
     if bias is None:
         bias = ops.zeros((table.shape[0],), dtype="float32")
-    if keras.config.backend() == "tensorflow":
-        return _in_chunks(*map(tf.convert_to_tensor, (vectors, table, classes, bias)))
+    vectors, table, classes, bias = map(ops.convert_to_tensor, (vectors, table, classes, bias))
+    size = max(_CHUNK_LOGITS // table.shape[0], _MIN_CHUNK_ROWS)
+    if _BACKEND == "tensorflow":
+        return _on_tensorflow(vectors, table, classes, bias, size)
+    return (_on_jax if _BACKEND == "jax" else _on_torch)(vectors, table, classes, bias, size)
+
+
+def _losses(table, bias, vectors, classes):
+    """The formula as it stands."""
     logits = ops.cast(ops.matmul(vectors, ops.transpose(table)), "float32") + bias
     target = ops.take_along_axis(logits, ops.expand_dims(ops.maximum(classes, 0), -1), axis=-1)
     loss = ops.logsumexp(logits, axis=-1) - ops.squeeze(target, -1)
     return ops.where(classes >= 0, loss, 0.0)
 
 
+def _on_jax(vectors, table, classes, bias, size):
+    num_rows, bias = len(classes), jax.lax.stop_gradient(bias)
+    size = min(size, max(num_rows, 1))
+    num_chunks = max(-(-num_rows // size), 1)
+    # Rows that have a class come first, and chunks without any are passed over.
+    order = jnp.argsort(classes < 0, stable=True)
+    place_in_order = jnp.argsort(order)
+    padding = num_chunks * size - num_rows
+    vectors = jnp.pad(vectors[order], ((0, padding), (0, 0)))
+    classes = jnp.pad(classes[order], (0, padding), constant_values=-1)
+
+    @jax.checkpoint
+    def losses(chunk):
+        return jax.lax.cond(
+            jnp.any(chunk[1] >= 0),
+            functools.partial(_losses, table, bias),
+            lambda _, classes: jnp.zeros(classes.shape, "float32"),
+            *chunk,
+        )
+
+    chunks = vectors.reshape(num_chunks, size, vectors.shape[1]), classes.reshape(num_chunks, size)
+    return jax.lax.map(losses, chunks).reshape(-1)[place_in_order]
+
+
+def _on_torch(vectors, table, classes, bias, size):
+    bias = bias.detach()
+    used = torch.nonzero(classes >= 0)[:, 0]
+    parts = [
+        checkpoint(_losses, table, bias, vectors[rows], classes[rows], use_reentrant=False)
+        for rows in used.split(size)
+    ]
+    losses = torch.zeros(classes.shape, dtype=torch.float32, device=vectors.device)
+    return losses.index_put((used,), torch.cat(parts)) if parts else losses
+
+
 @tf.custom_gradient
-def _in_chunks(vectors, table, classes, bias):
+def _on_tensorflow(vectors, table, classes, bias, size):
     num_rows, num_classes = tf.shape(vectors)[0], table.shape[0]
-    size = tf.minimum(max(_CHUNK_LOGITS // num_classes, _MIN_CHUNK_ROWS), num_rows)
+    size = tf.minimum(size, num_rows)
     # Rows that have a class come first, and the loops stop after the last of them.
     order = tf.argsort(tf.cast(classes < 0, tf.int32), stable=True)
     num_used = tf.math.count_nonzero(classes >= 0, dtype=tf.int32)
@@ -105,6 +156,6 @@ def _in_chunks(vectors, table, classes, bias):
         of_target = tf.math.unsorted_segment_sum(
             tf.cast(scale * vectors, tf.float32), target_classes, num_classes
         )
-        return of_vectors, tf.cast(of_table - of_target, table.dtype), None, None
+        return of_vectors, tf.cast(of_table - of_target, table.dtype), None, None, None
 
     return losses, gradient

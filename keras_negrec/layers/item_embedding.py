@@ -39,8 +39,8 @@ class ItemEmbedding(keras.layers.Layer):
         reverse: bool. Score all items instead of looking some up.
         target_ids: optional int tensor of shape `inputs.shape[:-1]`, with `reverse=True`: of all
             scores only the cross-entropy of these items is wanted, 0 where the id is 0. The
-            scores themselves are then never in memory all at once (on TensorFlow), and none are
-            computed where there is no target.
+            scores themselves are then never in memory all at once, and none are computed
+            where there is no target.
         training: bool. As in Keras.
 
     Returns:

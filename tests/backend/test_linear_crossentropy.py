@@ -17,7 +17,7 @@ WEIGHTS = RANDOM.random(9)
 
 @pytest.fixture(params=[1, 2, 4, 100], ids="{} rows in a chunk".format)
 def chunk_rows(request, monkeypatch):
-    """The chunks of TensorFlow's loop: of one row, not dividing the rows, larger than all."""
+    """Chunks of one row, not dividing the rows, larger than all."""
     monkeypatch.setattr(module, "_CHUNK_LOGITS", 6 * request.param)
     monkeypatch.setattr(module, "_MIN_CHUNK_ROWS", 1)
 
