@@ -10,6 +10,7 @@ from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.backend.linear_crossentropy import linear_crossentropy
 from keras_negrec.backend.lookup_rows import lookup_rows
 from keras_negrec.backend.row_gradients import read_rows
+from keras_negrec.layers._initial_rows import initial_rows
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
 
 
@@ -91,7 +92,7 @@ class ItemEmbedding(keras.layers.Layer):
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.num_items, self.embedding_dim),
-            initializer=self.embeddings_initializer,
+            initializer=initial_rows(self.embeddings_initializer),
             autocast=False,  # which would copy all of it before a look-up of some rows
         )
         if self.mask_token:
