@@ -50,35 +50,33 @@ class RankCount:
         Args:
             rows: which examples, with a start and a stop.
             first_column: int. The item that the first column scores, 0 the first of the catalogue.
-            scores: float32 array of shape `(num_rows, num_columns)`, not NaN. Is changed.
+            scores: float32 array of shape `(num_rows, num_columns)`, not NaN.
         """
-        for count in (self._target, self._skip_target):
-            count.put_own(rows, first_column, scores)
         first, last = np.searchsorted(
             self._seen_columns, [first_column, first_column + scores.shape[1]]
         )
-        seen = np.arange(first, last)
-        seen_rows = self._seen_rows[first:last]
-        seen = seen[(seen_rows >= rows.start) & (seen_rows < rows.stop)]
-        scores[
-            self._seen_rows[seen] - rows.start, self._seen_columns[seen] - first_column
-        ] = -np.inf
+        seen_rows, seen_columns = self._seen_rows[first:last], self._seen_columns[first:last]
+        here = (seen_rows >= rows.start) & (seen_rows < rows.stop)
+        seen = seen_rows[here] - rows.start, seen_columns[here] - first_column
         mask = np.empty(scores.shape, bool)  # one for all comparisons: to allocate it takes longer
         for count in (self._target, self._skip_target):
-            count.add(rows, scores, mask)
+            count.add(rows, first_column, scores, seen, mask)
         if self._top_k is not None:
-            self._add_top(rows, first_column, scores, mask)
+            self._add_top(rows, first_column, scores, seen, mask)
 
-    def _add_top(self, rows, first_column, scores, mask):
+    def _add_top(self, rows, first_column, scores, seen, mask):
         top_scores, top_columns_ = self._top_scores[rows], self._top_columns[rows]
         if first_column == 0:
-            for row, row_scores in enumerate(scores):
+            available = scores.copy()
+            available[seen] = -np.inf
+            for row, row_scores in enumerate(available):
                 best = top_columns(row_scores, top_scores.shape[1])
                 top_columns_[row, : len(best)] = best
                 top_scores[row, : len(best)] = row_scores[best]
             return
         # What does not beat the last of the best so far, or only equals it, is not among them.
         np.greater(scores, top_scores[:, -1:], out=mask)
+        mask[seen] = False
         counts = _count_true(mask)
         rows_with = np.flatnonzero(counts)
         if len(rows_with) == 0:
@@ -100,11 +98,10 @@ class RankCount:
 
     def ranks(self) -> dict[str, np.ndarray]:
         """What was counted: the dict that `rank_targets` returns."""
-        num_seen = np.bincount(self._seen_rows, minlength=self._num_examples)
         ranks = {}
         for name, count in (("target", self._target), ("skip_target", self._skip_target)):
             own = _codes(np.arange(self._num_examples), count.columns, self._num_examples)
-            ranks[name] = np.where(np.isin(own, self._seen), np.inf, count.ranks(num_seen))
+            ranks[name] = np.where(np.isin(own, self._seen), np.inf, count.ranks())
         of_target, of_skip = self._target.scores, self._skip_target.scores
         preference = np.where(of_target == of_skip, 0.5, of_target > of_skip)
         ranks["preference"] = np.where(self._skip_target.columns >= 0, preference, np.nan)
@@ -122,23 +119,25 @@ class _Count:
         self.above = np.zeros(len(columns), "int64")
         self.at_least = np.zeros(len(columns), "int64")
 
-    def put_own(self, rows: slice, first_column: int, scores: np.ndarray) -> None:
-        """Makes the score in the block the one that is compared with, to the last bit."""
-        columns = self.columns[rows] - first_column
-        here = np.flatnonzero(
-            (self.columns[rows] >= 0) & (columns >= 0) & (columns < scores.shape[1])
-        )
-        scores[here, columns[here]] = self.scores[rows][here]
+    def add(self, rows: slice, first_column: int, scores: np.ndarray, seen, mask) -> None:
+        columns = self.columns[rows]
+        has = np.flatnonzero(columns >= 0)
+        if len(has) == 0:
+            return
+        num_rows = has[-1] + 1  # none of the others has an item to count for
+        own = self.scores[rows][:num_rows, np.newaxis]
+        scores, mask = scores[:num_rows], mask[:num_rows]
+        # Neither the item itself nor what was seen competes.
+        itself = has[(columns[has] >= first_column) & (columns[has] - first_column < mask.shape[1])]
+        seen = tuple(indices[seen[0] < num_rows] for indices in seen)
+        for compare, counts in ((np.greater, self.above), (np.greater_equal, self.at_least)):
+            compare(scores, own, out=mask)
+            mask[itself, columns[itself] - first_column] = False
+            mask[seen] = False
+            counts[rows.start : rows.start + num_rows] += _count_true(mask)
 
-    def add(self, rows: slice, scores: np.ndarray, mask: np.ndarray) -> None:
-        own = self.scores[rows][:, np.newaxis]
-        self.above[rows] += _count_true(np.greater(scores, own, out=mask))
-        self.at_least[rows] += _count_true(np.greater_equal(scores, own, out=mask))
-
-    def ranks(self, num_seen: np.ndarray) -> np.ndarray:
-        # What was seen has been given minus infinity, which equals a target of that score alone.
-        at_least = self.at_least - np.where(self.scores == -np.inf, num_seen, 0)
-        ranks = 1 + self.above + (at_least - self.above - 1) / 2
+    def ranks(self) -> np.ndarray:
+        ranks = 1 + self.above + (self.at_least - self.above) / 2
         return np.where(self.columns >= 0, ranks, np.nan)
 
 
