@@ -101,6 +101,10 @@ def _ranks(model, examples: Examples, batch_size: int, options: dict) -> dict[st
         table = ops.convert_to_numpy(ops.cast(model.item_vectors(items.astype("int32")), "float32"))
         return ops.transpose(ops.convert_to_tensor(_finite(table, "of the items")))
 
+    # All products of a block have one shape: in other shapes, the sums of equal vectors may differ
+    # in the last bit, and their scores would no longer be equal.
+    num_columns = min(_COLUMNS, model.num_items)
+
     def products(block, table):
         return read_array(ops.matmul(block_vectors[block], table))
 
@@ -109,15 +113,17 @@ def _ranks(model, examples: Examples, batch_size: int, options: dict) -> dict[st
         (skip_scores, examples.skip_targets),
     ):
         for block, some in enumerate(blocks):
-            # A product like all others, so that equal vectors have equal scores to the last bit.
-            table = item_vectors(np.maximum(items[some] - 1, 0))
-            own_scores[some] = np.diagonal(products(block, table))
+            for start in range(some.start, some.stop, num_columns):
+                own = np.arange(start, min(start + num_columns, some.stop))
+                table = item_vectors(np.maximum(np.resize(items[own], num_columns) - 1, 0))
+                own_scores[own] = products(block, table)[own - some.start, own - start]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, model.num_items, _COLUMNS):
-            table = item_vectors(np.arange(start, min(start + _COLUMNS, model.num_items)))
+        for start in range(0, model.num_items, num_columns):
+            first = min(start, model.num_items - num_columns)
+            table = item_vectors(np.arange(first, first + num_columns))
 
-            def add(block, start=start, table=table):
-                count.add(blocks[block], start, products(block, table))
+            def add(block, start=start, first=first, table=table):
+                count.add(blocks[block], start, products(block, table)[:, start - first :])
 
             list(pool.map(add, range(len(blocks))))
     return count.ranks()
