@@ -1,8 +1,11 @@
 """How long a training step takes, and what memory, by the size of the catalogue.
 
-SASRec with a sampled softmax on random sessions, with Adam and with LazyAdam. The models take turns
-in one process, and the figures are medians over the rounds. `KERAS_BACKEND` picks the backend.
-The peak of memory is that of the process: ask for one catalogue and one optimizer to know theirs.
+SASRec on random sessions of full length, with a sampled softmax, or the full one, and with Adam or
+LazyAdam. The models take turns in one process, and the figures are medians over the rounds.
+`KERAS_BACKEND` picks the backend. The share is that of the machine's rate of matrix products, as
+measured on square matrices in the same run, that the products of a step alone would need: those
+of the model, forwards and backwards, and none that are made a second time to save memory. The peak
+of memory is that of the process: ask for one catalogue and one optimizer to know theirs.
 """
 
 import argparse
@@ -12,15 +15,21 @@ import time
 from pathlib import Path
 
 import keras
+import matplotlib
 import numpy as np
+from keras import ops
 from rich.console import Console
 from rich.table import Table
 
 import keras_negrec
 from keras_negrec.data import Sessions
 
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
 OPTIMIZERS = {"Adam": keras.optimizers.Adam, "LazyAdam": keras_negrec.optimizers.LazyAdam}
 WARM_UP = 5  # steps
+SQUARE = 2048  # the matrices whose products give the machine's rate
 
 
 class StepTimes(keras.callbacks.Callback):
@@ -45,16 +54,17 @@ def parse_args() -> argparse.Namespace:
     options.add_argument(
         "--draw", choices=["zipf", "uniform"], default="zipf", help="how items are drawn"
     )
-    options.add_argument("--num-negatives", type=int, default=1000)
+    options.add_argument("--num-negatives", type=int, default=1000, help="0: the full softmax")
     options.add_argument("--embedding-dim", type=int, default=128)
     options.add_argument("--num-layers", type=int, default=2)
     options.add_argument("--num-heads", type=int, default=2)
+    options.add_argument("--intermediate-dim", type=int, help="default: 4 times the width")
     options.add_argument("--max-length", type=int, default=20)
     options.add_argument("--batch-size", type=int, default=64)
     options.add_argument("--steps", type=int, default=40, help="of a round")
     options.add_argument("--rounds", type=int, default=7, help="the first of which is not counted")
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--out", type=Path, help="a JSON file for the figures")
+    options.add_argument("--out", type=Path, help="a folder for the figures and their chart")
     args = options.parse_args()
     if args.steps < WARM_UP + 2 or args.rounds < 2:
         options.error(f"--steps must be at least {WARM_UP + 2} and --rounds at least 2")
@@ -72,8 +82,29 @@ def random_sessions(args, num_items: int) -> Sessions:
     return Sessions.from_lists(np.clip(items, 1, num_items).astype("int32").tolist())
 
 
+def product_rate() -> float:
+    """Floating-point operations a second of a product of square matrices, the median of ten."""
+    matrix = ops.convert_to_tensor(np.ones((SQUARE, SQUARE), "float32"))
+    seconds = []
+    for _ in range(11):
+        started = time.perf_counter()
+        ops.convert_to_numpy(ops.matmul(matrix, matrix)[:1, :1])
+        seconds.append(time.perf_counter() - started)
+    return 2 * SQUARE**3 / float(np.median(seconds[1:]))
+
+
+def step_operations(args, num_items: int) -> float:
+    """Floating-point operations of all matrix products of a step."""
+    rows, width = args.batch_size * args.max_length, args.embedding_dim
+    inner = args.intermediate_dim or 4 * width
+    block = 4 * width**2 + 2 * width * inner + 2 * args.max_length * width
+    logits = width * (args.num_negatives + 1 if args.num_negatives else num_items)
+    return 3 * 2 * rows * (args.num_layers * block + logits)  # backwards is twice forwards
+
+
 def main():
     args = parse_args()
+    rates = [product_rate()]
     cases = []
     for num_items in args.items:
         for name in args.optimizer:
@@ -81,13 +112,15 @@ def main():
             model = keras_negrec.build_model(
                 "sasrec",
                 num_items=num_items,
-                num_negatives=args.num_negatives,
+                num_negatives=args.num_negatives or None,
+                fused_softmax=not args.num_negatives,
                 embedding_dim=args.embedding_dim,
+                intermediate_dim=args.intermediate_dim,
                 num_layers=args.num_layers,
                 num_heads=args.num_heads,
                 max_length=args.max_length,
             )
-            model.optimizer = OPTIMIZERS[name](1e-3)
+            model.optimizer = OPTIMIZERS[name](1e-3)  # before it is first used
             dataset = model.training_dataset(
                 random_sessions(args, num_items), batch_size=args.batch_size, seed=args.seed
             )
@@ -98,29 +131,53 @@ def main():
             model.fit(dataset, shuffle=False, verbose=0, callbacks=[times])
             if round_number:
                 seconds.append(times.seconds_a_step())
+    rates.append(product_rate())
+    report(args, cases, float(np.mean(rates)))
+
+
+def report(args, cases, rate: float) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    report(args, cases, peak)
-
-
-def report(args, cases, peak: float) -> None:
-    table = Table(title=f"{keras.config.backend()}, items drawn {args.draw}")
-    for column in ("items", "optimizer", "ms a step", "least", "most", "times the first"):
+    softmax = f"{args.num_negatives} negatives" if args.num_negatives else "full softmax"
+    title = f"{keras.config.backend()}, {softmax}, items drawn {args.draw}"
+    table = Table(title=title)
+    for column in ("items", "optimizer", "ms a step", "least", "most", "times the first", "share"):
         table.add_column(column, justify="right")
     figures = []
     first = np.median(cases[0][-1])
     for num_items, name, _, _, seconds in cases:
-        low, middle, high = (float(f(seconds)) * 1000 for f in (np.min, np.median, np.max))
-        ratio = middle / 1000 / first
-        cells = (f"{middle:.1f}", f"{low:.1f}", f"{high:.1f}", f"{ratio:.2f}")
-        table.add_row(f"{num_items:,}", name, *cells)
-        figures.append({"items": num_items, "optimizer": name, "seconds_a_step": seconds})
+        low, middle, high = (float(f(seconds)) for f in (np.min, np.median, np.max))
+        share = step_operations(args, num_items) / middle / rate
+        times = [f"{1000 * value:.1f}" for value in (middle, low, high)]
+        table.add_row(f"{num_items:,}", name, *times, f"{middle / first:.2f}", f"{share:.0%}")
+        figures.append(
+            {"items": num_items, "optimizer": name, "seconds_a_step": seconds, "share": share}
+        )
     Console().print(table)
-    print(f"peak memory of the process: {peak:.2f} GiB")
+    print(f"matrix products: {rate / 1e9:.0f} GFLOP/s; peak memory of the process: {peak:.2f} GiB")
     if args.out is not None:
         options = {name: str(value) for name, value in vars(args).items()}
-        content = {"options": options, "peak_gib": peak, "cases": figures}
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(content, indent=1), "utf-8")
+        content = {"options": options, "peak_gib": peak, "product_rate": rate, "cases": figures}
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "benchmark.json").write_text(json.dumps(content, indent=1), "utf-8")
+        save_chart(figures, title, args.out / "benchmark.png")
+        print(f"figures and chart: {args.out}")
+
+
+def save_chart(figures: list[dict], title: str, path: Path) -> None:
+    figure, axes = plt.subplots(figsize=(7, 0.5 * len(figures) + 1.4))
+    labels = [f"{each['items']:,} items, {each['optimizer']}" for each in figures]
+    seconds = 1000 * np.array([each["seconds_a_step"] for each in figures])
+    middle = np.median(seconds, axis=1)
+    spread = [middle - seconds.min(axis=1), seconds.max(axis=1) - middle]
+    bars = axes.barh(labels, middle, xerr=spread, color="tab:blue")
+    axes.bar_label(bars, fmt="%.0f", padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set_xlabel("ms a step, the median, the least and the most of the rounds")
+    axes.set_title(title, fontsize=10)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+"""The benchmarks run, on next to nothing, and write what they say."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="one backend is enough for the recipes"
+)
+
+
+def run(monkeypatch, name, *arguments):
+    monkeypatch.syspath_prepend(str(RECIPES))
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    runpy.run_path(str(RECIPES / f"{name}.py"), run_name="__main__")
+
+
+@pytest.mark.parametrize("negatives", [0, 10])
+def test_benchmark(monkeypatch, tmp_path, negatives):
+    run(
+        monkeypatch,
+        "benchmark",
+        *("--items", 50, 100, "--num-negatives", negatives, "--embedding-dim", 8),
+        *("--batch-size", 4, "--steps", 7, "--rounds", 2, "--num-layers", 1, "--out", tmp_path),
+    )
+    found = json.loads((tmp_path / "benchmark.json").read_text())
+    assert [case["items"] for case in found["cases"]] == [50, 100]
+    assert all(0 < case["share"] < 1 for case in found["cases"])
+    assert (tmp_path / "benchmark.png").stat().st_size > 1000
+
+
+def test_published_size(monkeypatch, tmp_path):
+    out = tmp_path / "figures.json"
+    run(
+        monkeypatch,
+        "published_size",
+        *("--sessions", 400, "--num-items", 500, "--embedding-dim", 16, "--num-layers", 1),
+        *("--num-negatives", 20, "--examples", 50, "--out", out),
+    )
+    found = json.loads(out.read_text())
+    assert found["metrics"]["num_examples"] == 50
+    assert found["bare_products_seconds"] > 0
