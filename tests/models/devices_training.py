@@ -20,10 +20,8 @@ sys.path.append(str(Path(__file__).parents[2] / "recipes"))
 from devices import over_devices
 
 CASES = {
-    "softmax": {},
     "fused": {"fused_softmax": True, "negative_loss": True, "feedback_inputs": True},
     "sampled": {"num_negatives": 20},
-    "keep": {"negative_loss": "keep", "context": "item"},
 }
 
 
@@ -39,7 +37,13 @@ def train(name, options, devices, shard_items):
     keras.utils.set_random_seed(0)
     with over_devices(devices, shard_items):
         model = keras_negrec.build_model(
-            name, num_items=100, embedding_dim=16, max_length=8, dropout=0.0, **options
+            name,
+            num_items=100,
+            embedding_dim=16,
+            max_length=8,
+            dropout=0.0,
+            num_layers=1,
+            **options,
         )
     dataset = model.training_dataset(sessions(), batch_size=8, shuffle=False)
     split = keras_negrec.data.leave_one_out(sessions())
