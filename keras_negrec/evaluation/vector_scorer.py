@@ -13,7 +13,8 @@ from keras_negrec.data import Sessions
 class VectorScorer(Protocol):
     """A `Scorer` whose scores are products of history vectors and item vectors.
 
-    `rank_targets` makes these scores a block at a time, for any size of the catalogue.
+    `rank_targets` makes these scores a block at a time, for any size of the catalogue. It does not
+    ask such a model for its `score`, where it has one.
     """
 
     num_items: int
