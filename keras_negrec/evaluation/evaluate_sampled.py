@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int, check_positive_ints
 from keras_negrec.data import Examples
-from keras_negrec.evaluation.rank_chunk import rank_chunk
+from keras_negrec.evaluation.rank_count import RankCount
 from keras_negrec.evaluation.ranking_metrics import ranking_metrics
 from keras_negrec.evaluation.score_chunks import score_chunks
 from keras_negrec.evaluation.scorer import Scorer
@@ -78,12 +78,12 @@ def evaluate_sampled(
     for start in range(0, len(examples), batch_size):
         batch = examples.take(np.arange(start, min(start + batch_size, len(examples))))
         negatives = 1 + random.choice(model.num_items, num_negatives, replace=False)
-        candidates = np.union1d(batch.targets, negatives)
-        for rows, scores in score_chunks(model, batch.histories, batch_size):
-            parts.append(
-                rank_chunk(
-                    scores, batch.take(rows), exclude_seen=exclude_seen, candidates=candidates
-                )
-            )
+        columns = np.union1d(batch.targets, negatives) - 1
+        count = RankCount(batch, exclude_seen=exclude_seen)
+        for indices, scores in score_chunks(model, batch.histories, batch_size):
+            rows = slice(indices[0], indices[-1] + 1)
+            count.read_own(rows, scores)
+            count.add(rows, columns, scores[:, columns])
+        parts.append(count.ranks())
     ranks = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {f"sampled_{name}": value for name, value in ranking_metrics(ranks, k=k).items()}

@@ -17,25 +17,19 @@ class RankCount:
 
     Args:
         examples: `Examples`.
-        target_scores, skip_scores: float32 arrays of shape `(num_examples,)`, the scores of the
-            targets and, where there is one, of the skip targets. Those of some rows may be filled
-            in later, before the first block of these rows.
         exclude_seen: bool. Whether items of the history do not compete.
         top_k: int or None. How many of the first items are wanted.
+
+    Attributes:
+        target, skip_target: which item of each example is counted for, `columns`, -1 where there
+            is none, and its `scores`, which `read_own` fills in, or the caller, for each row
+            before its first block.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        target_scores: np.ndarray,
-        skip_scores: np.ndarray,
-        *,
-        exclude_seen: bool,
-        top_k: int | None = None,
-    ):
+    def __init__(self, examples: Examples, *, exclude_seen: bool, top_k: int | None = None):
+        self.target = _OwnCount(examples.targets - 1)
+        self.skip_target = _OwnCount(examples.skip_targets - 1)
         self._num_examples = len(examples)
-        self._target = _Count(examples.targets - 1, target_scores)
-        self._skip_target = _Count(examples.skip_targets - 1, skip_scores)
         # What does not compete, each item of each row once, by item.
         seen = _codes(examples.histories.rows(), examples.histories.item_ids - 1, len(examples))
         self._seen = np.unique(seen) if exclude_seen else seen[:0]
@@ -44,34 +38,45 @@ class RankCount:
         self._top_columns = np.full((len(examples), top_k or 0), -1)
         self._top_scores = np.full(self._top_columns.shape, -np.inf, "float32")
 
-    def add(self, rows: slice, first_column: int, scores: np.ndarray) -> None:
-        """Counts a block.
+    def read_own(self, rows: slice, scores: np.ndarray) -> None:
+        """Takes the scores of targets and skip targets from those of all items.
 
         Args:
             rows: which examples, with a start and a stop.
-            first_column: int. The item that the first column scores, 0 the first of the catalogue.
+            scores: float32 array of shape `(num_rows, num_items)`.
+        """
+        for own in (self.target, self.skip_target):
+            # That of the last item where there is no skip target, which counts for nothing.
+            own.scores[rows] = scores[np.arange(len(scores)), own.columns[rows]]
+
+    def add(self, rows: slice, columns: np.ndarray, scores: np.ndarray) -> None:
+        """Counts a block: all items that compete are in one block of each row.
+
+        Args:
+            rows: which examples, with a start and a stop.
+            columns: int array of shape `(num_columns,)`, which items, 0 the first of the
+                catalogue, in rising order. An item ranks among them also if it is not one.
             scores: float32 array of shape `(num_rows, num_columns)`, not NaN.
         """
-        first, last = np.searchsorted(
-            self._seen_columns, [first_column, first_column + scores.shape[1]]
-        )
-        seen_rows, seen_columns = self._seen_rows[first:last], self._seen_columns[first:last]
-        here = (seen_rows >= rows.start) & (seen_rows < rows.stop)
-        seen = seen_rows[here] - rows.start, seen_columns[here] - first_column
+        first, last = np.searchsorted(self._seen_columns, [columns[0], columns[-1] + 1])
+        seen_rows = self._seen_rows[first:last]
+        here = np.flatnonzero((seen_rows >= rows.start) & (seen_rows < rows.stop))
+        place, found = _places(columns, self._seen_columns[first:last][here])
+        seen = (seen_rows[here] - rows.start)[found], place[found]
         mask = np.empty(scores.shape, bool)  # one for all comparisons: to allocate it takes longer
-        for count in (self._target, self._skip_target):
-            count.add(rows, first_column, scores, seen, mask)
+        for own in (self.target, self.skip_target):
+            own.add(rows, columns, scores, seen, mask)
         if self._top_k is not None:
-            self._add_top(rows, first_column, scores, seen, mask)
+            self._add_top(rows, columns, scores, seen, mask)
 
-    def _add_top(self, rows, first_column, scores, seen, mask):
+    def _add_top(self, rows, columns, scores, seen, mask):
         top_scores, top_columns_ = self._top_scores[rows], self._top_columns[rows]
-        if first_column == 0:
+        if columns[0] == 0:
             available = scores.copy()
             available[seen] = -np.inf
             for row, row_scores in enumerate(available):
                 best = top_columns(row_scores, top_scores.shape[1])
-                top_columns_[row, : len(best)] = best
+                top_columns_[row, : len(best)] = columns[best]
                 top_scores[row, : len(best)] = row_scores[best]
             return
         # What does not beat the last of the best so far, or only equals it, is not among them.
@@ -90,7 +95,7 @@ class RankCount:
         all_columns = np.full(all_scores.shape, -1)
         all_scores[:, :k], all_columns[:, :k] = top_scores[rows_with], top_columns_[rows_with]
         all_scores[place, k + within] = scores[rows_with[place], found_columns]
-        all_columns[place, k + within] = found_columns + first_column
+        all_columns[place, k + within] = columns[found_columns]
         # Equal scores keep their order, which is that of the columns.
         best = np.argsort(-all_scores, axis=1, kind="stable")[:, :k]
         top_scores[rows_with] = np.take_along_axis(all_scores, best, axis=1)
@@ -99,46 +104,53 @@ class RankCount:
     def ranks(self) -> dict[str, np.ndarray]:
         """What was counted: the dict that `rank_targets` returns."""
         ranks = {}
-        for name, count in (("target", self._target), ("skip_target", self._skip_target)):
-            own = _codes(np.arange(self._num_examples), count.columns, self._num_examples)
-            ranks[name] = np.where(np.isin(own, self._seen), np.inf, count.ranks())
-        of_target, of_skip = self._target.scores, self._skip_target.scores
+        for name, own in (("target", self.target), ("skip_target", self.skip_target)):
+            codes = _codes(np.arange(self._num_examples), own.columns, self._num_examples)
+            ranks[name] = np.where(np.isin(codes, self._seen), np.inf, own.ranks())
+        of_target, of_skip = self.target.scores, self.skip_target.scores
         preference = np.where(of_target == of_skip, 0.5, of_target > of_skip)
-        ranks["preference"] = np.where(self._skip_target.columns >= 0, preference, np.nan)
+        ranks["preference"] = np.where(self.skip_target.columns >= 0, preference, np.nan)
         if self._top_k is not None:
             ranks["top_items"] = (self._top_columns + 1).astype("int32")
         return ranks
 
 
-class _Count:
+class _OwnCount:
     """How many items of each row score above one of them, and how many at least as high."""
 
-    def __init__(self, columns: np.ndarray, scores: np.ndarray):
+    def __init__(self, columns: np.ndarray):
         self.columns = columns  # -1: none
-        self.scores = scores
-        self.above = np.zeros(len(columns), "int64")
-        self.at_least = np.zeros(len(columns), "int64")
+        self.scores = np.zeros(len(columns), "float32")
+        self._above = np.zeros(len(columns), "int64")
+        self._at_least = np.zeros(len(columns), "int64")
 
-    def add(self, rows: slice, first_column: int, scores: np.ndarray, seen, mask) -> None:
-        columns = self.columns[rows]
-        has = np.flatnonzero(columns >= 0)
+    def add(self, rows: slice, columns: np.ndarray, scores: np.ndarray, seen, mask) -> None:
+        own_columns = self.columns[rows]
+        has = np.flatnonzero(own_columns >= 0)
         if len(has) == 0:
             return
         num_rows = has[-1] + 1  # none of the others has an item to count for
         own = self.scores[rows][:num_rows, np.newaxis]
         scores, mask = scores[:num_rows], mask[:num_rows]
         # Neither the item itself nor what was seen competes.
-        itself = has[(columns[has] >= first_column) & (columns[has] - first_column < mask.shape[1])]
+        place, found = _places(columns, own_columns[has])
+        itself = has[found], place[found]
         seen = tuple(indices[seen[0] < num_rows] for indices in seen)
-        for compare, counts in ((np.greater, self.above), (np.greater_equal, self.at_least)):
+        for compare, counts in ((np.greater, self._above), (np.greater_equal, self._at_least)):
             compare(scores, own, out=mask)
-            mask[itself, columns[itself] - first_column] = False
+            mask[itself] = False
             mask[seen] = False
             counts[rows.start : rows.start + num_rows] += _count_true(mask)
 
     def ranks(self) -> np.ndarray:
-        ranks = 1 + self.above + (self.at_least - self.above) / 2
+        ranks = 1 + self._above + (self._at_least - self._above) / 2
         return np.where(self.columns >= 0, ranks, np.nan)
+
+
+def _places(columns: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where columns stand in a rising list, and whether they do."""
+    place = np.minimum(np.searchsorted(columns, wanted), len(columns) - 1)
+    return place, columns[place] == wanted
 
 
 def _codes(rows: np.ndarray, columns: np.ndarray, num_rows: int) -> np.ndarray:

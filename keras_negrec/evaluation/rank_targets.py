@@ -78,15 +78,13 @@ def rank_targets(
 
 
 def _ranks(model, examples: Examples, batch_size: int, options: dict) -> dict[str, np.ndarray]:
-    target_scores, skip_scores = np.zeros((2, len(examples)), "float32")
-    count = RankCount(examples, target_scores, skip_scores, **options)
+    count = RankCount(examples, **options)
     if not isinstance(model, VectorScorer):
-        for rows, scores in score_chunks(model, examples.histories, batch_size):
-            each = np.arange(len(rows))
-            target_scores[rows] = scores[each, examples.targets[rows] - 1]
-            # of any item where there is no skip target
-            skip_scores[rows] = scores[each, examples.skip_targets[rows] - 1]
-            count.add(slice(rows[0], rows[-1] + 1), 0, scores)
+        columns = np.arange(model.num_items)
+        for indices, scores in score_chunks(model, examples.histories, batch_size):
+            rows = slice(indices[0], indices[-1] + 1)
+            count.read_own(rows, scores)
+            count.add(rows, columns, scores)
         return count.ranks()
 
     vectors = _finite(model.history_vectors(examples.histories), "of the histories")
@@ -108,22 +106,20 @@ def _ranks(model, examples: Examples, batch_size: int, options: dict) -> dict[st
     def products(block, table):
         return read_array(ops.matmul(block_vectors[block], table))
 
-    for own_scores, items in (
-        (target_scores, examples.targets),
-        (skip_scores, examples.skip_targets),
-    ):
+    for own in (count.target, count.skip_target):
         for block, some in enumerate(blocks):
             for start in range(some.start, some.stop, num_columns):
-                own = np.arange(start, min(start + num_columns, some.stop))
-                table = item_vectors(np.maximum(np.resize(items[own], num_columns) - 1, 0))
-                own_scores[own] = products(block, table)[own - some.start, own - start]
+                each = np.arange(start, min(start + num_columns, some.stop))
+                table = item_vectors(np.resize(np.maximum(own.columns[each], 0), num_columns))
+                own.scores[each] = products(block, table)[each - some.start, each - start]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, model.num_items, num_columns):
             first = min(start, model.num_items - num_columns)
-            table = item_vectors(np.arange(first, first + num_columns))
+            columns = np.arange(first, first + num_columns)
+            table = item_vectors(columns)
 
-            def add(block, start=start, first=first, table=table):
-                count.add(blocks[block], start, products(block, table)[:, start - first :])
+            def add(block, again=start - first, columns=columns, table=table):
+                count.add(blocks[block], columns[again:], products(block, table)[:, again:])
 
             list(pool.map(add, range(len(blocks))))
     return count.ranks()
