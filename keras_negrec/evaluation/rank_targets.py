@@ -87,7 +87,9 @@ def _ranks(model, examples: Examples, batch_size: int, options: dict) -> dict[st
             count.add(rows, columns, scores)
         return count.ranks()
 
-    vectors = _finite(model.history_vectors(examples.histories), "of the histories")
+    vectors = model.history_vectors(examples.histories)
+    if not np.isfinite(vectors).all():
+        raise ValueError("The vectors of the histories must be finite, and some are not.")
     batch_size = min(batch_size, _ROWS)
     blocks = [
         slice(start, min(start + batch_size, len(vectors)))
@@ -96,8 +98,11 @@ def _ranks(model, examples: Examples, batch_size: int, options: dict) -> dict[st
     block_vectors = [ops.convert_to_tensor(vectors[rows]) for rows in blocks]
 
     def item_vectors(items):
-        table = ops.convert_to_numpy(ops.cast(model.item_vectors(items.astype("int32")), "float32"))
-        return ops.transpose(ops.convert_to_tensor(_finite(table, "of the items")))
+        table = ops.stop_gradient(model.item_vectors(items.astype("int32")))
+        table = ops.cast(table, "float32")
+        if not ops.all(ops.isfinite(table)):
+            raise ValueError("The vectors of the items must be finite, and some are not.")
+        return ops.transpose(table)
 
     # All products of a block have one shape: in other shapes, the sums of equal vectors may differ
     # in the last bit, and their scores would no longer be equal.
@@ -123,9 +128,3 @@ def _ranks(model, examples: Examples, batch_size: int, options: dict) -> dict[st
 
             list(pool.map(add, range(len(blocks))))
     return count.ranks()
-
-
-def _finite(vectors: np.ndarray, of_what: str) -> np.ndarray:
-    if not np.isfinite(vectors).all():
-        raise ValueError(f"The vectors {of_what} must be finite, and some are not.")
-    return vectors
