@@ -51,7 +51,7 @@ class Recommender(keras.Model):
         Raises:
             ValueError: an item id above `num_items`.
         """
-        self._check_histories(histories)
+        self._check_catalogue(histories)
         batch = histories.padded(self.max_length)
         inputs = {name: batch[name] for name in self.serving_model.input}
         vectors = self.serving_model.predict(inputs, batch_size=batch_size, verbose=0)
@@ -72,9 +72,6 @@ class Recommender(keras.Model):
         vectors = self.history_vectors(histories, batch_size=batch_size)
         table = ops.convert_to_numpy(ops.cast(self.item_vectors(), "float32"))
         return np.matmul(vectors, table.T)
-
-    def _check_histories(self, histories: Sessions) -> None:
-        self._check_catalogue(histories)
 
     def _check_catalogue(self, rows: Sessions | Prepared) -> None:
         """A `ValueError` unless all ids are of this model's catalogue."""

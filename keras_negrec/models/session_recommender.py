@@ -389,7 +389,7 @@ class SessionRecommender(Recommender):
                 than the model's; no sessions.
             TypeError: `stream_options` with `Sessions`.
         """
-        self._check_ids(sessions)
+        self._check_catalogue(sessions)
         part = stream_options.get("part", "train")
         if self.item_embedding.num_features is not None:
             self.item_embedding.adapt(self._count(sessions, part))
@@ -465,15 +465,12 @@ class SessionRecommender(Recommender):
         column = keras.ops.cast(keras.ops.expand_dims(bias, -1), vectors.dtype)
         return keras.ops.concatenate([vectors, column], axis=-1)
 
-    def _check_histories(self, histories: Sessions) -> None:
-        self._check_ids(histories)
-
-    def _check_ids(self, sessions: Sessions | Prepared) -> None:
-        self._check_catalogue(sessions)
+    def _check_catalogue(self, rows: Sessions | Prepared) -> None:
+        super()._check_catalogue(rows)
         has_session_ids = (
-            sessions.manifest["has_session_ids"]
-            if isinstance(sessions, Prepared)
-            else sessions.session_ids is not None
+            rows.manifest["has_session_ids"]
+            if isinstance(rows, Prepared)
+            else rows.session_ids is not None
         )
         if "session_ids" in self._encoder_inputs and not has_session_ids:
             raise ValueError("This model was built with `max_sessions` and needs `session_ids`.")
