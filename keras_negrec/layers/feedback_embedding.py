@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import keras
-from keras import ops
+
+from keras_negrec.layers._take_rows import take_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -47,9 +48,7 @@ class FeedbackEmbedding(keras.layers.Layer):
         )
 
     def call(self, inputs, feedback):
-        # The product makes the gradient dense. TensorFlow's is sparse otherwise, and Adam squares
-        # the slices of one row before it sums them.
-        return inputs + ops.take(self.embeddings * 1.0, feedback + 2, axis=0)
+        return inputs + take_rows(self.embeddings, feedback + 2)
 
     def compute_output_shape(self, inputs_shape, feedback_shape=None):
         return inputs_shape

@@ -11,6 +11,7 @@ from keras_negrec.backend.linear_crossentropy import linear_crossentropy
 from keras_negrec.backend.lookup_rows import lookup_rows
 from keras_negrec.backend.row_gradients import read_rows
 from keras_negrec.layers._initial_rows import initial_rows
+from keras_negrec.layers._take_rows import take_rows
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
 
 
@@ -181,10 +182,7 @@ class ItemEmbedding(keras.layers.Layer):
         if self.row_gradients:
             vectors = lookup_rows(self.embeddings, rows)
         else:
-            # The product makes the gradient dense. TensorFlow's is sparse otherwise, and Adam
-            # squares the slices of one row before it sums them: up to sqrt(n) too long a step for
-            # a row that is looked up n times.
-            vectors = ops.take(self.embeddings * 1.0, rows, axis=0)
+            vectors = take_rows(self.embeddings, rows)
         vectors = ops.cast(vectors, self.compute_dtype)
         if self.num_features is not None:
             occurs = ops.take(self._occurring(), rows, axis=0)

@@ -67,7 +67,7 @@ class KeepLogit(keras.layers.Layer):
 
     def keep_biases(self):
         """The keep bias of each item: float tensor of shape `(num_items,)`."""
-        # That this is a product also makes the gradient dense, as in `ItemEmbedding.lookup`.
+        # That this is a product also makes the gradient dense, as in `take_rows`.
         return self.item_bias * _RATE
 
     def compute_output_shape(self, inputs_shape, item_ids_shape):

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.layers._take_rows import take_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -77,10 +78,9 @@ class SessionPositionEmbedding(keras.layers.Layer):
                 f"length {inputs.shape[1]}: inputs.shape={tuple(inputs.shape)}"
             )
         columns = ops.arange(ops.shape(inputs)[1], dtype="int32")
-        # The products make the gradients dense, see `FeedbackEmbedding`.
         if session_ids is None:
             from_newest = ops.flip(columns)
-            return inputs + ops.take(self.position_embeddings * 1.0, from_newest, axis=0)
+            return inputs + take_rows(self.position_embeddings, from_newest)
 
         same = ops.expand_dims(session_ids, 2) == ops.expand_dims(session_ids, 1)
         later = ops.expand_dims(columns, 1) < ops.expand_dims(columns, 0)  # (length, length)
@@ -91,8 +91,8 @@ class SessionPositionEmbedding(keras.layers.Layer):
         sessions_ago = ops.minimum(sessions_ago, self.session_embeddings.shape[0] - 1)
         return (
             inputs
-            + ops.take(self.position_embeddings * 1.0, from_newest, axis=0)
-            + ops.take(self.session_embeddings * 1.0, sessions_ago, axis=0)
+            + take_rows(self.position_embeddings, from_newest)
+            + take_rows(self.session_embeddings, sessions_ago)
         )
 
     def compute_output_shape(self, inputs_shape, session_ids_shape=None):
