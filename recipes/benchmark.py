@@ -120,7 +120,7 @@ def main():
                 num_heads=args.num_heads,
                 max_length=args.max_length,
             )
-            model.optimizer = OPTIMIZERS[name](1e-3)  # before it is first used
+            model.optimizer = OPTIMIZERS[name](1e-3)
             dataset = model.training_dataset(
                 random_sessions(args, num_items), batch_size=args.batch_size, seed=args.seed
             )

@@ -9,10 +9,11 @@ from keras_negrec.data import Examples
 from keras_negrec.evaluation.rank_targets import rank_targets
 from keras_negrec.evaluation.ranking_metrics import ranking_metrics
 from keras_negrec.evaluation.scorer import Scorer
+from keras_negrec.evaluation.vector_scorer import VectorScorer
 
 
 def evaluate(
-    model: Scorer,
+    model: Scorer | VectorScorer,
     examples: Examples,
     *,
     k: Sequence[int] = (1, 5, 10, 20),
@@ -35,7 +36,8 @@ def evaluate(
     - `num_examples`, `num_skip_examples`: how many examples the figures rest on.
 
     Args:
-        model: a model of this package, or any object with `num_items` and `score`.
+        model: a model of this package, or any `keras_negrec.evaluation.Scorer` (an object with
+            `num_items` and `score`) or `VectorScorer`.
         examples: `Examples`.
         k: ints. The cut-offs K.
         exclude_seen: bool. Whether items of the history are taken out of the ranking; a target
