@@ -16,16 +16,15 @@ elif _BACKEND == "torch":
     import torch
     from torch.utils.checkpoint import checkpoint
 
-_CHUNK_LOGITS = 2**21  # 8 MiB of float32, which stays in the cache of a processor
+_CHUNK_LOGITS = 2**20  # 4 MiB of float32, which stays in the cache of a processor
 _MIN_CHUNK_ROWS = 64
 
 
 def linear_crossentropy(vectors, table, classes, bias=None):
     """`-log(softmax(vectors @ table.T + bias)[class])` of each row, in float32.
 
-    The logits of all rows never exist at once, forwards or backwards: they are made anew, a few
-    rows at a time, which takes less time than to write and read them, and rows without a class
-    take none at all.
+    The logits of all rows never exist at once, forwards or backwards, but a few rows at a time, and
+    rows without a class take none at all.
 
     Args:
         vectors: float tensor of shape `(num_rows, dim)`.
@@ -36,9 +35,8 @@ def linear_crossentropy(vectors, table, classes, bias=None):
     Returns:
         float32 tensor of shape `(num_rows,)`.
     """
-    if bias is None:
-        bias = ops.zeros((table.shape[0],), dtype="float32")
-    vectors, table, classes, bias = map(ops.convert_to_tensor, (vectors, table, classes, bias))
+    vectors, table, classes = map(ops.convert_to_tensor, (vectors, table, classes))
+    bias = None if bias is None else ops.stop_gradient(ops.convert_to_tensor(bias))
     size = max(_CHUNK_LOGITS // table.shape[0], _MIN_CHUNK_ROWS)
     if _BACKEND == "tensorflow":
         return _on_tensorflow(vectors, table, classes, bias, size)
@@ -47,14 +45,15 @@ def linear_crossentropy(vectors, table, classes, bias=None):
 
 def _losses(table, bias, vectors, classes):
     """The formula as it stands."""
-    logits = ops.cast(ops.matmul(vectors, ops.transpose(table)), "float32") + bias
+    logits = ops.cast(ops.matmul(vectors, ops.transpose(table)), "float32")
+    logits = logits if bias is None else logits + bias
     target = ops.take_along_axis(logits, ops.expand_dims(ops.maximum(classes, 0), -1), axis=-1)
     loss = ops.logsumexp(logits, axis=-1) - ops.squeeze(target, -1)
     return ops.where(classes >= 0, loss, 0.0)
 
 
 def _on_jax(vectors, table, classes, bias, size):
-    num_rows, bias = len(classes), jax.lax.stop_gradient(bias)
+    num_rows = len(classes)
     size = min(size, max(num_rows, 1))
     num_chunks = max(-(-num_rows // size), 1)
     # Rows that have a class come first, and chunks without any are passed over.
@@ -78,7 +77,6 @@ def _on_jax(vectors, table, classes, bias, size):
 
 
 def _on_torch(vectors, table, classes, bias, size):
-    bias = bias.detach()
     used = torch.nonzero(classes >= 0)[:, 0]
     parts = [
         checkpoint(_losses, table, bias, vectors[rows], classes[rows], use_reentrant=False)
@@ -88,11 +86,49 @@ def _on_torch(vectors, table, classes, bias, size):
     return losses.index_put((used,), torch.cat(parts)) if parts else losses
 
 
-@tf.custom_gradient
 def _on_tensorflow(vectors, table, classes, bias, size):
-    num_rows, num_classes = tf.shape(vectors)[0], table.shape[0]
+    """The gradients are made along with the losses, while the logits of a chunk are at hand.
+
+    They are those of the sum of all losses. As a loss is a mean over targets, they are then right
+    but for a factor; if the rows turn out to have weights that differ, the table's is made anew.
+    """
+    used, target_classes = classes >= 0, tf.maximum(classes, 0)
+
+    @tf.custom_gradient
+    def losses_of(vectors, table):
+        chunked = functools.partial(_chunked_on_tensorflow, vectors, table, classes, bias, size)
+        losses, expected_rows, expected_columns = chunked(tf.cast(used, vectors.dtype))
+
+        def gradient(upstream):
+            upstream = tf.where(used, upstream, 0.0)
+            weights = tf.cast(upstream, vectors.dtype)
+            most = tf.reduce_max(upstream)
+            of_expected = tf.cond(
+                tf.reduce_min(tf.where(used, upstream, most)) == most,
+                lambda: expected_columns * most,
+                lambda: chunked(weights)[2],
+            )
+            # softmax(logits) - one_hot(class), times the table and times the vectors.
+            weights = weights[:, tf.newaxis]
+            of_vectors = weights * (expected_rows - tf.gather(table, target_classes))
+            of_target = tf.math.unsorted_segment_sum(
+                tf.cast(weights * vectors, tf.float32), target_classes, table.shape[0]
+            )
+            return of_vectors, tf.cast(of_expected - of_target, table.dtype)
+
+        return losses, gradient
+
+    return losses_of(vectors, table)
+
+
+def _chunked_on_tensorflow(vectors, table, classes, bias, size, weights):
+    """Losses, softmax(logits) @ table, and its transpose @ (weights * vectors), in chunks of rows.
+
+    The first two are of the rows that have a class, and 0 for others.
+    """
+    num_rows = tf.shape(vectors)[0]
     size = tf.minimum(size, num_rows)
-    # Rows that have a class come first, and the loops stop after the last of them.
+    # Rows that have a class come first, and the loop stops after the last of them.
     order = tf.argsort(tf.cast(classes < 0, tf.int32), stable=True)
     num_used = tf.math.count_nonzero(classes >= 0, dtype=tf.int32)
     num_chunks = tf.maximum(-(-num_used // tf.maximum(size, 1)), 1)
@@ -100,62 +136,47 @@ def _on_tensorflow(vectors, table, classes, bias, size):
     # The last chunk is filled up with a row past all others, which is a vector of zeros.
     order = tf.concat([order, tf.fill([size], num_rows)], axis=0)
     padded_vectors = tf.pad(vectors, [[0, 1], [0, 0]])
-    padded_classes = tf.pad(classes, [[0, 1]], constant_values=-1)
+    weighted_vectors = padded_vectors * tf.pad(weights, [[0, 1]])[:, tf.newaxis]
+    padded_classes = tf.pad(tf.maximum(classes, 0), [[0, 1]])
 
-    def logits_of(chunk):
+    def add_chunk(chunk, losses, expected_rows, expected_columns):
         rows = tf.slice(order, [chunk * size], [size])
-        some = tf.gather(padded_vectors, rows)
-        logits = tf.cast(tf.matmul(some, table, transpose_b=True), tf.float32) + bias
-        return rows, some, logits
-
-    def add_losses(chunk, losses):
-        rows, _, logits = logits_of(chunk)
-        probabilities = tf.nn.softmax(logits)
+        logits = tf.matmul(tf.gather(padded_vectors, rows), table, transpose_b=True)
+        logits = tf.cast(logits, tf.float32)
+        if bias is not None:
+            logits += bias
+        target = tf.gather(logits, tf.gather(padded_classes, rows), batch_dims=1)
+        top = tf.reduce_max(logits, axis=-1)
+        with tf.control_dependencies([target, top]):  # then the softmax takes the logits' memory
+            probabilities = tf.nn.softmax(logits)
         # log(sum(exp(logits))), off the softmax, which is several times faster
-        log_total = tf.reduce_max(logits, -1) - tf.math.log(tf.reduce_max(probabilities, -1))
-        target = tf.gather(logits, tf.maximum(tf.gather(padded_classes, rows), 0), batch_dims=1)
-        return chunk + 1, losses.write(chunk, log_total - target)
+        log_total = top - tf.math.log(tf.reduce_max(probabilities, axis=-1))
+        probabilities = tf.cast(probabilities, vectors.dtype)
+        columns = tf.matmul(probabilities, tf.gather(weighted_vectors, rows), transpose_a=True)
+        return (
+            chunk + 1,
+            losses.write(chunk, log_total - target),
+            expected_rows.write(chunk, tf.matmul(probabilities, table)),
+            expected_columns + tf.cast(columns, tf.float32),
+        )
 
-    _, losses = tf.while_loop(
-        lambda chunk, losses: chunk < num_chunks,
-        add_losses,
-        [0, tf.TensorArray(tf.float32, num_chunks, element_shape=[None])],
+    _, losses, expected_rows, expected_columns = tf.while_loop(
+        lambda chunk, *_: chunk < num_chunks,
+        add_chunk,
+        [
+            0,
+            tf.TensorArray(tf.float32, num_chunks, element_shape=[None]),
+            tf.TensorArray(vectors.dtype, num_chunks, element_shape=[None, vectors.shape[1]]),
+            tf.zeros(tf.shape(table)),
+        ],
         parallel_iterations=1,
     )
-    losses = tf.concat([losses.concat(), tf.zeros([num_rows])], axis=0)
-    losses = tf.where(classes >= 0, tf.gather(losses, place_in_order), 0.0)
-
-    def gradient(upstream):
-        upstream = tf.where(classes >= 0, upstream, 0.0)
-        padded_upstream = tf.pad(upstream, [[0, 1]])
-        target_classes = tf.maximum(classes, 0)
-
-        def add_gradients(chunk, of_vectors, of_table):
-            rows, some, logits = logits_of(chunk)
-            probabilities = tf.nn.softmax(logits) * tf.gather(padded_upstream, rows)[:, tf.newaxis]
-            probabilities = tf.cast(probabilities, some.dtype)
-            of_table += tf.cast(tf.matmul(probabilities, some, transpose_a=True), tf.float32)
-            return chunk + 1, of_vectors.write(chunk, tf.matmul(probabilities, table)), of_table
-
-        _, of_vectors, of_table = tf.while_loop(
-            lambda chunk, of_vectors, of_table: chunk < num_chunks,
-            add_gradients,
-            [
-                0,
-                tf.TensorArray(vectors.dtype, num_chunks, element_shape=[None, vectors.shape[1]]),
-                tf.zeros(tf.shape(table)),
-            ],
-            parallel_iterations=1,
-        )
-        of_vectors = tf.concat([of_vectors.concat(), tf.zeros_like(vectors)], axis=0)
-        of_vectors = tf.gather(of_vectors, place_in_order)
-        # The rest of softmax(logits) - one_hot(class), whose product with the table is a row of it.
-        scale = tf.cast(upstream, vectors.dtype)[:, tf.newaxis]
-        of_vectors = tf.where((classes >= 0)[:, tf.newaxis], of_vectors, 0)
-        of_vectors -= scale * tf.gather(table, target_classes)
-        of_target = tf.math.unsorted_segment_sum(
-            tf.cast(scale * vectors, tf.float32), target_classes, num_classes
-        )
-        return of_vectors, tf.cast(of_table - of_target, table.dtype), None, None, None
-
-    return losses, gradient
+    losses = tf.gather(tf.concat([losses.concat(), tf.zeros([num_rows])], axis=0), place_in_order)
+    expected_rows = tf.concat([expected_rows.concat(), tf.zeros_like(vectors)], axis=0)
+    expected_rows = tf.gather(expected_rows, place_in_order)
+    used = classes >= 0
+    return (
+        tf.where(used, losses, 0.0),
+        tf.where(used[:, tf.newaxis], expected_rows, 0),
+        expected_columns,
+    )

@@ -12,7 +12,7 @@ RANDOM = np.random.default_rng(0)
 VECTORS = RANDOM.normal(size=(9, 4)).astype("float32")
 TABLE = RANDOM.normal(size=(6, 4)).astype("float32")
 CLASSES = np.array([3, -1, 0, 5, 5, -1, -1, 2, 1], "int32")
-WEIGHTS = RANDOM.random(9)
+WEIGHTS = [RANDOM.random(9), np.full(9, 0.3)]
 
 
 @pytest.fixture(params=[1, 2, 4, 100], ids="{} rows in a chunk".format)
@@ -36,8 +36,8 @@ def reference(vectors, table, classes, bias=None):
     return np.array(losses)
 
 
-def weighted(*arguments):
-    return float((reference(*arguments) * WEIGHTS).sum())
+def weighted(weights, *arguments):
+    return float((reference(*arguments) * weights).sum())
 
 
 def test_against_reference(chunk_rows):
@@ -54,15 +54,16 @@ def test_bias(chunk_rows):
     )
 
 
+@pytest.mark.parametrize("weights", WEIGHTS, ids=["weighted", "alike"])
 @pytest.mark.parametrize("classes", [CLASSES, np.maximum(CLASSES, 0)], ids=["some", "all"])
-def test_gradients_by_finite_differences(chunk_rows, classes):
+def test_gradients_by_finite_differences(chunk_rows, classes, weights):
     """Also of a last chunk that has fewer rows than the others, where all rows have a class."""
-    weights = ops.convert_to_tensor(WEIGHTS, "float32")
+    reference_weights, weights = weights, ops.convert_to_tensor(weights, "float32")
     _, of_vectors = value_and_gradient(
         lambda x: ops.sum(linear_crossentropy(x, ops.convert_to_tensor(TABLE), classes) * weights),
         VECTORS,
     )
-    expected = finite_differences(lambda x: weighted(x, TABLE, classes), VECTORS)
+    expected = finite_differences(lambda x: weighted(reference_weights, x, TABLE, classes), VECTORS)
     np.testing.assert_allclose(of_vectors, expected, atol=1e-4)
     assert (of_vectors[classes < 0] == 0).all()
     _, of_table = value_and_gradient(
@@ -71,7 +72,7 @@ def test_gradients_by_finite_differences(chunk_rows, classes):
         ),
         TABLE,
     )
-    expected = finite_differences(lambda x: weighted(VECTORS, x, classes), TABLE)
+    expected = finite_differences(lambda x: weighted(reference_weights, VECTORS, x, classes), TABLE)
     np.testing.assert_allclose(of_table, expected, atol=1e-4)
 
 

@@ -1,3 +1,4 @@
+import keras_hub
 import numpy as np
 import pytest
 from keras import ops
@@ -25,8 +26,51 @@ def test_layer(causal, normalize_first):
         },
         (random_inputs(), padding_mask),
         expected_output_shape=(2, 5, 8),
-        expected_num_trainable_weights=16,
+        expected_num_trainable_weights=12,
     )
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("normalize_first", [True, False])
+def test_computes_what_keras_hub_does(causal, normalize_first):
+    inputs = random_inputs()
+    padding_mask = np.array([[False, False, True, True, True], [True] * 5])
+    block = TransformerBlock(16, 2, causal=causal, normalize_first=normalize_first)
+    block(inputs)
+    peer = (keras_hub.layers.TransformerDecoder if causal else keras_hub.layers.TransformerEncoder)(
+        16, 2, activation="gelu", normalize_first=normalize_first
+    )
+    peer.build(inputs.shape)
+    random = np.random.default_rng(1)
+    named = {}
+    for weight in peer.weights:
+        weight.assign(random.normal(size=weight.shape))
+        named["/".join(weight.path.split("/")[-2:])] = ops.convert_to_numpy(weight)
+    attention = {
+        name: [named[f"{part}/{name}"] for part in ("query", "key", "value")]
+        for name in ("kernel", "bias")
+    }
+    block.query_key_value.kernel.assign(
+        np.concatenate([kernel.reshape(8, 8) for kernel in attention["kernel"]], axis=-1)
+    )
+    block.query_key_value.bias.assign(np.concatenate([b.ravel() for b in attention["bias"]]))
+    for layer, name in (
+        (block.attention_output, "attention_output"),
+        (block.intermediate, "feedforward_intermediate_dense"),
+        (block.feedforward_output, "feedforward_output_dense"),
+    ):
+        layer.kernel.assign(named[f"{name}/kernel"].reshape(layer.kernel.shape))
+        layer.bias.assign(named[f"{name}/bias"])
+    for layer, name in (
+        (block.attention_norm, "self_attention_layer_norm"),
+        (block.feedforward_norm, "feedforward_layer_norm"),
+    ):
+        layer.gamma.assign(named[f"{name}/gamma"])
+        layer.beta.assign(named[f"{name}/beta"])
+    mask_name = "decoder_padding_mask" if causal else "padding_mask"
+    expected = ops.convert_to_numpy(peer(inputs, **{mask_name: padding_mask}))
+    found = outputs(block, inputs, padding_mask)
+    np.testing.assert_allclose(found[padding_mask], expected[padding_mask], rtol=1e-5, atol=1e-5)
 
 
 def outputs(block, inputs, padding_mask=None):
@@ -63,6 +107,14 @@ def test_padding_is_not_attended_to(causal):
     np.testing.assert_allclose(after[:, 2:], before[:, 2:], atol=1e-6)
     alone = outputs(block, inputs[:, 2:], np.ones((2, 3), bool))
     np.testing.assert_allclose(after[:, 2:], alone, atol=1e-5)
+
+
+def test_causal_block_never_looks_ahead_from_padding():
+    block, inputs = TransformerBlock(16, 2, causal=True), random_inputs()
+    padding_mask = np.array([[False, False, True, True, True]] * 2)
+    before = outputs(block, inputs, padding_mask)
+    inputs[:, 2:] = 100.0
+    np.testing.assert_array_equal(outputs(block, inputs, padding_mask)[:, :2], before[:, :2])
 
 
 @pytest.mark.parametrize("causal", [True, False])
