@@ -82,6 +82,12 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
         help="train with, or without, the contrastive negative-feedback loss; neither: both",
     )
     options.add_argument("--context", choices=["hidden", "item"], default="hidden")
+    options.add_argument(
+        "--ensemble",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="also rank by the models of all seeds together, and export the last of these",
+    )
     add_training_options(options)
     options.add_argument(
         "--out", type=Path, required="out" not in defaults, help="folder for the results"
@@ -174,6 +180,7 @@ def run(
         for negative_loss in negative_losses:
             result = Result(f"{name} + negative loss" if negative_loss else name)
             results.append(result)
+            models = []
             for seed in args.seed:
                 started = time.monotonic()
                 settings = model_settings(
@@ -184,14 +191,18 @@ def run(
                 )
                 result.seconds.append(time.monotonic() - started)
                 result.metrics.append(evaluate(model, split, args))
-                print(
-                    f"{result.label}, seed {seed}, test:",
-                    *readable(result.metrics[-1]),
-                    sep="  ",
-                    flush=True,
-                )
+                print_figures(f"{result.label}, seed {seed}, test:", result.metrics[-1])
+                models.append(model)
                 if value > best_value:
                     best_model, best_value, best_metrics = model, value, result.metrics[-1]
+            if args.ensemble:
+                together = keras_negrec.models.Ensemble(models, name=f"{name}_ensemble")
+                metrics = evaluate(together, split, args)
+                results.append(Result(f"{result.label}, {len(models)} models as one", [metrics]))
+                print_figures(f"{results[-1].label}, test:", metrics)
+                ensemble = together, metrics
+    if args.ensemble:
+        best_model, best_metrics = ensemble
     popularity = keras_negrec.models.Popularity(split.train, len(vocabulary))
     results.append(Result("popularity", [evaluate(popularity, split, args)]))
 
@@ -211,7 +222,8 @@ def run(
         best_model, args.out, metrics=best_metrics, data=data_description(args, split)
     )
     print(f"chart: {chart}\nfigures: {args.out / 'results.json'}")
-    print(f"best model ({best_model.name}, by validation): {args.out / 'model.keras'}")
+    how = "all seeds" if args.ensemble else "by validation"
+    print(f"best model ({best_model.name}, {how}): {args.out / 'model.keras'}")
     print(f"exported for TF Serving: {version}")
     show_recommendations(version, best_model, split, vocabulary)
 
@@ -299,6 +311,10 @@ def fit(args, model, sessions: Sessions, seed: int, epochs: int, callbacks: list
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=callbacks,
     )
+
+
+def print_figures(title: str, figures: dict[str, float]) -> None:
+    print(title, *readable(figures), sep="  ", flush=True)
 
 
 def readable(figures: dict[str, float]) -> list[str]:

@@ -1,6 +1,7 @@
 from keras_negrec.models.bert4rec import BERT4Rec as BERT4Rec
 from keras_negrec.models.build_model import build_model as build_model
 from keras_negrec.models.caser import Caser as Caser
+from keras_negrec.models.ensemble import Ensemble as Ensemble
 from keras_negrec.models.grow_vocabulary import grow_vocabulary as grow_vocabulary
 from keras_negrec.models.gru4rec import GRU4Rec as GRU4Rec
 from keras_negrec.models.item_cooccurrence import ItemCooccurrence as ItemCooccurrence

@@ -13,6 +13,7 @@ from keras import ops
 from keras_negrec.data import Vocabulary
 from keras_negrec.layers import ItemEmbedding, KeepLogit, NegativeSampler
 from keras_negrec.losses import GeneralizedBinaryCrossentropy
+from keras_negrec.models.ensemble import Ensemble
 from keras_negrec.models.recommender import Recommender
 from keras_negrec.models.sampling_rate import sampling_rate
 
@@ -58,8 +59,8 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
         A model of the class of `model`.
 
     Raises:
-        TypeError: a model that is not trained with Keras; items of another type than the
-            vocabulary's.
+        TypeError: a model that is not trained with Keras; an `Ensemble`; items of another type
+            than the vocabulary's.
         ValueError: a model without a vocabulary; no items; an item that is known already or comes
             twice; features that are missing, of another shape or not finite, or that the model
             has no place for.
@@ -79,6 +80,11 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
         raise TypeError(
             "`grow_vocabulary` takes a model that is trained with Keras. Received one of type "
             f"{type(model).__name__}"
+        )
+    if isinstance(model, Ensemble):
+        raise TypeError(
+            "`grow_vocabulary` takes a single model. Grow each of an ensemble's `models` and make "
+            "an ensemble of them. Received: an Ensemble"
         )
     if model.vocabulary is None:
         raise ValueError("`grow_vocabulary` needs a model with a vocabulary. Received: None")

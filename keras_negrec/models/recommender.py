@@ -27,6 +27,11 @@ class Recommender(keras.Model):
     serving_model: keras.Model
     _config: dict
 
+    @property
+    def item_columns(self) -> list[tuple[ItemEmbedding, int]]:
+        """The layers whose tables are in `item_vectors`, each with its first column there."""
+        return [(self.item_embedding, 0)]
+
     def item_vectors(self, rows=None):
         """The vectors whose products with those of `serving_model` are the scores of the items.
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_negrec._written_whole import written_whole
 from keras_negrec.data import Vocabulary
+from keras_negrec.models.ensemble import Ensemble
 from keras_negrec.models.recommender import Recommender
 from keras_negrec.serving._in_tensorflow import in_tensorflow
 from keras_negrec.serving.vocabulary_of import vocabulary_of
@@ -42,9 +43,9 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
     The ONNX metadata has `vocabulary`, the external ids in the order of their internal ids as a
     JSON list, and `max_length`.
 
-    All encoders and `MatrixFactorization` can be exported. The conversion is that of tf2onnx, from
-    TensorFlow on the CPU: a model trained on JAX, on PyTorch or on a GPU is saved and exported by
-    a second process. Models in half precision are exported in float32.
+    All encoders, `MatrixFactorization` and an `Ensemble` of these can be exported. The conversion
+    is that of tf2onnx, from TensorFlow on the CPU: a model trained on JAX, on PyTorch or on a GPU
+    is saved and exported by a second process. Models in half precision are exported in float32.
 
     Args:
         model: a model of this package that is trained with Keras.
@@ -111,7 +112,7 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
 
 def _check_size(model) -> None:
     """Refuses what would fail only after minutes of conversion."""
-    tables = [model.item_embedding.embeddings]  # once more, for the scores
+    tables = [embedding.embeddings for embedding, _ in model.item_columns]  # again, for the scores
     num_bytes = sum(4 * math.prod(weight.shape) for weight in [*model.weights, *tables])
     if num_bytes > _MAX_BYTES:
         raise ValueError(
@@ -120,15 +121,22 @@ def _check_size(model) -> None:
         )
 
 
+def _in_float32(model):
+    """onnxruntime has no bfloat16 on most processors, and weights are float32 anyway."""
+    if isinstance(model, Ensemble):
+        return Ensemble([_in_float32(part) for part in model.models])
+    if model.item_embedding.compute_dtype == "float32":
+        return model
+    full = type(model).from_config({**model.get_config(), "dtype": "float32"})
+    full.set_weights(model.get_weights())
+    return full
+
+
 def _onnx_model(model, vocabulary: Vocabulary):
     import onnx
     import tf2onnx
 
-    # onnxruntime has no bfloat16 on most processors, and weights are float32 anyway.
-    if model.item_embedding.compute_dtype != "float32":
-        full = type(model).from_config({**model.get_config(), "dtype": "float32"})
-        full.set_weights(model.get_weights())
-        model = full
+    model = _in_float32(model)
     serving_model, max_length = model.serving_model, model.max_length
     table = keras.ops.convert_to_numpy(model.item_vectors())  # a tensor would be an input
     names = list(serving_model.input)

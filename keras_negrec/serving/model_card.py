@@ -6,8 +6,9 @@ import datetime
 import importlib.metadata
 
 from keras_negrec.data import Vocabulary
+from keras_negrec.models.ensemble import Ensemble
 
-PACKAGES = ("keras-negrec", "keras", "tensorflow", "keras-hub", "numpy")
+PACKAGES = ("keras-negrec", "keras", "tensorflow", "numpy")
 
 
 def model_card(
@@ -44,10 +45,7 @@ def model_card(
     lines = [f"# {name}, version {version}", ""]
     lines += [f"Exported {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.", ""]
     lines += ["## Model", ""]
-    config = {key: value for key, value in model.get_config().items() if key != "dtype"}
-    rows = [("encoder", type(model).__name__), ("parameters", f"{model.count_params():,}")]
-    rows += sorted(config.items())
-    lines += _table(("", "value"), rows)
+    lines += _table(("", "value"), _configuration(model))
     stored = f"Item vectors are stored as {item_dtype}."
     if recall is not None:
         stored += (
@@ -78,6 +76,15 @@ def model_card(
         versions.append((package, importlib.metadata.version(package)))
     lines += _table(("", "version"), versions)
     return "\n".join(lines) + "\n"
+
+
+def _configuration(model) -> list[tuple[str, object]]:
+    rows = [("encoder", type(model).__name__), ("parameters", f"{model.count_params():,}")]
+    if isinstance(model, Ensemble):
+        for i, part in enumerate(model.models, start=1):
+            rows += [(f"model {i}: {name}", value) for name, value in _configuration(part)]
+        return rows
+    return rows + sorted(item for item in model.get_config().items() if item[0] != "dtype")
 
 
 def _describe(item) -> tuple[str, str, str]:

@@ -25,10 +25,12 @@ class Servable(tf.Module):
 
     def __init__(self, model, vocabulary: Vocabulary, k: int, item_dtype: str = "float32"):
         super().__init__(name="servable")
-        embedding = model.item_embedding
+        embeddings = [embedding for embedding, _ in model.item_columns]
         vectors = model.item_vectors()
-        is_table = embedding.num_features is None and vectors.shape[1] == embedding.embedding_dim
-        table = embedding.embeddings.value if is_table else vectors.numpy()
+        is_table = (
+            embeddings[0].num_features is None and vectors.shape[1] == embeddings[0].embedding_dim
+        )
+        table = embeddings[0].embeddings.value if is_table else vectors.numpy()
         self.table = ItemTable(table, item_dtype)
         self.num_items = len(vocabulary)
         self.max_length = model.max_length
@@ -45,9 +47,11 @@ class Servable(tf.Module):
         self._encode = _encoder(model, self.table)  # a function, so that no layer is saved
         # What the graph reads must hang on the module to be saved with it. The item table is
         # there once, however it is stored.
-        replaced = {id(variable) for variable in embedding.variables}
-        if embedding.mask_token:
-            replaced.remove(id(embedding.mask_embedding))
+        replaced = set()
+        for embedding in embeddings:
+            replaced |= {id(variable) for variable in embedding.variables}
+            if embedding.mask_token:
+                replaced.remove(id(embedding.mask_embedding))
         self.weights = [
             variable.value
             for variable in model.serving_model.variables
@@ -196,16 +200,22 @@ class Servable(tf.Module):
 
 def _encoder(model, table: ItemTable):
     """The model's encoder as a function, float32, whose item vectors come from `table`."""
-    serving_model, embedding = model.serving_model, model.item_embedding
+    serving_model = model.serving_model
+
+    def look_up_in_table(embedding, start):
+        stop = start + embedding.embedding_dim
+        embedding.lookup = lambda rows: tf.cast(
+            table.rows(rows)[..., start:stop], embedding.compute_dtype
+        )
 
     def encode(inputs):
-        embedding.lookup = lambda rows: tf.cast(
-            table.rows(rows)[..., : embedding.embedding_dim], embedding.compute_dtype
-        )
+        for embedding, start in model.item_columns:
+            look_up_in_table(embedding, start)
         try:
             return tf.cast(serving_model(inputs), tf.float32)
         finally:
-            del embedding.lookup  # the class's own again
+            for embedding, _ in model.item_columns:
+                del embedding.lookup  # the class's own again
 
     return encode
 

@@ -105,6 +105,16 @@ def test_sequences(run, tmp_path, rng):
     assert "skip HR@10  " not in printed
 
 
+def test_the_models_of_all_seeds_as_one(run, tmp_path, rng):
+    lines = [f"{user} " + " ".join(map(str, rng.integers(1, 30, 8))) for user in range(40)]
+    (tmp_path / "sequences.txt").write_text("\n".join(lines) + "\n")
+    options = ["--seed", "0", "1", "--ensemble"]
+    results, printed = run("sequences", "--data", str(tmp_path / "sequences.txt"), *options)
+    assert list(results) == ["sasrec", "sasrec, 2 models as one", "popularity"]
+    assert "best model (sasrec_ensemble, all seeds)" in printed
+    assert "(recommend says" not in printed
+
+
 def test_compare_on_a_prepared_folder(compare, tmp_path):
     write_prepared(tmp_path / "prepared", toy_sessions(40))
     folder = ["--data", str(tmp_path / "prepared"), "--format", "prepared"]

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import keras_negrec
 from keras_negrec.data import Sessions, Vocabulary
+from keras_negrec.models import Ensemble
 
 K = 5
 MAX_LENGTH = 6
@@ -150,6 +151,9 @@ def exported(tmp_path_factory):
         ),
         "caser integers": build("caser", INTEGERS, objective="gbce", event_dropout=0.5),
     }
+    models["ensemble strings"] = Ensemble(
+        [models["sasrec strings"], models["bert4rec strings"], models["gru4rec strings"]]
+    )
     paths = {
         name: keras_negrec.export(model, folder / name.replace(" ", "_"), k=K)
         for name, model in models.items()
@@ -177,7 +181,7 @@ def exported(tmp_path_factory):
     "name",
     [
         *("sasrec strings", "sasrec integers", "bert4rec strings", "bert4rec integers"),
-        *("gru4rec strings", "caser integers"),
+        *("gru4rec strings", "caser integers", "ensemble strings"),
     ],
 )
 def test_plain_tensorflow_answers_as_recommend(exported, name, request_number):

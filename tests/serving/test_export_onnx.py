@@ -8,7 +8,7 @@ from keras import ops
 
 import keras_negrec
 from keras_negrec.data import Sessions, Vocabulary
-from keras_negrec.models import MatrixFactorization, Popularity
+from keras_negrec.models import Ensemble, MatrixFactorization, Popularity
 from keras_negrec.serving import export_onnx
 
 pytest.importorskip("tf2onnx", reason="the export to ONNX needs the extra `onnx`")
@@ -25,6 +25,8 @@ on_tensorflow = pytest.mark.skipif(
 
 
 def build(name, **options):
+    if name == "ensemble":
+        return Ensemble([build(part, **CASES[part]) for part in ("bert4rec", "caser")])
     small = {"vocabulary": VOCABULARY, "max_length": MAX_LENGTH, "embedding_dim": 8}
     if name == "matrix_factorization":
         model = MatrixFactorization(**small)
@@ -62,6 +64,7 @@ CASES = {
     "gru4rec": {"num_negatives": 4, "skip_negatives": True},
     "caser": {"feedback_inputs": True, "event_dropout": 0.5},
     "matrix_factorization": {},
+    "ensemble": {},
 }
 INPUTS = {
     "sasrec": ["item_ids", "feedback", "session_ids"],
@@ -69,6 +72,7 @@ INPUTS = {
     "gru4rec": ["item_ids"],
     "caser": ["item_ids", "feedback"],
     "matrix_factorization": ["item_ids", "feedback"],
+    "ensemble": ["item_ids", "feedback"],
 }
 
 
