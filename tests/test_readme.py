@@ -118,3 +118,18 @@ def test_new_items():
     scope = {"kn": kn, "model": model, "simulation": simulation}
     exec(block, scope)
     assert scope["grown"].num_items == len(vocabulary) + 2
+
+
+@once
+def test_an_ensemble():
+    [block] = [block for block in BLOCKS if "Ensemble(" in block]
+    code = block.replace("epochs=5", "epochs=1").replace(
+        '"sasrec", ', '"sasrec", embedding_dim=8, '
+    )
+    assert "epochs=1" in code and "embedding_dim=8" in code
+    simulation = kn.data.simulate_sessions(num_sessions=60, num_items=40, seed=0)
+    vocabulary = kn.data.Vocabulary.from_items(simulation.events["item"])
+    split = kn.data.leave_one_out(kn.data.Sessions.from_events(simulation.events, vocabulary))
+    scope = {"keras": keras, "kn": kn, "vocabulary": vocabulary, "split": split}
+    exec(code, scope)
+    assert "hr@10" in kn.evaluate(scope["ensemble"], split.test)

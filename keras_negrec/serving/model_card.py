@@ -78,13 +78,14 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
-def _configuration(model) -> list[tuple[str, object]]:
+def _configuration(model) -> list[tuple[str, str]]:
     rows = [("encoder", type(model).__name__), ("parameters", f"{model.count_params():,}")]
     if isinstance(model, Ensemble):
         for i, part in enumerate(model.models, start=1):
             rows += [(f"model {i}: {name}", value) for name, value in _configuration(part)]
         return rows
-    return rows + sorted(item for item in model.get_config().items() if item[0] != "dtype")
+    config = {name: str(value) for name, value in model.get_config().items() if name != "dtype"}
+    return rows + sorted(config.items())
 
 
 def _describe(item) -> tuple[str, str, str]:
