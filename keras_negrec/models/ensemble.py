@@ -17,8 +17,7 @@ class Ensemble(Recommender):
 
     Its vectors are those of the models side by side, so that it is evaluated, saved and exported
     like a single model that is as wide as they are together. The scores should be of one kind: of
-    the same encoder and losses, trained with several seeds, or of several encoders trained with
-    the same losses.
+    one encoder trained with several seeds, or of several encoders trained with the same losses.
 
     It holds copies of the models, which do not change when the models are trained on, and is not
     trained itself.
@@ -37,14 +36,10 @@ class Ensemble(Recommender):
 
     Example:
 
-    >>> sessions = keras_negrec.data.simulate_sessions(num_sessions=50).sessions
-    >>> models = []
-    >>> for seed in range(2):
-    ...     keras.utils.set_random_seed(seed)
-    ...     models.append(keras_negrec.build_model("sasrec", embedding_dim=8))
+    >>> models = [keras_negrec.build_model(name, num_items=9) for name in ("sasrec", "gru4rec")]
     >>> ensemble = keras_negrec.models.Ensemble(models)
-    >>> ensemble.item_vectors().shape
-    TensorShape([1000, 16])
+    >>> tuple(ensemble.item_vectors().shape)
+    (9, 128)
 
     Reference:
         [Hansen & Salamon, 1990](https://doi.org/10.1109/34.58871)
@@ -99,9 +94,11 @@ class Ensemble(Recommender):
 
     def get_config(self):
         models = [
-            {"class_name": keras.saving.get_registered_name(type(model)), "config": config}
+            {
+                "class_name": keras.saving.get_registered_name(type(model)),
+                "config": model.get_config(),
+            }
             for model in self.models
-            for config in [model.get_config()]
         ]
         return {"models": models, "name": self.name, "trainable": self.trainable}
 
