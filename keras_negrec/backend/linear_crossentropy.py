@@ -16,7 +16,7 @@ elif _BACKEND == "torch":
     import torch
     from torch.utils.checkpoint import checkpoint
 
-_CHUNK_LOGITS = 2**20  # 4 MiB of float32, which stays in the cache of a processor
+_CHUNK_LOGITS = 2**21  # 8 MiB of float32, which stays in the cache of a processor
 _MIN_CHUNK_ROWS = 64
 
 
