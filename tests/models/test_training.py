@@ -25,12 +25,12 @@ def held_out():
 
 
 @pytest.mark.parametrize(
-    ("name", "epochs", "least", "arguments"),
+    ("name", "num_rows", "epochs", "arguments"),
     [
         (
             "sasrec",
+            256,
             20,
-            0.9,
             {
                 "embedding_dim": 16,
                 "learning_rate": 0.01,
@@ -38,24 +38,24 @@ def held_out():
                 "feedback_inputs": True,
             },
         ),
-        # With some seeds it is not done after 45 epochs: from 0.7 to 1 of all hits. Chance is 0.17.
+        # Narrower, or with fewer rows, it is not done by then with some seeds.
         (
             "bert4rec",
-            45,
-            0.5,
-            {"embedding_dim": 32, "learning_rate": 3e-3, "last_probability": 0.9},
+            512,
+            30,
+            {"embedding_dim": 48, "learning_rate": 3e-3, "last_probability": 0.9},
         ),
     ],
 )
-def test_learns_the_toy(name, epochs, least, arguments, held_out):
+def test_learns_the_toy(name, num_rows, epochs, arguments, held_out):
     model = build(name, **arguments)
-    dataset = model.training_dataset(toy_sessions(256), batch_size=32)
+    dataset = model.training_dataset(toy_sessions(num_rows), batch_size=32)
     history = model.fit(dataset, epochs=epochs, verbose=0).history
     assert {"loss", "next_item_loss", "negative_feedback_loss"} <= set(history)
     assert history["next_item_loss"][-1] < 0.5 * history["next_item_loss"][0]
     assert history["negative_feedback_loss"][-1] < history["negative_feedback_loss"][0]
     metrics = keras_negrec.evaluate(model, held_out, exclude_seen=False, k=(1, NUM_KEPT))
-    assert metrics["hr@1"] > least
+    assert metrics["hr@1"] > 0.9
     assert metrics["skip_hr@1"] == 0
     assert metrics["feedback_auc"] > 0.95
 
