@@ -16,7 +16,10 @@ from keras_negrec.evaluation.score_chunks import score_chunks
 from keras_negrec.evaluation.scorer import Scorer
 from keras_negrec.evaluation.vector_scorer import VectorScorer
 
-_COLUMNS, _ROWS = 8192, 256  # scores that are made at once by products of vectors: 8 MiB
+# Scores that are made at once by products of vectors: 6 MiB. All products have this one shape, a
+# multiple of the tiles of common libraries: the edges of other shapes are summed in another order,
+# so that scores of equal vectors may differ there in the last bit.
+_COLUMNS, _ROWS = 6144, 256
 
 
 def rank_targets(
@@ -41,8 +44,8 @@ def rank_targets(
         examples: `Examples`.
         exclude_seen: bool. Whether items of the history are taken out of the ranking. A target
             that is itself among them can then never be recommended: its rank is infinite.
-        batch_size: int. The most histories that are scored at once; by `score`, fewer where
-            the catalogue is large.
+        batch_size: int. The most histories that `score` scores at once, fewer where the
+            catalogue is large. Products of vectors have blocks of their own.
         top_k: int or None. How many of the first items of each ranking are returned too.
 
     Returns:
@@ -90,41 +93,35 @@ def _ranks(model, examples: Examples, batch_size: int, options: dict) -> dict[st
     vectors = model.history_vectors(examples.histories)
     if not np.isfinite(vectors).all():
         raise ValueError("The vectors of the histories must be finite, and some are not.")
-    batch_size = min(batch_size, _ROWS)
-    blocks = [
-        slice(start, min(start + batch_size, len(vectors)))
-        for start in range(0, len(vectors), batch_size)
+    blocks = [slice(i, min(i + _ROWS, len(vectors))) for i in range(0, len(vectors), _ROWS)]
+    block_vectors = [
+        ops.convert_to_tensor(np.resize(vectors[rows], (_ROWS, vectors.shape[1])))
+        for rows in blocks
     ]
-    block_vectors = [ops.convert_to_tensor(vectors[rows]) for rows in blocks]
 
-    def item_vectors(items):
-        table = ops.stop_gradient(model.item_vectors(items.astype("int32")))
-        table = ops.cast(table, "float32")
+    def item_vectors(columns):
+        table = model.item_vectors(np.resize(columns, _COLUMNS).astype("int32"))
+        table = ops.cast(ops.stop_gradient(table), "float32")
         if not ops.all(ops.isfinite(table)):
             raise ValueError("The vectors of the items must be finite, and some are not.")
         return ops.transpose(table)
 
-    # All products of a block have one shape: in other shapes, the sums of equal vectors may differ
-    # in the last bit, and their scores would no longer be equal.
-    num_columns = min(_COLUMNS, model.num_items)
-
     def products(block, table):
-        return read_array(ops.matmul(block_vectors[block], table))
+        num_rows = blocks[block].stop - blocks[block].start
+        return read_array(ops.matmul(block_vectors[block], table))[:num_rows]
 
     for own in (count.target, count.skip_target):
-        for block, some in enumerate(blocks):
-            for start in range(some.start, some.stop, num_columns):
-                each = np.arange(start, min(start + num_columns, some.stop))
-                table = item_vectors(np.resize(np.maximum(own.columns[each], 0), num_columns))
-                own.scores[each] = products(block, table)[each - some.start, each - start]
+        for block, rows in enumerate(blocks):
+            each = np.arange(rows.stop - rows.start)
+            table = item_vectors(np.maximum(own.columns[rows], 0))
+            own.scores[rows] = products(block, table)[each, each]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, model.num_items, num_columns):
-            first = min(start, model.num_items - num_columns)
-            columns = np.arange(first, first + num_columns)
+        for start in range(0, model.num_items, _COLUMNS):
+            columns = np.arange(start, min(start + _COLUMNS, model.num_items))
             table = item_vectors(columns)
 
-            def add(block, again=start - first, columns=columns, table=table):
-                count.add(blocks[block], columns[again:], products(block, table)[:, again:])
+            def add(block, columns=columns, table=table):
+                count.add(blocks[block], columns, products(block, table)[:, : len(columns)])
 
             list(pool.map(add, range(len(blocks))))
     return count.ranks()

@@ -212,7 +212,7 @@ def test_products_of_vectors_in_blocks(small_blocks, num_items, exclude_seen):
     assert_same_ranks(rank_targets(model, examples, **options), expected)
 
 
-@pytest.mark.parametrize("num_items", [40, 9000])
+@pytest.mark.parametrize("num_items", [40, 1682, 9000])
 def test_equal_vectors_have_equal_scores_in_all_blocks(num_items):
     rng = np.random.default_rng(1)
     model = Vectors(rng.normal(size=(300, 64)), np.tile(rng.normal(size=(1, 64)), (num_items, 1)))
