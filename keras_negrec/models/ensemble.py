@@ -48,22 +48,21 @@ class Ensemble(Recommender):
     def __init__(self, models: Sequence[Recommender], *, name=None, trainable=True):
         models = list(models)
         _check(models)
-        copies = [type(model).from_config(model.get_config()) for model in models]
-        for copy, model in zip(copies, models, strict=True):
+        copies = []
+        for i, model in enumerate(models):  # layers of one model must have different names
+            copy = type(model).from_config({**model.get_config(), "name": f"model_{i}"})
             copy.set_weights(model.get_weights())
             copy.vocabulary = model.vocabulary
+            copies.append(copy)
         inputs: dict = {}
         for copy in copies:
             for key, tensor in copy.serving_model.input.items():
                 inputs.setdefault(key, keras.Input((None,), dtype=tensor.dtype, name=key))
         vectors = []
-        for i, copy in enumerate(copies):
+        for copy in copies:
             serving_model = copy.serving_model
-            encoder = keras.Model(
-                serving_model.input, serving_model.output, name=f"{serving_model.name}_{i}"
-            )
             newest = {key: inputs[key][:, -copy.max_length :] for key in serving_model.input}
-            vectors.append(ops.cast(encoder(newest), "float32") / len(copies))
+            vectors.append(ops.cast(serving_model(newest), "float32") / len(copies))
         super().__init__(
             inputs=inputs,
             outputs=ops.concatenate(vectors, axis=-1),
@@ -93,21 +92,13 @@ class Ensemble(Recommender):
         return ops.concatenate(vectors, axis=-1)
 
     def get_config(self):
-        models = [
-            {
-                "class_name": keras.saving.get_registered_name(type(model)),
-                "config": model.get_config(),
-            }
-            for model in self.models
-        ]
+        models = [keras.saving.serialize_keras_object(model) for model in self.models]
         return {"models": models, "name": self.name, "trainable": self.trainable}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         models = [
-            keras.saving.get_registered_object(model["class_name"], custom_objects).from_config(
-                model["config"]
-            )
+            keras.saving.deserialize_keras_object(model, custom_objects)
             for model in config["models"]
         ]
         return cls(**{**config, "models": models})
