@@ -113,15 +113,19 @@ class TransformerBlock(keras.layers.Layer):
 
         # Rows of all sessions below each other: TensorFlow fuses a product of matrices with what
         # is added to it.
-        x = ops.reshape(inputs, (-1, self.attention_norm.gamma.shape[0]))
-        for sublayer, norm in (
-            (attend, self.attention_norm),
-            (lambda x: self.feedforward_output(self.intermediate(x)), self.feedforward_norm),
-        ):
-            change = sublayer(norm(x) if self.normalize_first else x)
-            x = x + self.sublayer_dropout(change, training=training)
-            x = x if self.normalize_first else norm(x)
+        x = ops.reshape(inputs, (-1, inputs.shape[-1]))
+        x = self._sublayer(attend, self.attention_norm, x, training)
+        x = self._sublayer(self._feedforward, self.feedforward_norm, x, training)
         return ops.reshape(x, shape)
+
+    def _sublayer(self, function, norm, x, training):
+        """Residual, dropout and normalization around a function of the rows."""
+        change = function(norm(x) if self.normalize_first else x)
+        x = x + self.sublayer_dropout(change, training=training)
+        return x if self.normalize_first else norm(x)
+
+    def _feedforward(self, x):
+        return self.feedforward_output(self.intermediate(x))
 
     def _attend(self, x, shape, padding_mask, training):
         batch, length, width = shape
