@@ -86,7 +86,7 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
         "--ensemble",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="also rank by the models of all seeds together, and export the last of these",
+        help="also rank by the models of all seeds as one, and export these in place of the best",
     )
     add_training_options(options)
     options.add_argument(
@@ -192,7 +192,8 @@ def run(
                 result.seconds.append(time.monotonic() - started)
                 result.metrics.append(evaluate(model, split, args))
                 print_figures(f"{result.label}, seed {seed}, test:", result.metrics[-1])
-                models.append(model)
+                if args.ensemble:
+                    models.append(model)
                 if value > best_value:
                     best_model, best_value, best_metrics = model, value, result.metrics[-1]
             if args.ensemble:
@@ -200,9 +201,8 @@ def run(
                 metrics = evaluate(together, split, args)
                 results.append(Result(f"{result.label}, {len(models)} models as one", [metrics]))
                 print_figures(f"{results[-1].label}, test:", metrics)
-                ensemble = together, metrics
-    if args.ensemble:
-        best_model, best_metrics = ensemble
+                if best_model in models:
+                    best_model, best_metrics = together, metrics
     popularity = keras_negrec.models.Popularity(split.train, len(vocabulary))
     results.append(Result("popularity", [evaluate(popularity, split, args)]))
 
@@ -222,7 +222,7 @@ def run(
         best_model, args.out, metrics=best_metrics, data=data_description(args, split)
     )
     print(f"chart: {chart}\nfigures: {args.out / 'results.json'}")
-    how = "all seeds" if args.ensemble else "by validation"
+    how = "by validation, all seeds" if args.ensemble else "by validation"
     print(f"best model ({best_model.name}, {how}): {args.out / 'model.keras'}")
     print(f"exported for TF Serving: {version}")
     show_recommendations(version, best_model, split, vocabulary)

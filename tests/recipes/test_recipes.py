@@ -111,7 +111,7 @@ def test_the_models_of_all_seeds_as_one(run, tmp_path, rng):
     options = ["--seed", "0", "1", "--ensemble"]
     results, printed = run("sequences", "--data", str(tmp_path / "sequences.txt"), *options)
     assert list(results) == ["sasrec", "sasrec, 2 models as one", "popularity"]
-    assert "best model (sasrec_ensemble, all seeds)" in printed
+    assert "best model (sasrec_ensemble, by validation, all seeds)" in printed
     assert "(recommend says" not in printed
 
 
