@@ -2,7 +2,6 @@
 
 import keras as keras  # first: it picks the backend, and PyTorch must load before TensorFlow
 
-from keras_negrec import backend as backend
 from keras_negrec import callbacks as callbacks
 from keras_negrec import data as data
 from keras_negrec import evaluation as evaluation

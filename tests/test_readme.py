@@ -130,6 +130,6 @@ def test_an_ensemble():
     simulation = kn.data.simulate_sessions(num_sessions=60, num_items=40, seed=0)
     vocabulary = kn.data.Vocabulary.from_items(simulation.events["item"])
     split = kn.data.leave_one_out(kn.data.Sessions.from_events(simulation.events, vocabulary))
-    scope = {"keras": keras, "kn": kn, "vocabulary": vocabulary, "split": split}
+    scope = {"kn": kn, "vocabulary": vocabulary, "split": split}
     exec(code, scope)
     assert "hr@10" in kn.evaluate(scope["ensemble"], split.test)
