@@ -31,6 +31,7 @@ print(tf.config.experimental.get_memory_info("CPU:0")["peak"])
     name = "TF_CPU_ALLOCATOR_USE_BFC"
     environment = {key: value for key, value in os.environ.items() if key != name}
     environment |= {} if chosen is None else {name: chosen}
+    environment["TF_ENABLE_ONEDNN_OPTS"] = "0"  # with these, TensorFlow has another allocator
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )
