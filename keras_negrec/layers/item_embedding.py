@@ -96,6 +96,7 @@ class ItemEmbedding(keras.layers.Layer):
             initializer=initial_rows(self.embeddings_initializer),
             autocast=False,  # which would copy all of it before a look-up of some rows
         )
+        self.embeddings.is_item_table = True  # for `keras_negrec.optimizers.LazyAdam`
         if self.mask_token:
             self.mask_embedding = self.add_weight(
                 name="mask_embedding",

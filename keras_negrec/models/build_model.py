@@ -44,7 +44,8 @@ def build_model(
     context: str = "hidden",
     num_negatives: int | None = None,
     feedback_inputs: bool = False,
-    learning_rate: float = 1e-3,
+    learning_rate=None,
+    optimizer=None,
     **kwargs,
 ) -> SessionRecommender:
     """Builds and compiles a sequential recommender.
@@ -82,7 +83,9 @@ def build_model(
             256 for the objectives that need a sample.
         feedback_inputs: bool. Whether the encoder sees how each event was received.
         learning_rate: float, or a Keras schedule, of `keras.optimizers.Adam`, or with
-            `num_negatives` of `keras_negrec.optimizers.LazyAdam`.
+            `num_negatives` of `keras_negrec.optimizers.LazyAdam`; None is 0.001.
+        optimizer: a Keras optimizer, or its name, in place of these. With `num_negatives`, only
+            `LazyAdam` spares a step the rest of the item table.
         **kwargs: further arguments of the model class: the encoder's own, such as `num_layers`
             and `num_heads` of the transformers, and those of all models, such as `target`,
             `keep_strength`, `fused_softmax`, `similarity`, `negative_distribution`,
@@ -92,7 +95,8 @@ def build_model(
         A compiled functional Keras model of `keras_negrec.models`.
 
     Raises:
-        ValueError: an unknown name or argument, or an argument outside of its range.
+        ValueError: an unknown name or argument, or an argument outside of its range; both
+            `learning_rate` and `optimizer`.
 
     Example:
 
@@ -110,6 +114,11 @@ def build_model(
         )
     check_choice("objective", objective, ("softmax", "gbce", "bpr"))
     check_positive_float("negative_weight", negative_weight)
+    if optimizer is not None and learning_rate is not None:
+        raise ValueError(
+            "`learning_rate` is for the default optimizer; give `optimizer` its own. Received: "
+            f"learning_rate={learning_rate!r}, optimizer={optimizer!r}"
+        )
     negative_losses = negative_loss_names(negative_loss)
     weights = negative_loss if isinstance(negative_loss, Mapping) else {}
     for key, weight in weights.items():
@@ -162,9 +171,11 @@ def build_model(
         )
         loss_weights["keep"] = float(weights.get("keep", negative_weight))
     sampled = num_negatives is not None
-    optimizer = optimizers.LazyAdam if sampled else keras.optimizers.Adam
+    if optimizer is None:
+        default = optimizers.LazyAdam if sampled else keras.optimizers.Adam
+        optimizer = default(1e-3 if learning_rate is None else learning_rate)
     model.compile(
-        optimizer=optimizer(learning_rate),
+        optimizer=optimizer,
         loss=loss,
         loss_weights=loss_weights,
         # XLA on TensorFlow copies a table to change rows of it.

@@ -7,6 +7,15 @@ from keras import ops
 
 from keras_negrec.backend.row_gradients import read_rows, unique_rows, with_rows, write_rows
 
+_SET_HERE = (
+    "clipnorm",
+    "global_clipnorm",
+    "clipvalue",
+    "use_ema",
+    "gradient_accumulation_steps",
+    "loss_scale_factor",
+)
+
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class LazyAdam(keras.optimizers.Adam):
@@ -16,7 +25,7 @@ class LazyAdam(keras.optimizers.Adam):
     package with `num_negatives`, these rows are updated, each once, and their moments. All others
     stay as they are: their moments do not decay, and they do not move on from earlier gradients.
     A row that is looked up at each step is updated as by Adam to the letter. Any other variable is
-    updated by Adam.
+    updated by Adam, or by `dense_optimizer`.
 
     Averages of weights (`use_ema`) are of all rows and cost as much as the table is large. On
     TensorFlow it is not for `jit_compile=True`, which makes a copy of the table.
@@ -24,18 +33,24 @@ class LazyAdam(keras.optimizers.Adam):
     Args:
         learning_rate: float, or a Keras schedule.
         beta_1, beta_2, epsilon: floats, as in `keras.optimizers.Adam`.
+        dense_optimizer: a Keras optimizer, or its name, for all variables but the tables of
+            `keras_negrec.layers.ItemEmbedding`; None is Adam with the arguments above. Its learning
+            rate or schedule and its weight decay are its own; clipping and averages are set here
+            and are of all variables together.
         **kwargs: further arguments of `keras.optimizers.Adam`, such as `clipnorm` or `use_ema`.
 
     Raises:
         ValueError: `amsgrad`, `weight_decay` or `gradient_accumulation_steps`, which concern all
-            rows at each step.
+            rows at each step; a `dense_optimizer` that clips, averages or accumulates.
 
     Example:
 
-    >>> optimizer = keras_negrec.optimizers.LazyAdam(1e-3)
-    >>> model = keras_negrec.build_model("sasrec", num_items=1_000, num_negatives=16)
-    >>> type(model.optimizer).__name__
-    'LazyAdam'
+    >>> optimizer = keras_negrec.optimizers.LazyAdam(
+    ...     1e-3, dense_optimizer=keras.optimizers.AdamW(1e-3, weight_decay=0.01)
+    ... )
+    >>> model = keras_negrec.build_model(
+    ...     "sasrec", num_items=1_000, num_negatives=16, optimizer=optimizer
+    ... )
 
     Reference:
         [Kingma & Ba, 2015](https://arxiv.org/abs/1412.6980), section 2; lazy updates as in
@@ -48,6 +63,7 @@ class LazyAdam(keras.optimizers.Adam):
         beta_1=0.9,
         beta_2=0.999,
         epsilon=1e-7,
+        dense_optimizer=None,
         name="lazy_adam",
         **kwargs,
     ):
@@ -65,6 +81,58 @@ class LazyAdam(keras.optimizers.Adam):
             name=name,
             **kwargs,
         )
+        self.dense_optimizer = (
+            None if dense_optimizer is None else keras.optimizers.get(dense_optimizer)
+        )
+        for setting in _SET_HERE if self.dense_optimizer is not None else ():
+            value = getattr(self.dense_optimizer, setting)
+            if value:
+                raise ValueError(
+                    f"`{setting}` must be set on LazyAdam, for all variables, and not on "
+                    f"`dense_optimizer`. Received: {setting}={value!r}"
+                )
+
+    def build(self, variables):
+        super().build(variables)
+        if self.dense_optimizer is not None:
+            self.dense_optimizer.build([v for v in variables if not self._is_own(v)])
+
+    def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
+        if name != "average" and not self._is_own(reference_variable):
+            return None  # the other optimizer has moments of its own
+        return super().add_variable_from_reference(reference_variable, name, initializer)
+
+    @property
+    def variables(self):
+        others = [] if self.dense_optimizer is None else self.dense_optimizer.variables
+        return super().variables + others
+
+    def apply(self, grads, trainable_variables=None):
+        super().apply(grads, trainable_variables)
+        if self.dense_optimizer is not None:
+            self.dense_optimizer.iterations.assign_add(1)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        if self.dense_optimizer is None:
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            return
+        gradients: dict = {True: [], False: []}
+        variables: dict = {True: [], False: []}
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            gradients[self._is_own(variable)].append(gradient)
+            variables[self._is_own(variable)].append(variable)
+        super()._backend_update_step(gradients[True], variables[True], learning_rate)
+        self.dense_optimizer._backend_update_step(
+            gradients[False], variables[False], self.dense_optimizer.learning_rate
+        )
+
+    def _apply_weight_decay(self, variables):
+        if self.dense_optimizer is not None:
+            others = [variable for variable in variables if not self._is_own(variable)]
+            self.dense_optimizer._apply_weight_decay(others)
+
+    def _is_own(self, variable) -> bool:
+        return self.dense_optimizer is None or getattr(variable, "is_item_table", False)
 
     def update_step(self, gradient, variable, learning_rate):
         found = unique_rows(gradient)
@@ -106,3 +174,16 @@ class LazyAdam(keras.optimizers.Adam):
             value if of_rows is None else with_rows(gradient, of_rows[0], value)
             for gradient, of_rows, value in zip(grads, found, values, strict=True)
         ]
+
+    def get_config(self):
+        config = super().get_config()
+        if self.dense_optimizer is not None:
+            config["dense_optimizer"] = keras.saving.serialize_keras_object(self.dense_optimizer)
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        dense_optimizer = config.get("dense_optimizer")
+        if dense_optimizer is not None:
+            dense_optimizer = keras.saving.deserialize_keras_object(dense_optimizer, custom_objects)
+        return super().from_config({**config, "dense_optimizer": dense_optimizer}, custom_objects)

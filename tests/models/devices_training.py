@@ -22,6 +22,7 @@ from devices import over_devices
 CASES = {
     "fused": {"fused_softmax": True, "negative_loss": True, "feedback_inputs": True},
     "sampled": {"num_negatives": 20},
+    "two optimizers": {"num_negatives": 20, "dense_optimizer": "adamw"},
 }
 
 
@@ -33,9 +34,11 @@ def sessions():
     )
 
 
-def train(name, options, devices, shard_items):
+def train(name, devices, shard_items, dense_optimizer=None, **options):
     keras.utils.set_random_seed(0)
     with over_devices(devices, shard_items):
+        if dense_optimizer is not None:
+            options["optimizer"] = keras_negrec.optimizers.LazyAdam(dense_optimizer=dense_optimizer)
         model = keras_negrec.build_model(
             name,
             num_items=100,
@@ -68,4 +71,4 @@ if __name__ == "__main__":
         tf.config.set_logical_device_configuration(
             processor, [tf.config.LogicalDeviceConfiguration()] * 2
         )
-    print(json.dumps({k: train("sasrec", o, devices, shard_items) for k, o in CASES.items()}))
+    print(json.dumps({k: train("sasrec", devices, shard_items, **o) for k, o in CASES.items()}))

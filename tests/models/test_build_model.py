@@ -211,6 +211,7 @@ def test_num_items_comes_from_the_vocabulary():
         ({"num_negatives": 0}, "`num_negatives` must be a positive integer"),
         ({"max_sessions": 0}, "`max_sessions` must be a positive integer"),
         ({"negative_weight": 0}, "`negative_weight` must be above 0"),
+        ({"learning_rate": 0.1, "optimizer": "adam"}, "`learning_rate` is for the default.*=0.1"),
         ({"negative_loss": True, "temperature": 0}, "`temperature` must be above 0"),
         ({"vocabulary": Vocabulary([1, 2, 3])}, "size of the vocabulary, 3. Received: num_items=5"),
         ({"name": "bert4rec", "mask_probability": 1.5}, "`mask_probability` must be"),

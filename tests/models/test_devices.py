@@ -31,7 +31,7 @@ def training(*arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("case", ["fused", "sampled"])
+@pytest.mark.parametrize("case", ["fused", "sampled", "two optimizers"])
 @pytest.mark.parametrize(
     "arguments", [["2"], pytest.param(["2", "--shard-items"], marks=needs_jax)]
 )
@@ -44,7 +44,7 @@ def test_losses_are_those_of_one_device(arguments, case):
 
 
 @needs_jax
-@pytest.mark.parametrize("case", ["fused", "sampled"])
+@pytest.mark.parametrize("case", ["fused", "sampled", "two optimizers"])
 def test_each_device_holds_a_part_of_the_items(case):
     # of the table and of its moments
     assert training("2", "--shard-items")[case]["spread"] == ["P('items', None)"] * 2

@@ -15,15 +15,13 @@ def build(name="sasrec", num_items=NUM_ITEMS, num_negatives=300, optimizer=None,
     keras.utils.set_random_seed(3)
     if name in ("sasrec", "bert4rec"):
         options = {"num_layers": 1, "intermediate_dim": 8, **options}
-    model = keras_negrec.build_model(
+    return keras_negrec.build_model(
         name,
         num_items=num_items,
         num_negatives=num_negatives,
+        optimizer=optimizer,
         **{"max_length": 8, "embedding_dim": 8, "dropout": 0.0} | options,
     )
-    if optimizer is not None:
-        model.optimizer = optimizer
-    return model
 
 
 def train(model, epochs=3, sessions=None):
@@ -172,6 +170,74 @@ def test_config():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
     assert type(again) is LazyAdam
     assert again.get_config() == optimizer.get_config()
+
+
+def with_dense(dense_optimizer, **options):
+    return LazyAdam(1e-2, dense_optimizer=dense_optimizer, **options)
+
+
+def split_weights(model):
+    """The item table as an array, and the other trainable weights."""
+    table = model.item_embedding.embeddings
+    others = [w for w in model.trainable_weights if w is not table]
+    return ops.convert_to_numpy(table), [ops.convert_to_numpy(weight) for weight in others]
+
+
+@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.1}, {"use_ema": True}])
+def test_dense_optimizer_of_the_same_kind(options):
+    """Adam for the rest is what is done without it; clipping is of all variables together."""
+    found = train(build(optimizer=with_dense(keras.optimizers.Adam(1e-2), **options)))
+    assert_trained_alike(found, train(build(optimizer=LazyAdam(1e-2, **options))), atol=1e-6)
+
+
+def test_dense_optimizer_updates_all_but_the_table():
+    """With a rate of 0 of either, the other one's variables alone move."""
+    for of_table, of_rest in ((0.0, 1e-2), (1e-2, 0.0)):
+        model = build(optimizer=LazyAdam(of_table, dense_optimizer=keras.optimizers.SGD(of_rest)))
+        table, others = split_weights(model)
+        train(model)
+        moved_table, moved_others = split_weights(model)
+        assert (moved_table != table).any() == (of_table > 0)
+        moved = [(new != old).any() for new, old in zip(moved_others, others, strict=True)]
+        assert all(moved) if of_rest else not any(moved)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "Nadam", "Lion", "Adafactor", "Ftrl", "Muon"])
+def test_dense_optimizers(name):
+    """One step of the rest is that of the optimizer alone, whatever else it does at a step."""
+    rate = keras.optimizers.schedules.ExponentialDecay(1e-2, 1, 0.5)
+    options = {"weight_decay": 0.1} if name == "AdamW" else {}
+    kind = getattr(keras.optimizers, name)
+    whole = build(optimizer=kind(rate, **options))
+    split = build(optimizer=with_dense(kind(rate, **options)))
+    assert split.optimizer.dense_optimizer.iterations == 0
+    sessions = toy_sessions(4)
+    for model in (whole, split):
+        train(model, epochs=1, sessions=sessions)
+    assert int(split.optimizer.dense_optimizer.iterations) == 1
+    for found, expected in zip(split_weights(split)[1], split_weights(whole)[1], strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_dense_optimizer_after_saving(tmp_path):
+    optimizer = with_dense(keras.optimizers.AdamW(1e-2, weight_decay=0.1))
+    whole = build(num_items=40, num_negatives=5, optimizer=optimizer)
+    train(whole, epochs=2)
+    whole.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded.optimizer.dense_optimizer, keras.optimizers.AdamW)
+    assert len(loaded.optimizer.variables) == len(whole.optimizer.variables)
+    variables = zip(whole.optimizer.variables, loaded.optimizer.variables, strict=True)
+    for variable, again in variables:
+        np.testing.assert_array_equal(*map(ops.convert_to_numpy, (variable, again)))
+    config = loaded.optimizer.get_config()
+    assert LazyAdam.from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize("setting", ["clipnorm", "gradient_accumulation_steps"])
+def test_dense_optimizer_leaves_settings_of_all_variables(setting):
+    with pytest.raises(ValueError, match=f"`{setting}` must be set on LazyAdam.*{setting}=2"):
+        with_dense(keras.optimizers.Adam(**{setting: 2}))
 
 
 @pytest.mark.parametrize("argument", ["amsgrad", "weight_decay", "gradient_accumulation_steps"])
