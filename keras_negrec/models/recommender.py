@@ -11,6 +11,7 @@ from keras import ops
 from keras_negrec.argument_checks import check_item_ids
 from keras_negrec.data import Prepared, Sessions, Vocabulary
 from keras_negrec.layers import ItemEmbedding
+from keras_negrec.optimizers._portable_config import portable_config
 
 
 class Recommender(keras.Model):
@@ -98,15 +99,7 @@ class Recommender(keras.Model):
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        optimizer = config.get("optimizer")
-        # On PyTorch, Keras names private subclasses here, which train on no other backend.
-        if isinstance(optimizer, dict) and ".backend.torch." in optimizer["module"]:
-            config["optimizer"] = {
-                **optimizer,
-                "module": "keras.optimizers",
-                "registered_name": None,
-            }
-        return config
+        return {name: portable_config(value) for name, value in config.items()}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

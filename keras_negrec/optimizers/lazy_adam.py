@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_negrec.backend.row_gradients import read_rows, unique_rows, with_rows, write_rows
+from keras_negrec.optimizers._portable_config import portable_config
 
 _SET_HERE = (
     "clipnorm",
@@ -178,7 +179,8 @@ class LazyAdam(keras.optimizers.Adam):
     def get_config(self):
         config = super().get_config()
         if self.dense_optimizer is not None:
-            config["dense_optimizer"] = keras.saving.serialize_keras_object(self.dense_optimizer)
+            dense_optimizer = keras.saving.serialize_keras_object(self.dense_optimizer)
+            config["dense_optimizer"] = portable_config(dense_optimizer)
         return config
 
     @classmethod

@@ -240,6 +240,17 @@ def test_it_is_compiled_alike(name):
     assert new["optimizer"]["config"]["learning_rate"] == pytest.approx(0.01)
 
 
+def test_two_optimizers():
+    model = build("caser", num_negatives=4)
+    model.compile(keras_negrec.optimizers.LazyAdam(0.01, dense_optimizer="adamw"), model.loss)
+    fit(model, toy_sessions(32))
+    larger = keras_negrec.grow_vocabulary(model, NEW)
+    for old, new in zip(model.optimizer.variables, larger.optimizer.variables, strict=True):
+        old, new = map(ops.convert_to_numpy, (old, new))
+        np.testing.assert_array_equal(new[: len(old)] if old.ndim else new, old)
+    fit(larger, toy_sessions(32))
+
+
 def test_metrics_and_loss_weights():
     model = build("caser", negative_loss={"contrastive": 0.4})
     model.compile(

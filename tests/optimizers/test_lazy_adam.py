@@ -231,6 +231,7 @@ def test_dense_optimizer_after_saving(tmp_path):
     for variable, again in variables:
         np.testing.assert_array_equal(*map(ops.convert_to_numpy, (variable, again)))
     config = loaded.optimizer.get_config()
+    assert config["dense_optimizer"]["module"] == "keras.optimizers"  # on PyTorch too
     assert LazyAdam.from_config(config).get_config() == config
 
 
