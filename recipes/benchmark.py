@@ -1,14 +1,19 @@
-"""How long a training step takes, and what memory, by the size of the catalogue.
+"""How long a training step takes, and what memory, by the size of the catalogue and by the losses.
 
-SASRec on random sessions of full length, with a sampled softmax, or the full one, and with Adam or
-LazyAdam. The models take turns in one process, and the figures are medians over the rounds.
-`KERAS_BACKEND` picks the backend. The share is that of the machine's rate of matrix products, as
-measured on square matrices in the same run, that the products of a step alone would need: those
-of the model, forwards and backwards, and none that are made a second time to save memory. The peak
-of memory is that of the process: ask for one catalogue and one optimizer to know theirs.
+SASRec on random sessions of full length, with a sampled softmax, or the full one, with Adam or
+LazyAdam, and with any further keywords of `build_model`, such as those that choose losses:
+
+    --model-arguments '{}' '{"objective": "gbce"}' '{"negative_loss": true}' --skip-share 0.3
+
+The models take turns in one process, and the figures are medians over the rounds. `KERAS_BACKEND`
+picks the backend. The share is that of the machine's rate of matrix products, as measured on square
+matrices in the same run, that the products of a step alone would need: those of the encoder and of
+the scores of items, forwards and backwards, and none that are made a second time to save memory.
+The peak of memory is that of the process: ask for one catalogue and one optimizer to know theirs.
 """
 
 import argparse
+import itertools
 import json
 import resource
 import time
@@ -22,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 import keras_negrec
+from experiment import json_object
 from keras_negrec.data import Sessions
 
 matplotlib.use("Agg")
@@ -55,6 +61,23 @@ def parse_args() -> argparse.Namespace:
         "--draw", choices=["zipf", "uniform"], default="zipf", help="how items are drawn"
     )
     options.add_argument("--num-negatives", type=int, default=1000, help="0: the full softmax")
+    options.add_argument(
+        "--model-arguments",
+        type=json_object,
+        nargs="+",
+        default=[{}],
+        metavar="{...}",
+        help="further keywords of build_model as JSON, each a case of its own",
+    )
+    options.add_argument(
+        "--skip-share", type=float, default=0.0, help="of the events, which are no targets"
+    )
+    options.add_argument(
+        "--jit-compile",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether XLA compiles the step; default: as build_model does",
+    )
     options.add_argument("--embedding-dim", type=int, default=128)
     options.add_argument("--num-layers", type=int, default=2)
     options.add_argument("--num-heads", type=int, default=2)
@@ -79,7 +102,9 @@ def random_sessions(args, num_items: int) -> Sessions:
         items = np.floor(np.exp(drawn * np.log(num_items + 1)))
     else:
         items = 1 + np.floor(drawn * num_items)
-    return Sessions.from_lists(np.clip(items, 1, num_items).astype("int32").tolist())
+    feedback = np.where(random.random(items.shape) < args.skip_share, -1, 1)
+    items = np.clip(items, 1, num_items).astype("int32")
+    return Sessions.from_lists(items.tolist(), feedback.tolist())
 
 
 def product_rate() -> float:
@@ -106,25 +131,29 @@ def main():
     args = parse_args()
     rates = [product_rate()]
     cases = []
-    for num_items in args.items:
-        for name in args.optimizer:
-            keras.utils.set_random_seed(args.seed)
-            model = keras_negrec.build_model(
-                "sasrec",
-                num_items=num_items,
-                num_negatives=args.num_negatives or None,
-                fused_softmax=not args.num_negatives,
-                embedding_dim=args.embedding_dim,
-                intermediate_dim=args.intermediate_dim,
-                num_layers=args.num_layers,
-                num_heads=args.num_heads,
-                max_length=args.max_length,
-            )
-            model.optimizer = OPTIMIZERS[name](1e-3)
-            dataset = model.training_dataset(
-                random_sessions(args, num_items), batch_size=args.batch_size, seed=args.seed
-            )
-            cases.append((num_items, name, model, dataset, []))
+    for num_items, name, arguments in itertools.product(
+        args.items, args.optimizer, args.model_arguments
+    ):
+        keras.utils.set_random_seed(args.seed)
+        settings = {
+            "num_items": num_items,
+            "num_negatives": args.num_negatives or None,
+            "fused_softmax": not args.num_negatives,
+            "embedding_dim": args.embedding_dim,
+            "intermediate_dim": args.intermediate_dim,
+            "num_layers": args.num_layers,
+            "num_heads": args.num_heads,
+            "max_length": args.max_length,
+            "optimizer": OPTIMIZERS[name](1e-3),
+        }
+        model = keras_negrec.build_model("sasrec", **settings | arguments)
+        if args.jit_compile is not None:
+            model.jit_compile = args.jit_compile
+        dataset = model.training_dataset(
+            random_sessions(args, num_items), batch_size=args.batch_size, seed=args.seed
+        )
+        label = f"{name} {json.dumps(arguments)}" if arguments else name
+        cases.append((num_items, label, model, dataset, []))
     for round_number in range(args.rounds):
         for *_, model, dataset, seconds in cases:
             times = StepTimes()
@@ -140,7 +169,15 @@ def report(args, cases, rate: float) -> None:
     softmax = f"{args.num_negatives} negatives" if args.num_negatives else "full softmax"
     title = f"{keras.config.backend()}, {softmax}, items drawn {args.draw}"
     table = Table(title=title)
-    for column in ("items", "optimizer", "ms a step", "least", "most", "times the first", "share"):
+    for column in (
+        "items",
+        "optimizer, losses",
+        "ms a step",
+        "least",
+        "most",
+        "times the first",
+        "share",
+    ):
         table.add_column(column, justify="right")
     figures = []
     first = np.median(cases[0][-1])

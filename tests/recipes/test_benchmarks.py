@@ -35,6 +35,20 @@ def test_benchmark(monkeypatch, tmp_path, negatives):
     assert (tmp_path / "benchmark.png").stat().st_size > 1000
 
 
+def test_benchmark_of_losses(monkeypatch, tmp_path):
+    run(
+        monkeypatch,
+        "benchmark",
+        *("--items", 50, "--num-negatives", 10, "--embedding-dim", 8, "--num-layers", 1),
+        *("--model-arguments", "{}", '{"objective": "gbce", "negative_loss": true}'),
+        *("--skip-share", 0.3, "--no-jit-compile"),
+        *("--batch-size", 4, "--steps", 7, "--rounds", 2, "--out", tmp_path),
+    )
+    cases = json.loads((tmp_path / "benchmark.json").read_text())["cases"]
+    names = [case["optimizer"] for case in cases]
+    assert names == ["LazyAdam", 'LazyAdam {"objective": "gbce", "negative_loss": true}']
+
+
 def test_published_size(monkeypatch, tmp_path):
     out = tmp_path / "figures.json"
     run(
