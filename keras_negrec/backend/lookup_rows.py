@@ -18,7 +18,7 @@ _local = threading.local()
 
 
 class Taps:
-    """Where a JAX function notes its look-ups: which rows, and what shape came of each.
+    """Where a JAX function notes its look-ups: which rows of which table, and what came of each.
 
     JAX has no sparse gradients, and a dense one is as large as the table. So a function's look-ups
     are added to `values`, zeros of their shapes: the gradient of these is that of the rows. Without
@@ -27,12 +27,14 @@ class Taps:
 
     def __init__(self, values=None):
         self.values = values
+        self.tables = []
         self.rows = []
-        self.shapes = []
+        self.specs = []  # shape and dtype
 
-    def add(self, rows, found):
+    def add(self, table, rows, found):
+        self.tables.append(table)
         self.rows.append(rows)
-        self.shapes.append(found.shape)
+        self.specs.append((found.shape, found.dtype))
         return found if self.values is None else found + self.values[len(self.rows) - 1]
 
     @contextlib.contextmanager
@@ -50,16 +52,20 @@ def lookup_rows(table, rows):
     On JAX that holds inside of `row_train_step` alone; elsewhere its gradient is dense.
 
     Args:
-        table: `keras.Variable` of shape `(num_rows, dim)`, made with `autocast=False`.
+        table: `keras.Variable` of shape `(num_rows, dim)` or `(num_rows,)`, made with
+            `autocast=False`.
         rows: int tensor of any shape.
 
     Returns:
-        Tensor of shape `rows.shape + (dim,)`, in the table's dtype.
+        Tensor of shape `rows.shape + (dim,)` or `rows.shape`, in the table's dtype.
     """
     if _BACKEND == "jax":
         found = jnp.take(table.value, rows, axis=0)
         taps = getattr(_local, "taps", None)
-        return found if taps is None else taps.add(rows, found)
+        return found if taps is None else taps.add(table, rows, found)
     if _BACKEND == "torch":
+        if len(table.shape) == 1:
+            flat = torch.gather(table.value, 0, rows.reshape(-1).long(), sparse_grad=True)
+            return flat.reshape(rows.shape)
         return torch.nn.functional.embedding(rows, table.value, sparse=True)
     return tf.nn.embedding_lookup(table.value, rows)

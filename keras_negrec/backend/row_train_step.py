@@ -1,4 +1,4 @@
-"""A JAX training step whose gradient of one table holds the rows of the batch alone."""
+"""A JAX training step whose gradients of tables hold the rows of the batch alone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from keras_negrec.backend.lookup_rows import Taps
 from keras_negrec.backend.row_gradients import RowGradient
 
 
-def row_train_step(model, table, state, data):
-    """`keras.Model.train_step` on JAX, with a row gradient for a table.
+def row_train_step(model, tables, state, data):
+    """`keras.Model.train_step` on JAX, with row gradients for some tables.
 
     Args:
         model: a compiled `keras.Model`.
-        table: one of its trainable variables, which it reads by `lookup_rows` alone.
+        tables: those of its variables that it reads by `lookup_rows` alone. Those that are not
+            trained are passed over.
         state, data: as for `keras.Model.train_step` on JAX.
 
     Returns:
@@ -23,14 +24,20 @@ def row_train_step(model, table, state, data):
     """
     trainable, non_trainable, optimizer_variables, metrics_variables = state
     x, y, sample_weight = unpack_x_y_sample_weight(data)
-    place = [variable is table for variable in model.trainable_variables].index(True)
-    others = [*trainable[:place], *trainable[place + 1 :]]
+    ids = {id(table) for table in tables}
+    is_table = [id(variable) in ids for variable in model.trainable_variables]
+    table_values = [value for value, yes in zip(trainable, is_table, strict=True) if yes]
+    others = [value for value, yes in zip(trainable, is_table, strict=True) if not yes]
+
+    def in_order(of_tables, of_others):
+        of_tables, of_others = iter(of_tables), iter(of_others)
+        return [next(of_tables if yes else of_others) for yes in is_table]
 
     def loss_of(others, tap_values):
         taps = Taps(tap_values)
         with taps():
             loss, aux = model.compute_loss_and_updates(
-                [*others[:place], trainable[place], *others[place:]],
+                in_order(table_values, others),
                 non_trainable,
                 metrics_variables,
                 x,
@@ -41,9 +48,10 @@ def row_train_step(model, table, state, data):
             )
         return loss, (aux, taps)
 
-    shapes = []
-    jax.eval_shape(lambda: shapes.extend(loss_of(others, None)[1][1].shapes))
-    zeros = [jnp.zeros(shape, trainable[place].dtype) for shape in shapes]
+    noted = []
+    jax.eval_shape(lambda: noted.append(loss_of(others, None)[1][1]))
+    [noted] = noted
+    zeros = [jnp.zeros(shape, dtype) for shape, dtype in noted.specs]
 
     def loss_and_rows(others, tap_values):
         loss, (aux, taps) = loss_of(others, tap_values)
@@ -53,15 +61,22 @@ def row_train_step(model, table, state, data):
         loss_and_rows, argnums=(0, 1), has_aux=True
     )(others, zeros)
     loss, y_pred, non_trainable, metrics_variables = aux
-    width = trainable[place].shape[1:]
-    gradient = RowGradient(
-        jnp.concatenate([row.reshape(-1) for row in rows]),
-        jnp.concatenate([value.reshape(-1, *width) for value in of_taps]),
-        trainable[place].shape[0],
-    )
-    gradients = [*gradients[:place], gradient, *gradients[place:]]
+
+    def row_gradient(table):
+        mine = [i for i, looked_up in enumerate(noted.tables) if looked_up is table]
+        return RowGradient(
+            jnp.concatenate([rows[i].reshape(-1) for i in mine]),
+            jnp.concatenate([of_taps[i].reshape(-1, *table.shape[1:]) for i in mine]),
+            table.shape[0],
+        )
+
+    of_tables = [
+        row_gradient(variable)
+        for variable, yes in zip(model.trainable_variables, is_table, strict=True)
+        if yes
+    ]
     trainable, optimizer_variables = model.optimizer.stateless_apply(
-        optimizer_variables, gradients, trainable
+        optimizer_variables, in_order(of_tables, gradients), trainable
     )
     logs, metrics_variables = model._update_metrics_variables(
         metrics_variables, loss, x, y, y_pred, sample_weight

@@ -10,6 +10,7 @@ from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.backend.linear_crossentropy import linear_crossentropy
 from keras_negrec.backend.lookup_rows import lookup_rows
 from keras_negrec.backend.row_gradients import read_rows
+from keras_negrec.item_table import mark_item_table
 from keras_negrec.layers._initial_rows import initial_rows
 from keras_negrec.layers._take_rows import take_rows
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
@@ -96,7 +97,7 @@ class ItemEmbedding(keras.layers.Layer):
             initializer=initial_rows(self.embeddings_initializer),
             autocast=False,  # which would copy all of it before a look-up of some rows
         )
-        self.embeddings.is_item_table = True  # for `keras_negrec.optimizers.LazyAdam`
+        mark_item_table(self.embeddings)
         if self.mask_token:
             self.mask_embedding = self.add_weight(
                 name="mask_embedding",

@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.backend.lookup_rows import lookup_rows
+from keras_negrec.item_table import mark_item_table
 
 # Adam moves all weights alike, and biases, which start at 0 and have some way to go, would still be
 # on it when the encoder has learned what there is.
@@ -31,6 +33,9 @@ class KeepLogit(keras.layers.Layer):
     Returns:
         Float tensor of shape `(batch, num_positions, 1)`.
 
+    Attributes:
+        row_gradients: bool. As in `keras_negrec.layers.ItemEmbedding`, for the keep biases.
+
     Raises:
         ValueError: `num_items` not a positive integer.
 
@@ -47,6 +52,7 @@ class KeepLogit(keras.layers.Layer):
     def __init__(self, num_items, **kwargs):
         super().__init__(**kwargs)
         self.num_items = check_positive_int("num_items", num_items)
+        self.row_gradients = False
 
     def build(self, inputs_shape, item_ids_shape=None):
         self.dense = keras.layers.Dense(
@@ -57,13 +63,20 @@ class KeepLogit(keras.layers.Layer):
         )
         self.dense.build(inputs_shape)
         self.item_bias = self.add_weight(
-            name="item_bias", shape=(self.num_items,), initializer="zeros"
+            name="item_bias", shape=(self.num_items,), initializer="zeros", autocast=False
         )
+        mark_item_table(self.item_bias)
 
     def call(self, inputs, item_ids):
         rows = ops.clip(item_ids - 1, 0, self.num_items - 1)
-        bias = ops.take(self.keep_biases(), rows, axis=0)
-        return self.dense(inputs) + ops.expand_dims(bias, -1)
+        if self.row_gradients:
+            # What is no item looks up a row that is looked up anyway, so that it touches no other.
+            rows = ops.where(item_ids > 0, rows, ops.max(rows, initial=0))
+            bias = lookup_rows(self.item_bias, rows) * _RATE
+        else:
+            bias = ops.take(self.keep_biases(), rows, axis=0)
+        bias = ops.cast(ops.expand_dims(bias, -1), self.compute_dtype)
+        return self.dense(inputs) + bias
 
     def keep_biases(self):
         """The keep bias of each item: float tensor of shape `(num_items,)`."""

@@ -20,6 +20,7 @@ from keras_negrec.data import Prepared, Sessions, session_batches
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
 from keras_negrec.losses import BayesianPersonalizedRanking
 from keras_negrec.models.recommender import Recommender
+from keras_negrec.optimizers import LazyAdam
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -34,8 +35,9 @@ class MatrixFactorization(Recommender):
 
     Order and skipped events play no part. In training each item of a bag is a target, which is
     left out of the bag that predicts it; negatives are drawn uniformly for the whole batch, and
-    those that are in the session do not count for it. The model comes compiled, with Adam and
-    `keras_negrec.losses.BayesianPersonalizedRanking`.
+    those that are in the session do not count for it. The model comes compiled, with
+    `keras_negrec.losses.BayesianPersonalizedRanking` and `keras_negrec.optimizers.LazyAdam`, whose
+    steps cost the same whatever the catalogue.
 
     Input vectors start at 0, so that items that training never kept add nothing to a session.
     A history that kept nothing is answered with the biases.
@@ -48,9 +50,9 @@ class MatrixFactorization(Recommender):
         normalization: float from 0 to 1. 1 takes the mean of the bag, 0 its sum.
         dropout: float from 0 up to but not including 1. Of the bag's vector.
         num_negatives: int. How many items a batch draws.
-        learning_rate: float above 0, of Adam.
+        learning_rate: float above 0, of the optimizer.
         weight_decay: float of at least 0. What Adam takes off the weights at each step, times
-            the learning rate.
+            the learning rate. Above 0 it is Adam, and a step is of all items.
         vocabulary: `Vocabulary` or None. Is saved with the model.
         dtype: dtype or dtype policy of the layers.
         name: str or None.
@@ -153,10 +155,21 @@ class MatrixFactorization(Recommender):
             "weight_decay": weight_decay,
             "dtype": keras.dtype_policies.serialize(policy),
         }
-        self.compile(
-            optimizer=keras.optimizers.Adam(learning_rate, weight_decay=weight_decay or None),
-            loss=BayesianPersonalizedRanking(),
+        optimizer = (
+            keras.optimizers.Adam(learning_rate, weight_decay=weight_decay)
+            if weight_decay
+            else LazyAdam(learning_rate)
         )
+        self.compile(
+            optimizer=optimizer,
+            loss=BayesianPersonalizedRanking(),
+            # XLA on TensorFlow copies a table to change rows of it.
+            jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
+        )
+
+    @property
+    def _trains_by_rows(self) -> bool:
+        return True
 
     def training_dataset(
         self,

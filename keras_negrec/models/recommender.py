@@ -10,7 +10,9 @@ from keras import ops
 
 from keras_negrec.argument_checks import check_item_ids
 from keras_negrec.data import Prepared, Sessions, Vocabulary
+from keras_negrec.item_table import is_item_table
 from keras_negrec.layers import ItemEmbedding
+from keras_negrec.optimizers import LazyAdam
 from keras_negrec.optimizers._portable_config import portable_config
 
 
@@ -27,6 +29,35 @@ class Recommender(keras.Model):
     vocabulary: Vocabulary | None
     serving_model: keras.Model
     _config: dict
+
+    @property
+    def _trains_by_rows(self) -> bool:
+        """Whether training reads tables with a row for each item by look-ups alone."""
+        return False
+
+    def make_train_function(self, force=False):
+        by_rows = self._trains_by_rows and isinstance(self.optimizer, LazyAdam)
+        for layer in self._layers_with_rows():
+            layer.row_gradients = by_rows
+        return super().make_train_function(force)
+
+    def train_step(self, *state_and_data):
+        if keras.config.backend() == "jax":
+            from keras_negrec.backend.row_train_step import row_train_step
+
+            tables = [
+                variable
+                for layer in self._layers_with_rows()
+                if layer.row_gradients
+                for variable in layer.trainable_variables
+                if is_item_table(variable)
+            ]
+            if tables:
+                return row_train_step(self, tables, *state_and_data)
+        return super().train_step(*state_and_data)
+
+    def _layers_with_rows(self) -> list:
+        return [layer for layer in self._flatten_layers() if hasattr(layer, "row_gradients")]
 
     @property
     def item_columns(self) -> list[tuple[ItemEmbedding, int]]:

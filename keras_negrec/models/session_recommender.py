@@ -22,7 +22,6 @@ from keras_negrec.data import NextItemTargets, Prepared, Sessions, session_batch
 from keras_negrec.data.training_targets import check_target
 from keras_negrec.models.negative_loss_names import negative_loss_names
 from keras_negrec.models.recommender import Recommender
-from keras_negrec.optimizers import LazyAdam
 
 
 class SessionRecommender(Recommender):
@@ -322,19 +321,10 @@ class SessionRecommender(Recommender):
             )
         self._config["keep_strength"] = keep_strength
 
-    def make_train_function(self, force=False):
+    @property
+    def _trains_by_rows(self) -> bool:
         # Sampled objectives read the item table by look-ups alone.
-        self.item_embedding.row_gradients = (
-            isinstance(self.optimizer, LazyAdam) and self._sampler is not None
-        )
-        return super().make_train_function(force)
-
-    def train_step(self, *state_and_data):
-        if self.item_embedding.row_gradients and keras.config.backend() == "jax":
-            from keras_negrec.backend.row_train_step import row_train_step
-
-            return row_train_step(self, self.item_embedding.embeddings, *state_and_data)
-        return super().train_step(*state_and_data)
+        return self._sampler is not None
 
     @property
     def _target_options(self) -> dict:

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_negrec.backend.row_gradients import read_rows, unique_rows, with_rows, write_rows
+from keras_negrec.item_table import is_item_table
 from keras_negrec.optimizers._portable_config import portable_config
 
 _SET_HERE = (
@@ -34,10 +35,10 @@ class LazyAdam(keras.optimizers.Adam):
     Args:
         learning_rate: float, or a Keras schedule.
         beta_1, beta_2, epsilon: floats, as in `keras.optimizers.Adam`.
-        dense_optimizer: a Keras optimizer, or its name, for all variables but the tables of
-            `keras_negrec.layers.ItemEmbedding`; None is Adam with the arguments above. Its learning
-            rate or schedule and its weight decay are its own; clipping and averages are set here
-            and are of all variables together.
+        dense_optimizer: a Keras optimizer, or its name, for all variables but those with a row for
+            each item, in `keras_negrec.layers.ItemEmbedding` and `KeepLogit`; None is Adam with the
+            arguments above. Its learning rate or schedule and its weight decay are its own;
+            clipping and averages are set here and are of all variables together.
         **kwargs: further arguments of `keras.optimizers.Adam`, such as `clipnorm` or `use_ema`.
 
     Raises:
@@ -133,7 +134,7 @@ class LazyAdam(keras.optimizers.Adam):
             self.dense_optimizer._apply_weight_decay(others)
 
     def _is_own(self, variable) -> bool:
-        return self.dense_optimizer is None or getattr(variable, "is_item_table", False)
+        return self.dense_optimizer is None or is_item_table(variable)
 
     def update_step(self, gradient, variable, learning_rate):
         found = unique_rows(gradient)

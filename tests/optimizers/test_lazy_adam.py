@@ -7,7 +7,8 @@ from keras import ops
 from toy_sessions import NUM_ITEMS, toy_sessions
 
 import keras_negrec
-from keras_negrec.layers import ItemEmbedding
+from keras_negrec.layers import ItemEmbedding, KeepLogit
+from keras_negrec.models import MatrixFactorization
 from keras_negrec.optimizers import LazyAdam
 
 
@@ -91,6 +92,45 @@ def test_other_rows_are_not_touched(name):
     for moments in table:
         used = np.flatnonzero(ops.convert_to_numpy(moments).any(axis=1))
         assert set(used) == set(moved)
+
+
+def test_keep_biases_of_other_items_are_not_touched():
+    model = build(num_items=5000, num_negatives=4, negative_loss="keep")
+    sessions = keras_negrec.data.Sessions.from_lists(
+        [[7, 8, 9, 7], [8, 9]], [[1, -1, 1, 1], [1, -1]]
+    )
+    train(model, epochs=2, sessions=sessions)
+    [layer] = [layer for layer in model.layers if isinstance(layer, KeepLogit)]
+    assert layer.row_gradients
+    moved = np.flatnonzero(ops.convert_to_numpy(layer.item_bias))
+    assert len(moved) and set(moved) <= {7 - 1, 8 - 1, 9 - 1}
+    biases = [v for v in model.optimizer.variables if v.shape == (5000,)]
+    assert len(biases) == 2
+    for moments in biases:
+        assert set(np.flatnonzero(ops.convert_to_numpy(moments))) == set(moved)
+
+
+def test_matrix_factorization():
+    """Equal to Adam where all rows are in each step; of both tables no other row is touched."""
+
+    def built(num_items=NUM_ITEMS, optimizer=None):
+        keras.utils.set_random_seed(3)
+        model = MatrixFactorization(num_items, embedding_dim=4, dropout=0.0, num_negatives=300)
+        if optimizer is not None:
+            model.optimizer = optimizer
+        return model
+
+    lazy, adam = built(), built(optimizer=keras.optimizers.Adam(5e-3))
+    assert_trained_alike(train(lazy), train(adam))
+    assert lazy.item_embedding.row_gradients and not adam.item_embedding.row_gradients
+    large = built(num_items=5000)
+    sessions = keras_negrec.data.Sessions.from_lists([[7, 8, 9, 7], [8, 9]])
+    train(large, sessions=sessions)
+    weights = [large._bag_embedding.embeddings, *large.optimizer.variables]
+    tables = [ops.convert_to_numpy(weight) for weight in weights if weight.shape == (5000, 4)]
+    assert len(tables) == 3  # the vectors of bags, which start at 0, and their moments
+    for values in tables:
+        assert set(np.flatnonzero(values.any(axis=1))) == {7 - 1, 8 - 1, 9 - 1}
 
 
 def reference(table, steps, rate, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
