@@ -16,6 +16,7 @@ import argparse
 import itertools
 import json
 import resource
+import sys
 import time
 from pathlib import Path
 
@@ -169,15 +170,9 @@ def report(args, cases, rate: float) -> None:
     softmax = f"{args.num_negatives} negatives" if args.num_negatives else "full softmax"
     title = f"{keras.config.backend()}, {softmax}, items drawn {args.draw}"
     table = Table(title=title)
-    for column in (
-        "items",
-        "optimizer, losses",
-        "ms a step",
-        "least",
-        "most",
-        "times the first",
-        "share",
-    ):
+    table.add_column("items", justify="right")
+    table.add_column("optimizer, losses", overflow="fold")
+    for column in ("ms a step", "least", "most", "times the first", "share"):
         table.add_column(column, justify="right")
     figures = []
     first = np.median(cases[0][-1])
@@ -189,7 +184,7 @@ def report(args, cases, rate: float) -> None:
         figures.append(
             {"items": num_items, "optimizer": name, "seconds_a_step": seconds, "share": share}
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
     print(f"matrix products: {rate / 1e9:.0f} GFLOP/s; peak memory of the process: {peak:.2f} GiB")
     if args.out is not None:
         options = {name: str(value) for name, value in vars(args).items()}
