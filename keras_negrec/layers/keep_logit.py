@@ -69,13 +69,15 @@ class KeepLogit(keras.layers.Layer):
 
     def call(self, inputs, item_ids):
         rows = ops.clip(item_ids - 1, 0, self.num_items - 1)
+        is_item = item_ids > 0
         if self.row_gradients:
             # What is no item looks up a row that is looked up anyway, so that it touches no other.
-            rows = ops.where(item_ids > 0, rows, ops.max(rows, initial=0))
+            rows = ops.where(is_item, rows, ops.max(rows, initial=0))
             bias = lookup_rows(self.item_bias, rows) * _RATE
         else:
             bias = ops.take(self.keep_biases(), rows, axis=0)
-        bias = ops.cast(ops.expand_dims(bias, -1), self.compute_dtype)
+        bias = ops.expand_dims(ops.where(is_item, bias, 0.0), -1)
+        bias = ops.cast(bias, self.compute_dtype)
         return self.dense(inputs) + bias
 
     def keep_biases(self):

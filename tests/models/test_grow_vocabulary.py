@@ -235,7 +235,8 @@ def test_the_sampling_rate_of_gbce_is_that_of_the_larger_catalogue():
 def test_it_is_compiled_alike(name):
     old, new = (model(name).get_compile_config() for model in (trained, grown))
     assert old == new
-    expected = "LazyAdam" if name in ("gru4rec", "caser") else "Adam"  # these sample negatives
+    samples = ("gru4rec", "caser", "matrix_factorization")
+    expected = "LazyAdam" if name in samples else "Adam"
     assert new["optimizer"]["class_name"] == expected
     assert new["optimizer"]["config"]["learning_rate"] == pytest.approx(0.01)
 

@@ -242,7 +242,9 @@ def test_equal_scores_keep_the_order_of_the_vocabulary_across_chunks(model, tmp_
     monkeypatch.setattr("keras_negrec.serving.servable.CHUNK_ROWS", 7)
     table = model.item_embedding.embeddings.numpy()
     try:
-        model.item_embedding.embeddings.assign(np.repeat(table[:10], 3, axis=0))
+        # Of one component each, so that equal scores are equal in whatever order they are summed.
+        vectors = np.arange(1, 11)[:, np.newaxis] * np.eye(10, table.shape[1]) / 8
+        model.item_embedding.embeddings.assign(np.repeat(vectors, 3, axis=0))
         call = Client(keras_negrec.export(model, tmp_path))
         histories = [["track 3", "track 9"], ["track 29", "track 17"]]
         for k in (1, 4, 7, 12, NUM_ITEMS):
