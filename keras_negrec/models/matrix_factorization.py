@@ -155,16 +155,16 @@ class MatrixFactorization(Recommender):
             "weight_decay": weight_decay,
             "dtype": keras.dtype_policies.serialize(policy),
         }
-        optimizer = (
-            keras.optimizers.Adam(learning_rate, weight_decay=weight_decay)
-            if weight_decay
-            else LazyAdam(learning_rate)
-        )
+        by_rows = not weight_decay
         self.compile(
-            optimizer=optimizer,
+            optimizer=(
+                LazyAdam(learning_rate)
+                if by_rows
+                else keras.optimizers.Adam(learning_rate, weight_decay=weight_decay)
+            ),
             loss=BayesianPersonalizedRanking(),
             # XLA on TensorFlow copies a table to change rows of it.
-            jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
+            jit_compile=False if by_rows and keras.config.backend() == "tensorflow" else "auto",
         )
 
     @property
