@@ -17,6 +17,7 @@ elif _BACKEND == "torch":
     from torch.utils.checkpoint import checkpoint
 
 _CHUNK_LOGITS = 2**21  # 8 MiB of float32, which stays in the cache of a processor
+_GPU_CHUNK_LOGITS = 2**26  # 256 MiB, in few and large kernels
 _MIN_CHUNK_ROWS = 64
 
 
@@ -37,10 +38,19 @@ def linear_crossentropy(vectors, table, classes, bias=None):
     """
     vectors, table, classes = map(ops.convert_to_tensor, (vectors, table, classes))
     bias = None if bias is None else ops.stop_gradient(ops.convert_to_tensor(bias))
-    size = max(_CHUNK_LOGITS // table.shape[0], _MIN_CHUNK_ROWS)
+    size = max(_chunk_logits() // table.shape[0], _MIN_CHUNK_ROWS)
     if _BACKEND == "tensorflow":
         return _on_tensorflow(vectors, table, classes, bias, size)
     return (_on_jax if _BACKEND == "jax" else _on_torch)(vectors, table, classes, bias, size)
+
+
+def _chunk_logits() -> int:
+    """How many logits exist at once."""
+    if _BACKEND == "tensorflow":
+        has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    else:
+        has_gpu = jax.default_backend() != "cpu" if _BACKEND == "jax" else torch.cuda.is_available()
+    return _GPU_CHUNK_LOGITS if has_gpu else _CHUNK_LOGITS
 
 
 def _losses(table, bias, vectors, classes):

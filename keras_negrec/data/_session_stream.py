@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.data.sessions import Sessions
 
 _READERS = 2  # threads; reading one pool while another is sent takes no more
@@ -30,8 +31,9 @@ class BatchSizes:
 
     @classmethod
     def by_length(cls, batch_size: int, max_length: int) -> BatchSizes:
-        """Buckets of 8 lengths each; all batches hold about as many events."""
-        longest = np.append(np.arange(8, max_length, 8), max_length)
+        """Buckets of as many lengths each; all batches hold about as many events."""
+        multiple = length_multiple(max_length, num_lengths=8)
+        longest = np.append(np.arange(multiple, max_length, multiple), max_length)
         return cls(longest, batch_size * max_length // longest)
 
     @classmethod
@@ -157,13 +159,14 @@ class SessionStream(Generic[Group]):
 
 
 def pad(windows: Sessions, rows: np.ndarray, max_length: int) -> dict[str, np.ndarray]:
-    """A left-padded batch, as long as its longest row, rounded up to a multiple of 8.
+    """A left-padded batch, as long as its longest row, rounded up as in `session_batches`.
 
     Returns:
         Dict of int32 arrays of shape `(len(rows), length)`.
     """
     lengths = windows.lengths[rows]
-    length = min(-(-int(lengths.max()) // 8) * 8, max_length)
+    multiple = length_multiple(max_length, num_lengths=8)
+    length = min(-(-int(lengths.max()) // multiple) * multiple, max_length)
     is_event = np.arange(length) >= (length - lengths)[:, np.newaxis]
     starts = windows.row_splits[rows] - (length - lengths)
     events = (starts[:, np.newaxis] + np.arange(length))[is_event]

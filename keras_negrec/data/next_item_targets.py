@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from keras_negrec.argument_checks import check_choice
+from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.data import training_targets
 
 
@@ -143,7 +144,7 @@ class NextItemTargets:
 def pack_positions(is_asked: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The columns that are asked for, first ones first, in as few slots as the fullest row needs.
 
-    Slots are counted in multiples of 8 (or the row's length), so that few shapes occur.
+    Slots are counted in multiples of 8, on JAX of half the row's length, so that few shapes occur.
 
     Args:
         is_asked: bool `(batch, length)`.
@@ -154,7 +155,8 @@ def pack_positions(is_asked: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """
     length = tf.shape(is_asked)[1]
     fullest = tf.reduce_max(tf.reduce_sum(tf.cast(is_asked, "int32"), axis=1))
-    slots = tf.clip_by_value(-(-fullest // 8) * 8, 1, length)
+    multiple = length_multiple(length, num_lengths=2)
+    slots = tf.clip_by_value(-(-fullest // multiple) * multiple, 1, length)
     order = tf.argsort(tf.cast(is_asked, "int32"), axis=1, direction="DESCENDING", stable=True)
     positions = order[:, :slots]
     used = tf.gather(is_asked, positions, axis=1, batch_dims=1)

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.data.sessions import Sessions
 
 
@@ -22,7 +23,7 @@ def session_batches(
 
     Rows longer than `max_length` are cut into windows, so that every event is seen. A shuffled
     batch holds rows of similar length and is only as long as they are (rounded up to a multiple
-    of 8, so that few shapes occur), and the shorter its rows the more of them it holds, so that
+    of 8, on JAX to one of at most 8 lengths, so that few shapes occur), and the shorter its rows the more of them it holds, so that
     all batches weigh about the same and little arithmetic goes into padding.
 
     Args:
@@ -61,6 +62,7 @@ def session_batches(
         key = sessions.keys[sessions.lengths.argmin()]
         raise ValueError(f"A session must have at least one event. Row {key!r} is empty.")
     windows = sessions.windows(max_length, overlap=overlap)
+    multiple = length_multiple(max_length, num_lengths=8)
     lengths = tf.constant(windows.lengths, "int32")
     starts = tf.constant(windows.row_splits[:-1], "int64")
     columns = {
@@ -71,7 +73,7 @@ def session_batches(
 
     def pad(rows):
         row_lengths = tf.gather(lengths, rows)
-        length = tf.minimum(-(-tf.reduce_max(row_lengths) // 8) * 8, max_length)
+        length = tf.minimum(-(-tf.reduce_max(row_lengths) // multiple) * multiple, max_length)
         position = tf.range(length)[tf.newaxis] - (length - row_lengths[:, tf.newaxis])
         events = tf.gather(starts, rows)[:, tf.newaxis] + tf.cast(tf.maximum(position, 0), "int64")
         return {
@@ -82,7 +84,7 @@ def session_batches(
     rows = tf.data.Dataset.range(len(windows))
     if not shuffle:
         return rows.batch(batch_size).map(pad, num_parallel_calls=tf.data.AUTOTUNE)
-    boundaries = np.arange(8, max_length, 8)  # the longest row of each bucket but the last
+    boundaries = np.arange(multiple, max_length, multiple)  # the longest row of each bucket but the last
     sizes = batch_size * max_length // np.append(boundaries, max_length)
     counts = np.bincount(np.searchsorted(boundaries, windows.lengths), minlength=len(sizes))
     return (

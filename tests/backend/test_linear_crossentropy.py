@@ -18,7 +18,7 @@ WEIGHTS = [RANDOM.random(9), np.full(9, 0.3)]
 @pytest.fixture(params=[1, 2, 4, 100], ids="{} rows in a chunk".format)
 def chunk_rows(request, monkeypatch):
     """Chunks of one row, not dividing the rows, larger than all."""
-    monkeypatch.setattr(module, "_CHUNK_LOGITS", 6 * request.param)
+    monkeypatch.setattr(module, "_chunk_logits", lambda: 6 * request.param)
     monkeypatch.setattr(module, "_MIN_CHUNK_ROWS", 1)
 
 

@@ -1,0 +1,39 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_negrec
+from keras_negrec.backend.length_multiple import length_multiple
+from keras_negrec.data import Sessions
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="other backends take any shape")
+@pytest.mark.parametrize(
+    ("longest", "expected"), [(1, 8), (50, 8), (64, 8), (65, 16), (200, 32), (256, 32)]
+)
+def test_jax_has_eight_lengths_at_most(longest, expected):
+    assert length_multiple(longest, 8) == expected
+    assert -(-longest // expected) <= 8
+
+
+@pytest.mark.skipif(keras.config.backend() == "jax", reason="JAX compiles each shape")
+def test_other_backends_pad_little():
+    assert length_multiple(200, 8) == 8
+
+
+@pytest.mark.parametrize("model", ["sasrec", "bert4rec"])
+def test_epoch_has_few_shapes_and_all_events(model):
+    random = np.random.default_rng(0)
+    lengths = random.integers(2, 120, size=400)
+    sessions = Sessions.from_lists(
+        [random.integers(1, 50, size=length).tolist() for length in lengths],
+        [random.choice([-1, 1], size=length).tolist() for length in lengths],
+    )
+    model = keras_negrec.build_model(model, num_items=49, max_length=100, num_negatives=3)
+    shapes, num_rows = set(), 0
+    for inputs, *_ in model.training_dataset(sessions, batch_size=8):
+        num_rows += len(inputs["item_ids"])
+        shapes.add((*inputs["item_ids"].shape, *inputs["target_ids"].shape))
+    assert num_rows >= len(sessions)
+    if keras.config.backend() == "jax":
+        assert len(shapes) <= 7 * 2 + 7 * 2  # lengths by slots, of full batches and the last ones
