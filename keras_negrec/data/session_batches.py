@@ -23,7 +23,7 @@ def session_batches(
 
     Rows longer than `max_length` are cut into windows, so that every event is seen. A shuffled
     batch holds rows of similar length and is only as long as they are (rounded up to a multiple
-    of 8, on JAX to one of at most 8 lengths, so that few shapes occur), and the shorter its rows the more of them it holds, so that
+    of 8, on JAX to one of at most 4 lengths, so that few shapes occur), and the shorter its rows the more of them it holds, so that
     all batches weigh about the same and little arithmetic goes into padding.
 
     Args:
@@ -62,7 +62,7 @@ def session_batches(
         key = sessions.keys[sessions.lengths.argmin()]
         raise ValueError(f"A session must have at least one event. Row {key!r} is empty.")
     windows = sessions.windows(max_length, overlap=overlap)
-    multiple = length_multiple(max_length, num_lengths=8)
+    multiple = length_multiple(max_length, num_lengths=4)
     lengths = tf.constant(windows.lengths, "int32")
     starts = tf.constant(windows.row_splits[:-1], "int64")
     columns = {

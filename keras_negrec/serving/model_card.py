@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
+import importlib
 
 from keras_negrec.data import Vocabulary
 from keras_negrec.models.ensemble import Ensemble
@@ -73,7 +73,7 @@ def model_card(
     lines += ["", "## Versions", ""]
     versions = [("training backend", trained_on)]
     for package in PACKAGES:
-        versions.append((package, importlib.metadata.version(package)))
+        versions.append((package, importlib.import_module(package).__version__))
     lines += _table(("", "version"), versions)
     return "\n".join(lines) + "\n"
 
