@@ -23,8 +23,9 @@ def session_batches(
 
     Rows longer than `max_length` are cut into windows, so that every event is seen. A shuffled
     batch holds rows of similar length and is only as long as they are (rounded up to a multiple
-    of 8, on JAX to one of at most 4 lengths, so that few shapes occur), and the shorter its rows the more of them it holds, so that
-    all batches weigh about the same and little arithmetic goes into padding.
+    of 8, and on JAX to one of at most 4 lengths, so that few shapes occur). The shorter its rows,
+    the more of them it holds, so that all batches weigh about the same and little arithmetic goes
+    into padding.
 
     Args:
         sessions: `Sessions`, at least one row and no empty ones.
@@ -84,7 +85,8 @@ def session_batches(
     rows = tf.data.Dataset.range(len(windows))
     if not shuffle:
         return rows.batch(batch_size).map(pad, num_parallel_calls=tf.data.AUTOTUNE)
-    boundaries = np.arange(multiple, max_length, multiple)  # the longest row of each bucket but the last
+    # The longest row of each bucket but the last.
+    boundaries = np.arange(multiple, max_length, multiple)
     sizes = batch_size * max_length // np.append(boundaries, max_length)
     counts = np.bincount(np.searchsorted(boundaries, windows.lengths), minlength=len(sizes))
     return (

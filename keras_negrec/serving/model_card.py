@@ -8,7 +8,7 @@ import importlib
 from keras_negrec.data import Vocabulary
 from keras_negrec.models.ensemble import Ensemble
 
-PACKAGES = ("keras-negrec", "keras", "tensorflow", "numpy")
+PACKAGES = ("keras_negrec", "keras", "tensorflow", "numpy")
 
 
 def model_card(
