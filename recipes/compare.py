@@ -159,7 +159,8 @@ def main():
     scorers["popularity"] = keras_negrec.models.Popularity(split.train, len(vocabulary))
     print(split.summary(), f"catalogue: {len(vocabulary)} items", sep="; ", flush=True)
 
-    training = {name: getattr(args, name) for name in ("epochs", "patience", "refit", "batch_size")}
+    names = ("epochs", "patience", "every", "refit", "batch_size")
+    training = {name: getattr(args, name) for name in names}
     fingerprints = {
         "train": split.train.fingerprint(),
         "validation": split.validation.fingerprint(),

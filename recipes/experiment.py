@@ -107,7 +107,13 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
     )
     options.add_argument("--epochs", type=int, default=30, help="at most so many")
     options.add_argument(
-        "--patience", type=int, default=3, help="stop after so many epochs without a better NDCG@10"
+        "--patience",
+        type=int,
+        default=3,
+        help="stop after so many validations without a better NDCG@10",
+    )
+    options.add_argument(
+        "--every", type=int, default=1, help="validate after the first epoch and each so many more"
     )
     options.add_argument(
         "--refit",
@@ -278,6 +284,7 @@ def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int,
     validation = keras_negrec.callbacks.RankingEvaluation(
         split.validation,
         exclude_seen=args.exclude_seen,
+        every=args.every,
         monitor="ndcg@10",
         patience=args.patience,
     )
