@@ -88,6 +88,13 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
         default=False,
         help="also rank by the models of all seeds as one, and export these in place of the best",
     )
+    options.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="MODEL.keras",
+        help="train this saved model on, in place of a new one: with the options of training, "
+        "and without those that make a model",
+    )
     add_training_options(options)
     options.add_argument(
         "--out", type=Path, required="out" not in defaults, help="folder for the results"
@@ -179,12 +186,13 @@ def run(
         results.append(Result(label, [evaluate(scorer, split, args)]))
 
     negative_losses = [False, True] if args.negative_loss is None else [args.negative_loss]
-    if not has_feedback:
+    if not has_feedback or args.start_from is not None:
         negative_losses = [False]
     best_model, best_value, best_metrics = None, -1.0, {}
     for name in args.model:
         for negative_loss in negative_losses:
-            result = Result(f"{name} + negative loss" if negative_loss else name)
+            label = f"{name}, trained on" if args.start_from else name
+            result = Result(f"{label} + negative loss" if negative_loss else label)
             results.append(result)
             models = []
             for seed in args.seed:
@@ -300,6 +308,8 @@ def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int,
 
 def build(args, vocabulary: Vocabulary, settings: dict, seed: int):
     keras.utils.set_random_seed(seed)
+    if getattr(args, "start_from", None) is not None:
+        return saved_model(args, vocabulary, settings["name"])
     needs_logits = (
         settings.get("num_negatives")
         or settings.get("objective", "softmax") != "softmax"
@@ -308,6 +318,17 @@ def build(args, vocabulary: Vocabulary, settings: dict, seed: int):
     settings = {"fused_softmax": not needs_logits} | settings
     with over_devices(args.devices, args.shard_items):
         return keras_negrec.build_model(vocabulary=vocabulary, **settings)
+
+
+def saved_model(args, vocabulary: Vocabulary, encoder: str):
+    """The model of `--start-from`, ready to be trained on."""
+    model = keras.saving.load_model(args.start_from)
+    if type(model).__name__.lower() != encoder:
+        raise SystemExit(f"{args.start_from} is a {type(model).__name__}, and --model is {encoder}")
+    if model.vocabulary != vocabulary:
+        raise SystemExit(f"{args.start_from} was trained on another vocabulary than that of --data")
+    model.optimizer.learning_rate = args.learning_rate
+    return model
 
 
 def fit(args, model, sessions: Sessions, seed: int, epochs: int, callbacks: list):

@@ -105,6 +105,22 @@ def test_sequences(run, tmp_path, rng):
     assert "skip HR@10  " not in printed
 
 
+def test_a_saved_model_is_trained_on(run, tmp_path, rng):
+    lines = [f"{user} " + " ".join(map(str, rng.integers(1, 30, 8))) for user in range(40)]
+    (tmp_path / "sequences.txt").write_text("\n".join(lines) + "\n")
+    data = ["--data", str(tmp_path / "sequences.txt"), "--no-refit"]
+    saved = str(tmp_path / "out" / "model.keras")
+    [first, _] = run("sequences", *data)[0].values()
+    results, _ = run("sequences", *data, "--start-from", saved, "--learning-rate", "0")
+    assert list(results) == ["sasrec, trained on", "popularity"]
+    assert results["sasrec, trained on"]["metrics"] == first["metrics"]
+    with pytest.raises(SystemExit, match=r"model\.keras is a SASRec, and --model is gru4rec"):
+        run("sequences", *data, "--start-from", saved, "--model", "gru4rec")
+    (tmp_path / "sequences.txt").write_text("\n".join(lines[:3]) + "\n")
+    with pytest.raises(SystemExit, match="another vocabulary"):
+        run("sequences", *data, "--start-from", saved)
+
+
 def test_the_models_of_all_seeds_as_one(run, tmp_path, rng):
     lines = [f"{user} " + " ".join(map(str, rng.integers(1, 30, 8))) for user in range(40)]
     (tmp_path / "sequences.txt").write_text("\n".join(lines) + "\n")
