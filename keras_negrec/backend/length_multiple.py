@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 
-def length_multiple(longest, num_lengths: int):
+def length_multiple(longest, num_lengths: int = 4):
     """The multiple that lengths of at most `longest` are rounded up to.
 
     TensorFlow and PyTorch take any shape: 8, and so little padding. JAX compiles a step for each

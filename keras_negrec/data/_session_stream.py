@@ -32,7 +32,7 @@ class BatchSizes:
     @classmethod
     def by_length(cls, batch_size: int, max_length: int) -> BatchSizes:
         """Buckets of as many lengths each; all batches hold about as many events."""
-        multiple = length_multiple(max_length, num_lengths=4)
+        multiple = length_multiple(max_length)
         longest = np.append(np.arange(multiple, max_length, multiple), max_length)
         return cls(longest, batch_size * max_length // longest)
 
@@ -165,7 +165,7 @@ def pad(windows: Sessions, rows: np.ndarray, max_length: int) -> dict[str, np.nd
         Dict of int32 arrays of shape `(len(rows), length)`.
     """
     lengths = windows.lengths[rows]
-    multiple = length_multiple(max_length, num_lengths=4)
+    multiple = length_multiple(max_length)
     length = min(-(-int(lengths.max()) // multiple) * multiple, max_length)
     is_event = np.arange(length) >= (length - lengths)[:, np.newaxis]
     starts = windows.row_splits[rows] - (length - lengths)

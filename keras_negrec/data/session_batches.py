@@ -63,7 +63,7 @@ def session_batches(
         key = sessions.keys[sessions.lengths.argmin()]
         raise ValueError(f"A session must have at least one event. Row {key!r} is empty.")
     windows = sessions.windows(max_length, overlap=overlap)
-    multiple = length_multiple(max_length, num_lengths=4)
+    multiple = length_multiple(max_length)
     lengths = tf.constant(windows.lengths, "int32")
     starts = tf.constant(windows.row_splits[:-1], "int64")
     columns = {
