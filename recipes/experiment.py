@@ -322,7 +322,8 @@ def build(args, vocabulary: Vocabulary, settings: dict, seed: int):
 
 def saved_model(args, vocabulary: Vocabulary, encoder: str):
     """The model of `--start-from`, ready to be trained on."""
-    model = keras.saving.load_model(args.start_from)
+    with over_devices(args.devices, args.shard_items):
+        model = keras.saving.load_model(args.start_from)
     if type(model).__name__.lower() != encoder:
         raise SystemExit(f"{args.start_from} is a {type(model).__name__}, and --model is {encoder}")
     if model.vocabulary != vocabulary:
