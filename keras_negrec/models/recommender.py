@@ -39,7 +39,17 @@ class Recommender(keras.Model):
         by_rows = self._trains_by_rows and isinstance(self.optimizer, LazyAdam)
         for layer in self._layers_with_rows():
             layer.row_gradients = by_rows
+        if keras.config.backend() == "tensorflow":
+            self._create_training_variables()
         return super().make_train_function(force)
+
+    def _create_training_variables(self):
+        """Those of optimizer and losses: TensorFlow traces a step that creates any twice."""
+        with self.distribute_strategy.scope():
+            if self.optimizer is not None and not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+            if self._compile_loss is not None and not self._compile_loss.built:
+                self._compile_loss.build(self.output, self.output)
 
     def train_step(self, *state_and_data):
         if keras.config.backend() == "jax":
