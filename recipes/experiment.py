@@ -89,6 +89,13 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
         help="also rank by the models of all seeds as one, and export these in place of the best",
     )
     options.add_argument(
+        "--cooccurrence-weight",
+        type=float,
+        default=0.0,
+        help="also rank by each model and the item co-occurrence with this weight, as one "
+        "(WeightedHybrid); 0: do not",
+    )
+    options.add_argument(
         "--start-from",
         type=Path,
         metavar="MODEL.keras",
@@ -194,6 +201,9 @@ def run(
             label = f"{name}, trained on" if args.start_from else name
             result = Result(f"{label} + negative loss" if negative_loss else label)
             results.append(result)
+            if args.cooccurrence_weight:
+                hybrids = Result(f"{result.label} + co-occurrence")
+                results.append(hybrids)
             models = []
             for seed in args.seed:
                 started = time.monotonic()
@@ -206,6 +216,12 @@ def run(
                 result.seconds.append(time.monotonic() - started)
                 result.metrics.append(evaluate(model, split, args))
                 print_figures(f"{result.label}, seed {seed}, test:", result.metrics[-1])
+                if args.cooccurrence_weight:
+                    seen = split.before_test() if args.refit else split.train
+                    hybrids.metrics.append(
+                        evaluate(with_cooccurrence(args, model, seen), split, args)
+                    )
+                    print_figures(f"{hybrids.label}, seed {seed}, test:", hybrids.metrics[-1])
                 if args.ensemble:
                     models.append(model)
                 if value > best_value:
@@ -297,6 +313,13 @@ def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int,
         patience=args.patience,
     )
     fit(args, model, split.train, seed, args.epochs, [validation])
+    if getattr(args, "cooccurrence_weight", 0):
+        figures = keras_negrec.evaluate(
+            with_cooccurrence(args, model, split.train),
+            split.validation,
+            exclude_seen=args.exclude_seen,
+        )
+        print_figures(f"{title} + co-occurrence, validation:", figures)
     if args.refit:
         epochs = validation.best_epoch + 1
         print(f"-- {title}: again on all events before the test targets, {epochs} epochs")
@@ -304,6 +327,12 @@ def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int,
         fit(args, model, split.before_test(), seed, epochs, [])
         model.history = history
     return model, validation.best
+
+
+def with_cooccurrence(args, model, sessions: Sessions):
+    """The model and what is counted in the sessions it was trained on, as one scorer."""
+    counted = keras_negrec.models.ItemCooccurrence(sessions, vocabulary=model.vocabulary)
+    return keras_negrec.models.WeightedHybrid([model, counted], [1.0, args.cooccurrence_weight])
 
 
 def build(args, vocabulary: Vocabulary, settings: dict, seed: int):

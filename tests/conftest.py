@@ -1,3 +1,8 @@
+import os
+
+# Compilation is most of what these tests take on JAX. Processes that they start inherit it.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import keras  # first: it picks the backend, and PyTorch must load before TensorFlow
 import pytest
 from hypothesis import settings

@@ -9,3 +9,4 @@ from keras_negrec.models.matrix_factorization import MatrixFactorization as Matr
 from keras_negrec.models.popularity import Popularity as Popularity
 from keras_negrec.models.sasrec import SASRec as SASRec
 from keras_negrec.models.session_recommender import SessionRecommender as SessionRecommender
+from keras_negrec.models.weighted_hybrid import WeightedHybrid as WeightedHybrid

@@ -1,3 +1,4 @@
+import keras
 import pytest
 from toy_sessions import NUM_ITEMS, NUM_KEPT, toy_sessions
 
@@ -64,3 +65,25 @@ def test_negative_loss_alone_puts_kept_items_above_skipped_ones(held_out):
     model = build("sasrec", embedding_dim=16, learning_rate=0.01, negative_weight=1e4)
     model.fit(model.training_dataset(toy_sessions(64), batch_size=32), epochs=10, verbose=0)
     assert keras_negrec.evaluate(model, held_out)["feedback_auc"] > 0.9
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="others trace in their own way")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: build("sasrec", embedding_dim=8),
+        lambda: build("bert4rec", embedding_dim=8, num_negatives=20),
+        lambda: keras_negrec.models.MatrixFactorization(NUM_ITEMS, embedding_dim=8),
+    ],
+    ids=["two losses", "row gradients", "matrix factorization"],
+)
+def test_tensorflow_traces_a_step_once(make, monkeypatch):
+    model, traces = make(), []
+    train_step = type(model).train_step
+    monkeypatch.setattr(
+        type(model), "train_step", lambda self, data: traces.append(1) or train_step(self, data)
+    )
+    dataset = model.training_dataset(toy_sessions(16), batch_size=8)
+    history = model.fit(dataset, epochs=2, shuffle=False, verbose=0).history
+    assert len(traces) == 1
+    assert len(history["loss"]) == 2

@@ -101,14 +101,16 @@ def test_sequences(run, tmp_path, rng):
     lines = [f"{user} " + " ".join(map(str, rng.integers(1, 30, 8))) for user in range(40)]
     (tmp_path / "sequences.txt").write_text("\n".join(lines) + "\n")
     results, printed = run("sequences", "--data", str(tmp_path / "sequences.txt"))
-    assert list(results) == ["sasrec", "popularity"]
+    assert list(results) == ["sasrec", "sasrec + co-occurrence", "popularity"]
     assert "skip HR@10  " not in printed
+    assert "== sasrec, seed 0\n" in printed
+    assert "sasrec, seed 0 + co-occurrence, validation:" in printed
 
 
 def test_a_saved_model_is_trained_on(run, tmp_path, rng):
     lines = [f"{user} " + " ".join(map(str, rng.integers(1, 30, 8))) for user in range(40)]
     (tmp_path / "sequences.txt").write_text("\n".join(lines) + "\n")
-    data = ["--data", str(tmp_path / "sequences.txt"), "--no-refit"]
+    data = ["--data", str(tmp_path / "sequences.txt"), "--no-refit", "--cooccurrence-weight", "0"]
     saved = str(tmp_path / "out" / "model.keras")
     [first, _] = run("sequences", *data)[0].values()
     results, _ = run("sequences", *data, "--start-from", saved, "--learning-rate", "0")
@@ -124,7 +126,7 @@ def test_a_saved_model_is_trained_on(run, tmp_path, rng):
 def test_the_models_of_all_seeds_as_one(run, tmp_path, rng):
     lines = [f"{user} " + " ".join(map(str, rng.integers(1, 30, 8))) for user in range(40)]
     (tmp_path / "sequences.txt").write_text("\n".join(lines) + "\n")
-    options = ["--seed", "0", "1", "--ensemble"]
+    options = ["--seed", "0", "1", "--ensemble", "--cooccurrence-weight", "0"]
     results, printed = run("sequences", "--data", str(tmp_path / "sequences.txt"), *options)
     assert list(results) == ["sasrec", "sasrec, 2 models as one", "popularity"]
     assert "best model (sasrec_ensemble, by validation, all seeds)" in printed
