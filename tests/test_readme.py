@@ -110,6 +110,16 @@ def test_prepared_data(tmp_path, monkeypatch, capsys):
 
 
 @once
+def test_a_hybrid(capsys):
+    [block] = [block for block in BLOCKS if "WeightedHybrid" in block]
+    simulation = kn.data.simulate_sessions(num_sessions=60, num_items=40, seed=0)
+    vocabulary = kn.data.Vocabulary.from_items(simulation.events["item"])
+    split = kn.data.leave_one_out(kn.data.Sessions.from_events(simulation.events, vocabulary))
+    exec(block, {"kn": kn, "vocabulary": vocabulary, "split": split})
+    assert "hr@10" in capsys.readouterr().out
+
+
+@once
 def test_new_items():
     [block] = [block for block in BLOCKS if "grow_vocabulary" in block]
     simulation = kn.data.simulate_sessions(num_sessions=60, num_items=40, seed=0)
