@@ -48,8 +48,15 @@ class Recommender(keras.Model):
         with self.distribute_strategy.scope():
             if self.optimizer is not None and not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
-            if self._compile_loss is not None and not self._compile_loss.built:
-                self._compile_loss.build(self.output, self.output)
+            losses = self._compile_loss
+            if losses is not None and not losses.built and self._every_output_has_a_loss:
+                losses.build(self.output, self.output)
+
+    @property
+    def _every_output_has_a_loss(self) -> bool:
+        if isinstance(self.output, dict):
+            return isinstance(self.loss, dict) and self.loss.keys() == self.output.keys()
+        return not keras.tree.is_nested(self.loss)
 
     def train_step(self, *state_and_data):
         if keras.config.backend() == "jax":

@@ -87,3 +87,16 @@ def test_tensorflow_traces_a_step_once(make, monkeypatch):
     history = model.fit(dataset, epochs=2, shuffle=False, verbose=0).history
     assert len(traces) == 1
     assert len(history["loss"]) == 2
+
+
+@pytest.mark.parametrize("loss_of_the_other", [{}, {"negative_feedback": None}])
+def test_one_of_two_outputs_has_a_loss(loss_of_the_other):
+    model = build("sasrec", embedding_dim=8)
+    model.compile("adam", loss={"next_item": model.loss["next_item"], **loss_of_the_other})
+
+    def first_alone(x, y, weight):
+        return x, {"next_item": y["next_item"]}, {"next_item": weight["next_item"]}
+
+    dataset = model.training_dataset(toy_sessions(16), batch_size=8).map(first_alone)
+    history = model.fit(dataset, epochs=2, shuffle=False, verbose=0).history
+    assert history["loss"][1] < history["loss"][0] < 3
