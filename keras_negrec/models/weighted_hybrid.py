@@ -51,11 +51,9 @@ class WeightedHybrid:
                 f"Received: weights={weights!r}"
             )
         self.num_items = self.models[0].num_items
-        self.vocabulary = getattr(self.models[0], "vocabulary", None)
-        for model in self.models[1:]:
-            vocabulary = getattr(model, "vocabulary", None)
-            if self.vocabulary is None:
-                self.vocabulary = vocabulary
+        vocabularies = [getattr(model, "vocabulary", None) for model in self.models]
+        self.vocabulary = next((found for found in vocabularies if found is not None), None)
+        for model, vocabulary in zip(self.models, vocabularies, strict=True):
             if model.num_items != self.num_items or vocabulary not in (None, self.vocabulary):
                 raise ValueError(
                     "`models` must be of one catalogue. Received models of "
@@ -79,5 +77,7 @@ class WeightedHybrid:
             spread = scores.std(axis=1, keepdims=True, dtype="float64")
             alike = scores.max(axis=1, keepdims=True) == scores.min(axis=1, keepdims=True)
             spread[alike] = np.inf
-            total += ((scores - mean) * (weight / spread)).astype("float32")
+            scores = scores - mean.astype("float32")  # a copy: the model may hand out its own
+            scores *= (weight / spread).astype("float32")
+            total += scores
         return total
