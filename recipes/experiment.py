@@ -42,6 +42,9 @@ feedback AUC: how often the next kept item outranks the next skipped one (0.5 is
 ± is the standard deviation over the seeds; train s: seconds of training.
 popularity ranks by how often items were kept, for everyone alike{oracle}."""
 ORACLE = "; the oracle knows how the\nsimulated listeners choose, and no model can beat it"
+COOCCURRENCE = """\
+co-occurrence ranks by how often items were kept soon after those of the history;
+"+ co-occurrence" by the model and, with a weight of {weight}, by these counts together."""
 
 
 @dataclass
@@ -192,6 +195,8 @@ def run(
     for label, scorer in (top or {}).items():
         results.append(Result(label, [evaluate(scorer, split, args)]))
 
+    if args.cooccurrence_weight:
+        counted = cooccurrence(split.before_test() if args.refit else split.train, vocabulary)
     negative_losses = [False, True] if args.negative_loss is None else [args.negative_loss]
     if not has_feedback or args.start_from is not None:
         negative_losses = [False]
@@ -217,10 +222,7 @@ def run(
                 result.metrics.append(evaluate(model, split, args))
                 print_figures(f"{result.label}, seed {seed}, test:", result.metrics[-1])
                 if args.cooccurrence_weight:
-                    seen = split.before_test() if args.refit else split.train
-                    hybrids.metrics.append(
-                        evaluate(with_cooccurrence(args, model, seen), split, args)
-                    )
+                    hybrids.metrics.append(evaluate(hybrid(args, model, counted), split, args))
                     print_figures(f"{hybrids.label}, seed {seed}, test:", hybrids.metrics[-1])
                 if args.ensemble:
                     models.append(model)
@@ -233,11 +235,15 @@ def run(
                 print_figures(f"{results[-1].label}, test:", metrics)
                 if best_model in models:
                     best_model, best_metrics = together, metrics
+    if args.cooccurrence_weight:
+        results.append(Result("co-occurrence", [evaluate(counted, split, args)]))
     popularity = keras_negrec.models.Popularity(split.train, len(vocabulary))
     results.append(Result("popularity", [evaluate(popularity, split, args)]))
 
     print_table(results, f"{len(split.test)} held-out histories, {len(args.seed)} seed(s)")
     print(LEGEND.format(oracle=ORACLE if "oracle" in (top or {}) else ""))
+    if args.cooccurrence_weight:
+        print(COOCCURRENCE.format(weight=args.cooccurrence_weight))
     chart = args.out / "table.png"
     save_chart(results, chart)
     figures = {
@@ -314,11 +320,8 @@ def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int,
     )
     fit(args, model, split.train, seed, args.epochs, [validation])
     if getattr(args, "cooccurrence_weight", 0):
-        figures = keras_negrec.evaluate(
-            with_cooccurrence(args, model, split.train),
-            split.validation,
-            exclude_seen=args.exclude_seen,
-        )
+        scorer = hybrid(args, model, cooccurrence(split.train, vocabulary))
+        figures = keras_negrec.evaluate(scorer, split.validation, exclude_seen=args.exclude_seen)
         print_figures(f"{title} + co-occurrence, validation:", figures)
     if args.refit:
         epochs = validation.best_epoch + 1
@@ -329,9 +332,12 @@ def train(args, split: Split, vocabulary: Vocabulary, settings: dict, seed: int,
     return model, validation.best
 
 
-def with_cooccurrence(args, model, sessions: Sessions):
-    """The model and what is counted in the sessions it was trained on, as one scorer."""
-    counted = keras_negrec.models.ItemCooccurrence(sessions, vocabulary=model.vocabulary)
+def cooccurrence(sessions: Sessions, vocabulary: Vocabulary):
+    return keras_negrec.models.ItemCooccurrence(sessions, vocabulary=vocabulary)
+
+
+def hybrid(args, model, counted):
+    """A model and what was counted in the sessions it was trained on, as one scorer."""
     return keras_negrec.models.WeightedHybrid([model, counted], [1.0, args.cooccurrence_weight])
 
 

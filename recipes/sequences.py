@@ -7,8 +7,8 @@ one would before serving it (`--no-refit` leaves that out).
 
 The defaults were chosen by validation on LastFM.txt, where the order of events says little: no
 positions, and events hidden at random. Where order matters, try
-`--model-arguments '{"positions": true}'`. The row "+ co-occurrence" ranks by the model and by the
-counts of `ItemCooccurrence` together; what is saved and exported is the model alone.
+`--model-arguments '{"positions": true}'`. The table also has `ItemCooccurrence`, alone and together
+with each model; what is saved and exported is the model alone.
 """
 
 from pathlib import Path

@@ -101,10 +101,11 @@ def test_sequences(run, tmp_path, rng):
     lines = [f"{user} " + " ".join(map(str, rng.integers(1, 30, 8))) for user in range(40)]
     (tmp_path / "sequences.txt").write_text("\n".join(lines) + "\n")
     results, printed = run("sequences", "--data", str(tmp_path / "sequences.txt"))
-    assert list(results) == ["sasrec", "sasrec + co-occurrence", "popularity"]
+    assert list(results) == ["sasrec", "sasrec + co-occurrence", "co-occurrence", "popularity"]
     assert "skip HR@10  " not in printed
     assert "== sasrec, seed 0\n" in printed
     assert "sasrec, seed 0 + co-occurrence, validation:" in printed
+    assert "with a weight of 0.2" in printed
 
 
 def test_a_saved_model_is_trained_on(run, tmp_path, rng):
