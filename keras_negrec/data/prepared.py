@@ -20,6 +20,7 @@ from keras_negrec.data.examples import Examples
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.split import Split
 from keras_negrec.data.vocabulary import Vocabulary
+from keras_negrec.data.without_autotuning import without_autotuning
 
 _PARTS = ("train", "before_test")
 
@@ -279,7 +280,7 @@ class Prepared:
         options = tf.data.Options()
         # Workers have their shares already.
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        dataset = dataset.with_options(options)
+        dataset = without_autotuning(dataset.with_options(options))
         return dataset if with_steps else dataset.map(lambda batch, step: batch)
 
     def _stream(

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.data.sessions import Sessions
+from keras_negrec.data.without_autotuning import without_autotuning
 
 
 def session_batches(
@@ -82,7 +83,7 @@ def session_batches(
             for name, values in columns.items()
         }
 
-    rows = tf.data.Dataset.range(len(windows))
+    rows = without_autotuning(tf.data.Dataset.range(len(windows)))
     if not shuffle:
         return rows.batch(batch_size).map(pad, num_parallel_calls=tf.data.AUTOTUNE)
     # The longest row of each bucket but the last.

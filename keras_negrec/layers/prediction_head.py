@@ -5,6 +5,9 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_negrec.backend.in_fewer_passes import in_fewer_passes
+from keras_negrec.layers.layer_normalization import LayerNormalization
+
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class PredictionHead(keras.layers.Layer):
@@ -44,15 +47,13 @@ class PredictionHead(keras.layers.Layer):
         if self.transform:
             self.dense = keras.layers.Dense(
                 inputs_shape[-1],
-                activation=self.activation,
+                activation=in_fewer_passes(self.activation),
                 kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
                 dtype=self.dtype_policy,
                 name="dense",
             )
             self.dense.build(inputs_shape)
-            self.norm = keras.layers.LayerNormalization(
-                epsilon=1e-6, dtype=self.dtype_policy, name="norm"
-            )
+            self.norm = LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
             self.norm.build(inputs_shape)
 
     def call(self, inputs, positions=None):

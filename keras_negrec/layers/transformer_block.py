@@ -6,6 +6,9 @@ import keras
 from keras import ops
 
 from keras_negrec.argument_checks import check_fraction, check_positive_int
+from keras_negrec.backend.in_fewer_passes import in_fewer_passes
+from keras_negrec.layers.dropout import Dropout
+from keras_negrec.layers.layer_normalization import LayerNormalization
 
 # Added to scores of positions that are not attended to. Where all earlier ones are padding, later
 # ones must still count for less.
@@ -88,20 +91,19 @@ class TransformerBlock(keras.layers.Layer):
             return layer
 
         def norm(name):
-            layer = keras.layers.LayerNormalization(
-                epsilon=1e-5, dtype=self.dtype_policy, name=name
-            )
+            layer = LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name=name)
             layer.build((None, width))
             return layer
 
         self.query_key_value = dense(width, 3 * width, "query_key_value")
         self.attention_output = dense(width, width, "attention_output")
-        self.intermediate = dense(width, self.intermediate_dim, "intermediate", self.activation)
+        activation = in_fewer_passes(self.activation)
+        self.intermediate = dense(width, self.intermediate_dim, "intermediate", activation)
         self.feedforward_output = dense(self.intermediate_dim, width, "feedforward_output")
         self.attention_norm = norm("attention_norm")
         self.feedforward_norm = norm("feedforward_norm")
         self.attention_dropout, self.sublayer_dropout = (
-            keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name=name)
+            Dropout(self.dropout, dtype=self.dtype_policy, name=name)
             for name in ("attention_dropout", "sublayer_dropout")
         )
 

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_negrec.layers import ConvolutionalSequenceEmbedding
+from keras_negrec.layers.dropout import Dropout
 from keras_negrec.models.session_recommender import SessionRecommender
 
 
@@ -53,7 +54,7 @@ class Caser(SessionRecommender):
         convolutions = ConvolutionalSequenceEmbedding(
             window, horizontal_filters, vertical_filters, dtype=dtype, name="convolutions"
         )
-        drop = keras.layers.Dropout(dropout, dtype=dtype, name="dropout")
+        drop = Dropout(dropout, dtype=dtype, name="dropout")
         dense = keras.layers.Dense(embedding_dim, activation="relu", dtype=dtype, name="dense")
 
         def encode(x, padding_mask):

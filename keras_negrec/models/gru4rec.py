@@ -7,6 +7,7 @@ from typing import ClassVar
 import keras
 
 from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.layers.dropout import Dropout
 from keras_negrec.models.session_recommender import SessionRecommender
 
 
@@ -44,15 +45,12 @@ class GRU4Rec(SessionRecommender):
     @staticmethod
     def build_encoder(embedding_dim, dropout, dtype, *, num_layers):
         check_positive_int("num_layers", num_layers)
-        embedding_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="embedding_dropout")
+        embedding_dropout = Dropout(dropout, dtype=dtype, name="embedding_dropout")
         recurrent = [
             keras.layers.GRU(embedding_dim, return_sequences=True, dtype=dtype, name=f"gru_{i}")
             for i in range(num_layers)
         ]
-        dropouts = [
-            keras.layers.Dropout(dropout, dtype=dtype, name=f"dropout_{i}")
-            for i in range(num_layers)
-        ]
+        dropouts = [Dropout(dropout, dtype=dtype, name=f"dropout_{i}") for i in range(num_layers)]
 
         def encode(x, padding_mask):
             x = embedding_dropout(x)

@@ -17,6 +17,7 @@ from keras_negrec.argument_checks import (
     check_positive_int,
 )
 from keras_negrec.data import Prepared, Sessions, session_batches
+from keras_negrec.layers.dropout import Dropout
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
 from keras_negrec.losses import BayesianPersonalizedRanking
 from keras_negrec.models.recommender import Recommender
@@ -117,7 +118,7 @@ class MatrixFactorization(Recommender):
         item_embedding = layers.ItemEmbedding(
             num_items, embedding_dim + 1, dtype=policy, name="item_embedding"
         )
-        bag_dropout = keras.layers.Dropout(dropout, dtype=policy, name="bag_dropout")
+        bag_dropout = Dropout(dropout, dtype=policy, name="bag_dropout")
 
         def bag_vectors(total, count):
             count = ops.cast(ops.maximum(count, 1), total.dtype)

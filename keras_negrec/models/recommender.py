@@ -6,10 +6,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_negrec.argument_checks import check_item_ids
 from keras_negrec.data import Prepared, Sessions, Vocabulary
+from keras_negrec.data.without_autotuning import without_autotuning
 from keras_negrec.item_table import is_item_table
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.optimizers import LazyAdam
@@ -107,8 +109,12 @@ class Recommender(keras.Model):
         """
         self._check_catalogue(histories)
         batch = histories.padded(self.max_length)
+        if len(histories) == 0:
+            return np.zeros((0, self.serving_model.output.shape[-1]), "float32")
+        batch = histories.padded(self.max_length)
         inputs = {name: batch[name] for name in self.serving_model.input}
-        vectors = self.serving_model.predict(inputs, batch_size=batch_size, verbose=0)
+        batches = tf.data.Dataset.from_tensor_slices(inputs).batch(batch_size)
+        vectors = self.serving_model.predict(without_autotuning(batches), verbose=0)
         return vectors.astype("float32", copy=False)
 
     def score(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:

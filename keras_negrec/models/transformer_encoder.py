@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import keras
-
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.layers import TransformerBlock
+from keras_negrec.layers.dropout import Dropout
+from keras_negrec.layers.layer_normalization import LayerNormalization
 
 
 def transformer_encoder(
@@ -21,8 +21,8 @@ def transformer_encoder(
     """A stack of transformer blocks, as `SessionRecommender.build_encoder` gives it."""
     check_positive_int("num_layers", num_layers)
     check_positive_int("num_heads", num_heads)
-    norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="embedding_norm")
-    embedding_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="embedding_dropout")
+    norm = LayerNormalization(epsilon=1e-6, dtype=dtype, name="embedding_norm")
+    embedding_dropout = Dropout(dropout, dtype=dtype, name="embedding_dropout")
     blocks = [
         TransformerBlock(
             4 * embedding_dim if intermediate_dim is None else intermediate_dim,

@@ -1,0 +1,75 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from run_layer_test import run_layer_test
+from value_and_gradient import value_and_gradient
+
+from keras_negrec.layers.dropout import Dropout
+
+
+def test_layer():
+    run_layer_test(
+        Dropout,
+        {"rate": 0.2},
+        (np.ones((3, 5, 7), "float32"),),
+        expected_output_shape=(3, 5, 7),
+        expected_num_trainable_weights=0,
+        expected_num_non_trainable_weights=0,
+    )
+
+
+def dropped(rate, shape, seed=0):
+    layer = Dropout(rate, seed=seed)
+    return ops.convert_to_numpy(layer(np.ones(shape, "float32"), training=True)), layer
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.1, 0.2, 0.5, 0.9])
+def test_drops_at_the_rate_and_keeps_the_mean(rate):
+    values, _ = dropped(rate, (1000, 1001))  # an odd number
+    spread = np.sqrt(rate * (1 - rate) / values.size)
+    assert abs((values == 0).mean() - rate) < 5 * spread + 2**-17
+    np.testing.assert_allclose(values[values > 0], 1 / (1 - rate), rtol=1e-3)
+    assert abs(values.mean() - 1) < 5 * spread / (1 - rate)
+
+
+def test_values_are_dropped_independently():
+    values, _ = dropped(0.5, (400, 500))
+    kept = (values > 0).astype("float64") - 0.5
+    spread = 0.25 / np.sqrt(kept.size)
+    for axis in (0, 1):
+        for shift in (1, 2):  # two values share the bits of one draw
+            product = kept * np.roll(kept, shift, axis)
+            assert abs(product.mean()) < 5 * spread
+
+
+def test_each_call_draws_anew_and_a_seed_repeats_them():
+    first, layer = dropped(0.5, (10, 10))
+    again = ops.convert_to_numpy(layer(np.ones((10, 10), "float32"), training=True))
+    assert (first != again).any()
+    np.testing.assert_array_equal(first, dropped(0.5, (10, 10))[0])
+    assert (first != dropped(0.5, (10, 10), seed=1)[0]).any()
+
+
+def test_only_in_training_and_only_above_zero():
+    inputs = np.arange(6, dtype="float32")
+    np.testing.assert_array_equal(ops.convert_to_numpy(Dropout(0.5)(inputs)), inputs)
+    unchanged = Dropout(0.0)(inputs, training=True)
+    np.testing.assert_array_equal(ops.convert_to_numpy(unchanged), inputs)
+
+
+def test_what_is_dropped_has_no_gradient():
+    inputs = np.ones((50, 3), "float32")
+    values, _ = dropped(0.25, inputs.shape)
+    layer = Dropout(0.25, seed=0)
+    _, gradient = value_and_gradient(lambda x: ops.sum(layer(x, training=True)), inputs)
+    np.testing.assert_allclose(gradient, values, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(dtype):
+    layer = Dropout(0.2, dtype=dtype)
+    values = layer(np.ones((20, 30), "float32"), training=True)
+    assert keras.backend.standardize_dtype(values.dtype) == dtype.removeprefix("mixed_")
+    kept = ops.convert_to_numpy(ops.cast(values, "float32"))
+    np.testing.assert_allclose(kept[kept > 0], 1.25, rtol=0.01)
