@@ -11,20 +11,23 @@ _DOCS = {
 }
 
 
-def over_devices(count: int, shard_items: bool = False):
+def over_devices(count: int, shard_items: bool = False, *, num_items: int = 0):
     """A context to build models in that train on `count` devices.
 
     Each batch is divided between the devices, which hold all weights (data parallel): on
     TensorFlow by `tf.distribute.MirroredStrategy`, on JAX by `keras.distribution.DataParallel`.
     With `shard_items`, on JAX alone, by `keras.distribution.ModelParallel`: each device holds a
-    part of the item table and of its moments, and they share in scoring the catalogue.
+    part of the item table and of its moments, and they share in scoring the catalogue. A part is
+    some of the items, or, where their number can't be divided by that of the devices, some of the
+    columns of all.
 
     Losses are those of one device. But TensorFlow takes the mean over the devices of their means:
     where these have unequal numbers of targets, each target of the one with fewer counts more.
 
     Args:
         count: int. 1 is one device and changes nothing.
-        shard_items: bool. Whether the rows of the item table are divided.
+        shard_items: bool. Whether the item table is divided.
+        num_items: int. Rows of that table.
 
     Raises:
         ValueError: fewer devices; a backend that can't.
@@ -51,7 +54,8 @@ def over_devices(count: int, shard_items: bool = False):
     mesh = keras.distribution.DeviceMesh((1, count), ("batch", "items"), found)
     layout = keras.distribution.LayoutMap(mesh)
     # The table and what the optimizer keeps of it: its name is part of theirs.
-    layout[".*item_embedding.embeddings"] = ("items", None)
+    divided_by_rows = num_items % count == 0
+    layout[".*item_embedding.embeddings"] = ("items", None) if divided_by_rows else (None, "items")
     keras.distribution.set_distribution(
         keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
     )

@@ -351,13 +351,13 @@ def build(args, vocabulary: Vocabulary, settings: dict, seed: int):
         or "not_to_recommend" in negative_loss_names(settings.get("negative_loss", False))
     )
     settings = {"fused_softmax": not needs_logits} | settings
-    with over_devices(args.devices, args.shard_items):
+    with over_devices(args.devices, args.shard_items, num_items=len(vocabulary)):
         return keras_negrec.build_model(vocabulary=vocabulary, **settings)
 
 
 def saved_model(args, vocabulary: Vocabulary, encoder: str):
     """The model of `--start-from`, ready to be trained on."""
-    with over_devices(args.devices, args.shard_items):
+    with over_devices(args.devices, args.shard_items, num_items=len(vocabulary)):
         model = keras.saving.load_model(args.start_from)
     if type(model).__name__.lower() != encoder:
         raise SystemExit(f"{args.start_from} is a {type(model).__name__}, and --model is {encoder}")

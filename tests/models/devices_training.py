@@ -22,7 +22,7 @@ from devices import over_devices
 CASES = {
     "fused": {"fused_softmax": True, "negative_loss": True, "feedback_inputs": True},
     "sampled": {"num_negatives": 20},
-    "two optimizers": {"num_negatives": 20, "dense_optimizer": "adamw"},
+    "two optimizers": {"num_negatives": 20, "dense_optimizer": "adamw", "num_items": 101},
 }
 
 
@@ -34,14 +34,14 @@ def sessions():
     )
 
 
-def train(name, devices, shard_items, dense_optimizer=None, **options):
+def train(name, devices, shard_items, dense_optimizer=None, num_items=100, **options):
     keras.utils.set_random_seed(0)
-    with over_devices(devices, shard_items):
+    with over_devices(devices, shard_items, num_items=num_items):
         if dense_optimizer is not None:
             options["optimizer"] = keras_negrec.optimizers.LazyAdam(dense_optimizer=dense_optimizer)
         model = keras_negrec.build_model(
             name,
-            num_items=100,
+            num_items=num_items,
             embedding_dim=16,
             max_length=8,
             dropout=0.0,

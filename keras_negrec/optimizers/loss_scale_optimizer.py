@@ -1,0 +1,29 @@
+"""Loss scaling for gradients that hold some rows of a table."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_negrec.backend.row_gradients import unique_rows
+
+
+@keras.saving.register_keras_serializable(package="keras_negrec")
+class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """`keras.optimizers.LossScaleOptimizer` around `LazyAdam`, for whose arguments see there.
+
+    Models of this package put it around `LazyAdam` by themselves where they compute in float16. It
+    looks for infinite gradients in the rows that there are, where Keras would first make the whole
+    table of them.
+
+    On JAX such models train with dense gradients, and a step costs as much as the catalogue is
+    large: use bfloat16, which needs no scaling.
+    """
+
+    def check_finite(self, grads):
+        found = [None if gradient is None else unique_rows(gradient) for gradient in grads]
+        return super().check_finite(
+            [
+                gradient if of_rows is None else of_rows[1]
+                for gradient, of_rows in zip(grads, found, strict=True)
+            ]
+        )
