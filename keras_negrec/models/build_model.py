@@ -174,6 +174,8 @@ def build_model(
     if optimizer is None:
         default = optimizers.LazyAdam if sampled else keras.optimizers.Adam
         optimizer = default(1e-3 if learning_rate is None else learning_rate)
+    if model.dtype_policy.name == "mixed_float16" and isinstance(optimizer, optimizers.LazyAdam):
+        optimizer = optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
         loss=loss,

@@ -21,7 +21,7 @@ from keras_negrec.layers.dropout import Dropout
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
 from keras_negrec.losses import BayesianPersonalizedRanking
 from keras_negrec.models.recommender import Recommender
-from keras_negrec.optimizers import LazyAdam
+from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -138,6 +138,7 @@ class MatrixFactorization(Recommender):
         negative = ops.where(in_session, ops.cast(MASKED_LOGIT, negative.dtype), negative)
         logits = ops.concatenate([target, negative], axis=-1)  # (batch, length, 1 + negatives)
         super().__init__(inputs={"item_ids": item_ids}, outputs=logits, name=name, **kwargs)
+        self.dtype_policy = policy
 
         self.num_items = num_items
         self.max_length = max_length
@@ -157,12 +158,14 @@ class MatrixFactorization(Recommender):
             "dtype": keras.dtype_policies.serialize(policy),
         }
         by_rows = not weight_decay
+        if by_rows:
+            optimizer = LazyAdam(learning_rate)
+            if policy.name == "mixed_float16":
+                optimizer = LossScaleOptimizer(optimizer)
+        else:
+            optimizer = keras.optimizers.Adam(learning_rate, weight_decay=weight_decay)
         self.compile(
-            optimizer=(
-                LazyAdam(learning_rate)
-                if by_rows
-                else keras.optimizers.Adam(learning_rate, weight_decay=weight_decay)
-            ),
+            optimizer=optimizer,
             loss=BayesianPersonalizedRanking(),
             # XLA on TensorFlow copies a table to change rows of it.
             jit_compile=False if by_rows and keras.config.backend() == "tensorflow" else "auto",

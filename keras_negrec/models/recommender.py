@@ -14,7 +14,7 @@ from keras_negrec.data import Prepared, Sessions, Vocabulary
 from keras_negrec.data.without_autotuning import without_autotuning
 from keras_negrec.item_table import is_item_table
 from keras_negrec.layers import ItemEmbedding
-from keras_negrec.optimizers import LazyAdam
+from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
 from keras_negrec.optimizers._portable_config import portable_config
 
 
@@ -38,12 +38,19 @@ class Recommender(keras.Model):
         return False
 
     def make_train_function(self, force=False):
-        by_rows = self._trains_by_rows and isinstance(self.optimizer, LazyAdam)
+        by_rows = self._trains_by_rows and self._optimizer_takes_rows
         for layer in self._layers_with_rows():
             layer.row_gradients = by_rows
         if keras.config.backend() == "tensorflow":
             self._create_training_variables()
         return super().make_train_function(force)
+
+    @property
+    def _optimizer_takes_rows(self) -> bool:
+        is_on_jax = keras.config.backend() == "jax"
+        if isinstance(self.optimizer, LossScaleOptimizer) and not is_on_jax:
+            return isinstance(self.optimizer.inner_optimizer, LazyAdam)
+        return isinstance(self.optimizer, LazyAdam)
 
     def _create_training_variables(self):
         """Those of optimizer and losses: TensorFlow traces a step that creates any twice."""

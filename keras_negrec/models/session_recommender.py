@@ -266,6 +266,7 @@ class SessionRecommender(Recommender):
         if keep_logit is not None:
             outputs["keep"] = keep_logit(predictions, inputs["target_ids"])
         super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
+        self.dtype_policy = policy
 
         self.num_items = num_items
         self.max_length = max_length

@@ -1,1 +1,2 @@
 from keras_negrec.optimizers.lazy_adam import LazyAdam as LazyAdam
+from keras_negrec.optimizers.loss_scale_optimizer import LossScaleOptimizer as LossScaleOptimizer

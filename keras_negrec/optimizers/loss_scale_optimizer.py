@@ -11,12 +11,20 @@ from keras_negrec.backend.row_gradients import unique_rows
 class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     """`keras.optimizers.LossScaleOptimizer` around `LazyAdam`, for whose arguments see there.
 
-    Models of this package put it around `LazyAdam` by themselves where they compute in float16. It
-    looks for infinite gradients in the rows that there are, where Keras would first make the whole
-    table of them.
+    It looks for infinite gradients in the rows that there are, where Keras would first make the
+    whole table of them. `build_model` puts it around `LazyAdam` where `dtype="mixed_float16"`.
 
     On JAX such models train with dense gradients, and a step costs as much as the catalogue is
     large: use bfloat16, which needs no scaling.
+
+    Example:
+
+    >>> optimizer = keras_negrec.optimizers.LazyAdam(1e-3)
+    >>> model = keras_negrec.models.SASRec(num_items=50, num_negatives=16, dtype="mixed_float16")
+    >>> model.compile(keras_negrec.optimizers.LossScaleOptimizer(optimizer))
+
+    Reference:
+        [Micikevicius et al., 2018](https://arxiv.org/abs/1710.03740), section 3.2
     """
 
     def check_finite(self, grads):
