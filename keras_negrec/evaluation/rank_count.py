@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from keras_negrec.data import Examples
 from keras_negrec.evaluation.top_columns import top_columns
+
+_ADDED = 192  # of numbers up to 1, in 8 bits
 
 
 class RankCount:
@@ -34,6 +38,7 @@ class RankCount:
         seen = _codes(examples.histories.rows(), examples.histories.item_ids - 1, len(examples))
         self._seen = np.unique(seen) if exclude_seen else seen[:0]
         self._seen_columns, self._seen_rows = np.divmod(self._seen, max(len(examples), 1))
+        self._local = threading.local()
         self._top_k = top_k
         self._top_columns = np.full((len(examples), top_k or 0), -1)
         self._top_scores = np.full(self._top_columns.shape, -np.inf, "float32")
@@ -63,11 +68,18 @@ class RankCount:
         here = np.flatnonzero((seen_rows >= rows.start) & (seen_rows < rows.stop))
         place, found = _places(columns, self._seen_columns[first:last][here])
         seen = (seen_rows[here] - rows.start)[found], place[found]
-        mask = np.empty(scores.shape, bool)  # one for all comparisons: to allocate it takes longer
+        mask = self._mask_of(scores.shape)
         for own in (self.target, self.skip_target):
             own.add(rows, columns, scores, seen, mask)
         if self._top_k is not None:
             self._add_top(rows, columns, scores, seen, mask)
+
+    def _mask_of(self, shape: tuple[int, int]) -> _Mask:
+        """One for all comparisons of a thread: new memory takes longer than they do."""
+        mask = getattr(self._local, "mask", None)
+        if mask is None or mask.values.shape != shape:
+            self._local.mask = mask = _Mask(shape)
+        return mask
 
     def _add_top(self, rows, columns, scores, seen, mask):
         top_scores, top_columns_ = self._top_scores[rows], self._top_columns[rows]
@@ -80,14 +92,14 @@ class RankCount:
                 top_scores[row, : len(best)] = row_scores[best]
             return
         # What does not beat the last of the best so far, or only equals it, is not among them.
-        np.greater(scores, top_scores[:, -1:], out=mask)
-        mask[seen] = False
-        counts = _count_true(mask)
+        np.greater(scores, top_scores[:, -1:], out=mask.values)
+        mask.values[seen] = False
+        counts = mask.counts(len(scores))
         rows_with = np.flatnonzero(counts)
         if len(rows_with) == 0:
             return
         counts = counts[rows_with]
-        found_columns = np.flatnonzero(mask[rows_with]) % scores.shape[1]
+        found_columns = np.flatnonzero(mask.values[rows_with]) % scores.shape[1]
         place = np.repeat(np.arange(len(rows_with)), counts)
         within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
         k = top_scores.shape[1]
@@ -115,6 +127,26 @@ class RankCount:
         return ranks
 
 
+class _Mask:
+    """A bool array whose rows are counted several times faster than by `np.count_nonzero`.
+
+    Attributes:
+        values: bool array of the shape asked for, of any values.
+    """
+
+    def __init__(self, shape: tuple[int, int]):
+        num_rows, num_columns = shape
+        # Eight bytes are added at a time, as one number, so often that none of them overflows.
+        num_sums = -(-num_columns // (8 * _ADDED))
+        self._words = np.zeros((num_rows, num_sums, _ADDED), "uint64")
+        self.values = self._words.reshape(num_rows, -1).view(bool)[:, :num_columns]
+
+    def counts(self, num_rows: int) -> np.ndarray:
+        """The number of True in each of the first rows."""
+        sums = self._words[:num_rows].sum(axis=2, dtype="uint64")
+        return sums.view("uint8").sum(axis=1, dtype="int64")
+
+
 class _OwnCount:
     """How many items of each row score above one of them, and how many at least as high."""
 
@@ -124,23 +156,23 @@ class _OwnCount:
         self._above = np.zeros(len(columns), "int64")
         self._at_least = np.zeros(len(columns), "int64")
 
-    def add(self, rows: slice, columns: np.ndarray, scores: np.ndarray, seen, mask) -> None:
+    def add(self, rows: slice, columns: np.ndarray, scores: np.ndarray, seen, mask: _Mask) -> None:
         own_columns = self.columns[rows]
         has = np.flatnonzero(own_columns >= 0)
         if len(has) == 0:
             return
         num_rows = has[-1] + 1  # none of the others has an item to count for
         own = self.scores[rows][:num_rows, np.newaxis]
-        scores, mask = scores[:num_rows], mask[:num_rows]
+        scores, is_above = scores[:num_rows], mask.values[:num_rows]
         # Neither the item itself nor what was seen competes.
         place, found = _places(columns, own_columns[has])
         itself = has[found], place[found]
         seen = tuple(indices[seen[0] < num_rows] for indices in seen)
         for compare, counts in ((np.greater, self._above), (np.greater_equal, self._at_least)):
-            compare(scores, own, out=mask)
-            mask[itself] = False
-            mask[seen] = False
-            counts[rows.start : rows.start + num_rows] += _count_true(mask)
+            compare(scores, own, out=is_above)
+            is_above[itself] = False
+            is_above[seen] = False
+            counts[rows.start : rows.start + num_rows] += mask.counts(num_rows)
 
     def ranks(self) -> np.ndarray:
         ranks = 1 + self._above + (self._at_least - self._above) / 2
@@ -156,8 +188,3 @@ def _places(columns: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.nda
 def _codes(rows: np.ndarray, columns: np.ndarray, num_rows: int) -> np.ndarray:
     """One number for each pair of row and column, in the order of the columns."""
     return columns.astype("int64") * num_rows + rows
-
-
-def _count_true(mask: np.ndarray) -> np.ndarray:
-    """The number of True in each row; several times faster than `np.count_nonzero`."""
-    return np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype="int64")
