@@ -10,6 +10,7 @@ from keras_negrec.data import Examples
 from keras_negrec.evaluation.top_columns import top_columns
 
 _ADDED = 192  # of numbers up to 1, in 8 bits
+_MOST_CANDIDATES = 16  # of a row, on average, until the best are taken from them
 
 
 class RankCount:
@@ -40,6 +41,7 @@ class RankCount:
         self._seen_columns, self._seen_rows = np.divmod(self._seen, max(len(examples), 1))
         self._local = threading.local()
         self._top_k = top_k
+        self._candidates: dict[tuple[int, int], list] = {}
         self._top_columns = np.full((len(examples), top_k or 0), -1)
         self._top_scores = np.full(self._top_columns.shape, -np.inf, "float32")
 
@@ -98,23 +100,38 @@ class RankCount:
         rows_with = np.flatnonzero(counts)
         if len(rows_with) == 0:
             return
-        counts = counts[rows_with]
         found_columns = np.flatnonzero(mask.values[rows_with]) % scores.shape[1]
-        place = np.repeat(np.arange(len(rows_with)), counts)
+        found_rows = np.repeat(rows_with, counts[rows_with])
+        candidates = self._candidates.setdefault((rows.start, rows.stop), [])
+        candidates.append((found_rows, columns[found_columns], scores[found_rows, found_columns]))
+        if sum(len(each) for each, _, _ in candidates) > _MOST_CANDIDATES * len(scores):
+            self._take_candidates(rows)
+
+    def _take_candidates(self, rows: slice) -> None:
+        """Puts what beat the best so far among them."""
+        candidates = self._candidates.pop((rows.start, rows.stop))
+        found_rows, columns, scores = (
+            np.concatenate(each) for each in zip(*candidates, strict=True)
+        )
+        order = np.argsort(found_rows, kind="stable")  # within a row, columns stay in order
+        rows_with, place, counts = np.unique(
+            found_rows[order], return_inverse=True, return_counts=True
+        )
         within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+        top_scores, top_columns_ = self._top_scores[rows], self._top_columns[rows]
         k = top_scores.shape[1]
         all_scores = np.full((len(rows_with), k + counts.max()), -np.inf, "float32")
         all_columns = np.full(all_scores.shape, -1)
         all_scores[:, :k], all_columns[:, :k] = top_scores[rows_with], top_columns_[rows_with]
-        all_scores[place, k + within] = scores[rows_with[place], found_columns]
-        all_columns[place, k + within] = columns[found_columns]
+        all_scores[place, k + within] = scores[order]
+        all_columns[place, k + within] = columns[order]
         # Equal scores keep their order, which is that of the columns.
         best = np.argsort(-all_scores, axis=1, kind="stable")[:, :k]
         top_scores[rows_with] = np.take_along_axis(all_scores, best, axis=1)
         top_columns_[rows_with] = np.take_along_axis(all_columns, best, axis=1)
 
     def ranks(self) -> dict[str, np.ndarray]:
-        """What was counted: the dict that `rank_targets` returns."""
+        """What was counted: the dict that `rank_targets` returns. It ends the counting."""
         ranks = {}
         for name, own in (("target", self.target), ("skip_target", self.skip_target)):
             codes = _codes(np.arange(self._num_examples), own.columns, self._num_examples)
@@ -123,6 +140,8 @@ class RankCount:
         preference = np.where(of_target == of_skip, 0.5, of_target > of_skip)
         ranks["preference"] = np.where(self.skip_target.columns >= 0, preference, np.nan)
         if self._top_k is not None:
+            for start, stop in list(self._candidates):
+                self._take_candidates(slice(start, stop))
             ranks["top_items"] = (self._top_columns + 1).astype("int32")
         return ranks
 
