@@ -79,3 +79,13 @@ def test_mixed_precision(dtype):
     assert keras.backend.standardize_dtype(values.dtype) == dtype.removeprefix("mixed_")
     kept = ops.convert_to_numpy(ops.cast(values, "float32"))
     np.testing.assert_allclose(kept[kept > 0], 1.25, rtol=0.01)
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="XLA of TensorFlow")
+def test_compiles():
+    import tensorflow as tf
+
+    layer, inputs = Dropout(0.2, seed=0), tf.ones((70, 33))
+    values = tf.function(lambda x: layer(x, training=True), jit_compile=True)(inputs).numpy()
+    assert 0.1 < (values == 0).mean() < 0.3
+    np.testing.assert_allclose(values[values > 0], 1.25)
