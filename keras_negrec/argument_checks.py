@@ -41,6 +41,11 @@ def check_positive_float(name: str, value) -> float:
 
 def check_num_items(num_items, vocabulary) -> int:
     """`num_items` as an int, by default the size of the vocabulary, which it must agree with."""
+    if vocabulary is not None and not hasattr(vocabulary, "encode"):
+        raise TypeError(
+            "`vocabulary` must be a `keras_negrec.data.Vocabulary`, which can be made of a list. "
+            f"Received one of type {type(vocabulary).__name__}."
+        )
     if num_items is None and vocabulary is not None:
         num_items = len(vocabulary)
     num_items = check_positive_int("num_items", num_items)

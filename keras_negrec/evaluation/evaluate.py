@@ -59,6 +59,11 @@ def evaluate(
     >>> metrics["hr@1"], round(metrics["coverage@1"], 3)
     (1.0, 0.333)
     """
+    if not isinstance(examples, Examples):
+        raise TypeError(
+            "`examples` must be `Examples`, such as the `test` of a `Split`. Received one of type "
+            f"{type(examples).__name__}."
+        )
     if len(examples) == 0:
         raise ValueError("`examples` must hold at least one example. Received: none.")
     k = check_positive_ints("k", k)

@@ -114,6 +114,8 @@ def build_model(
         )
     check_choice("objective", objective, ("softmax", "gbce", "bpr"))
     check_positive_float("negative_weight", negative_weight)
+    if isinstance(learning_rate, int | float):
+        check_positive_float("learning_rate", learning_rate)
     if optimizer is not None and learning_rate is not None:
         raise ValueError(
             "`learning_rate` is for the default optimizer; give `optimizer` its own. Received: "
@@ -123,6 +125,11 @@ def build_model(
     weights = negative_loss if isinstance(negative_loss, Mapping) else {}
     for key, weight in weights.items():
         check_positive_float(f"negative_loss[{key!r}]", weight)
+    if objective != "softmax" and kwargs.get("fused_softmax"):
+        raise ValueError(
+            "`fused_softmax` is a loss of its own. Received: fused_softmax=True, "
+            f"objective={objective!r}"
+        )
     if objective != "softmax" and num_negatives is None:
         num_negatives = _SAMPLED_BY_DEFAULT
     if num_items is None and vocabulary is None:
@@ -143,6 +150,11 @@ def build_model(
         name=name,
         **kwargs,
     )
+    if model.variable_dtype == "float16":
+        raise ValueError(
+            "Weights in float16 lose small changes. For products in float16, weights in float32, "
+            f'give dtype="mixed_float16". Received: dtype={kwargs.get("dtype")!r}'
+        )
     if item_features is not None:
         model.item_embedding.set_features(item_features)
     loss: dict[str, keras.losses.Loss] = {}

@@ -115,7 +115,6 @@ class Recommender(keras.Model):
             ValueError: an item id above `num_items`.
         """
         self._check_catalogue(histories)
-        batch = histories.padded(self.max_length)
         if len(histories) == 0:
             return np.zeros((0, self.serving_model.output.shape[-1]), "float32")
         batch = histories.padded(self.max_length)
@@ -141,7 +140,12 @@ class Recommender(keras.Model):
         return np.matmul(vectors, table.T)
 
     def _check_catalogue(self, rows: Sessions | Prepared) -> None:
-        """A `ValueError` unless all ids are of this model's catalogue."""
+        """An error unless all ids are of this model's catalogue."""
+        if not isinstance(rows, Sessions | Prepared):
+            raise TypeError(
+                "Expected `Sessions`, such as the `train` of a `Split`, or `Prepared`. Received "
+                f"one of type {type(rows).__name__}."
+            )
         if isinstance(rows, Sessions):
             check_item_ids(rows.item_ids, self.num_items)
         elif len(rows.vocabulary) > self.num_items:

@@ -43,7 +43,8 @@ class LazyAdam(keras.optimizers.Adam):
 
     Raises:
         ValueError: `amsgrad`, `weight_decay` or `gradient_accumulation_steps`, which concern all
-            rows at each step; a `dense_optimizer` that clips, averages or accumulates.
+            rows at each step; a `dense_optimizer` that clips, averages, accumulates or
+            scales losses.
 
     Example:
 
@@ -86,6 +87,11 @@ class LazyAdam(keras.optimizers.Adam):
         self.dense_optimizer = (
             None if dense_optimizer is None else keras.optimizers.get(dense_optimizer)
         )
+        if isinstance(self.dense_optimizer, keras.optimizers.LossScaleOptimizer):
+            raise ValueError(
+                "Losses are scaled by `LossScaleOptimizer` around LazyAdam. Received: "
+                f"dense_optimizer={self.dense_optimizer!r}"
+            )
         for setting in _SET_HERE if self.dense_optimizer is not None else ():
             value = getattr(self.dense_optimizer, setting)
             if value:

@@ -214,9 +214,31 @@ def test_num_items_comes_from_the_vocabulary():
         ({"learning_rate": 0.1, "optimizer": "adam"}, "`learning_rate` is for the default.*=0.1"),
         ({"negative_loss": True, "temperature": 0}, "`temperature` must be above 0"),
         ({"vocabulary": Vocabulary([1, 2, 3])}, "size of the vocabulary, 3. Received: num_items=5"),
+        ({"learning_rate": -1}, "`learning_rate` must be above 0. Received: learning_rate=-1"),
+        ({"dtype": "float16"}, "Weights in float16.*mixed_float16.*Received: dtype='float16'"),
+        (
+            {"fused_softmax": True, "objective": "gbce"},
+            "`fused_softmax` is a loss of its own. Received: .*objective='gbce'",
+        ),
         ({"name": "bert4rec", "mask_probability": 1.5}, "`mask_probability` must be"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         keras_negrec.build_model(**{**SMALL, "name": "sasrec", "num_items": 5, **arguments})
+
+
+def test_vocabulary_must_be_one():
+    with pytest.raises(TypeError, match=r"must be a `keras_negrec.data.Vocabulary`.*type list"):
+        keras_negrec.build_model("sasrec", vocabulary=["intro", "outro"])
+
+
+def test_what_is_no_sessions_is_refused():
+    model = keras_negrec.build_model("sasrec", **SMALL, num_items=NUM_ITEMS)
+    split = keras_negrec.data.leave_one_out(toy_sessions(8))
+    with pytest.raises(TypeError, match=r"Expected `Sessions`, such as .* type Split"):
+        model.training_dataset(split)
+    with pytest.raises(TypeError, match=r"Expected `Sessions`, such as .* type list"):
+        model.history_vectors([[1, 2]])
+    with pytest.raises(TypeError, match=r"`examples` must be `Examples`.* type Split"):
+        keras_negrec.evaluate(model, split)

@@ -285,3 +285,9 @@ def test_dense_optimizer_leaves_settings_of_all_variables(setting):
 def test_refuses_what_concerns_all_rows(argument):
     with pytest.raises(ValueError, match=f"LazyAdam has no `{argument}`.*Received: {argument}=2"):
         LazyAdam(**{argument: 2})
+
+
+def test_losses_are_scaled_around_it():
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-2))
+    with pytest.raises(ValueError, match="scaled by `LossScaleOptimizer` around LazyAdam"):
+        LazyAdam(1e-2, dense_optimizer=scaled)

@@ -249,6 +249,14 @@ def test_a_failing_save_leaves_nothing(tmp_path, monkeypatch):
     assert list((tmp_path / "model").iterdir()) == []
 
 
+def test_only_models_of_keras_are_exported(tmp_path):
+    sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3]])
+    model = keras_negrec.models.Popularity(sessions, num_items=3)
+    with pytest.raises(TypeError, match=r"`export` takes a model .* type Popularity"):
+        keras_negrec.export(model, tmp_path / "model", vocabulary=Vocabulary([1, 2, 3]))
+    assert not (tmp_path / "model").exists()
+
+
 def test_vocabulary_is_needed(tmp_path):
     model = keras_negrec.build_model("sasrec", num_items=3, embedding_dim=8, num_layers=1)
     with pytest.raises(ValueError, match="The model has no vocabulary"):
