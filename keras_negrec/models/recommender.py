@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_negrec.argument_checks import check_item_ids
+from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.data import Prepared, Sessions, Vocabulary
 from keras_negrec.data.without_autotuning import without_autotuning
 from keras_negrec.item_table import is_item_table
@@ -115,13 +116,25 @@ class Recommender(keras.Model):
             ValueError: an item id above `num_items`.
         """
         self._check_catalogue(histories)
-        if len(histories) == 0:
-            return np.zeros((0, self.serving_model.output.shape[-1]), "float32")
-        batch = histories.padded(self.max_length)
-        inputs = {name: batch[name] for name in self.serving_model.input}
-        batches = tf.data.Dataset.from_tensor_slices(inputs).batch(batch_size)
-        vectors = self.serving_model.predict(without_autotuning(batches), verbose=0)
-        return vectors.astype("float32", copy=False)
+        vectors = np.zeros((len(histories), self.serving_model.output.shape[-1]), "float32")
+        lengths = self._padded_lengths(histories)
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
+            batch = histories.take(rows).padded(length)
+            inputs = {name: batch[name] for name in self.serving_model.input}
+            batches = tf.data.Dataset.from_tensor_slices(inputs).batch(batch_size)
+            batches = without_autotuning(batches.map(_of_any_length))
+            vectors[rows] = self.serving_model.predict(batches, verbose=0)
+        return vectors
+
+    def _padded_lengths(self, histories: Sessions) -> np.ndarray:
+        """To which length each row is padded, so that short ones take less time."""
+        if keras.config.backend() == "jax":  # compiles a function for each length
+            return np.full(len(histories), self.max_length)
+        # One event more than there are: cloze models append one, and must not lose the oldest.
+        multiple = length_multiple(self.max_length)
+        lengths = -(-(histories.lengths + 1) // multiple) * multiple
+        return np.minimum(lengths, self.max_length)
 
     def score(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:
         """Scores of every item as the next one after each history.
@@ -180,3 +193,11 @@ class Recommender(keras.Model):
         path = Path(dir_path) / "vocabulary.json"
         if path.exists():
             self.vocabulary = Vocabulary.load(path)
+
+
+def _of_any_length(inputs: dict) -> dict:
+    """The same batch, whose length is no part of its type: TensorFlow traces `predict` once."""
+    return {
+        name: tf.raw_ops.PlaceholderWithDefault(input=values, shape=[None, None])
+        for name, values in inputs.items()
+    }

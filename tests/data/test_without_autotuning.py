@@ -47,6 +47,7 @@ def test_what_models_predict_on(monkeypatch):
     monkeypatch.setattr(model.serving_model, "predict", noting_predict)
     vectors = model.history_vectors(SESSIONS, batch_size=2)
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    assert len(predicted_on) == 1
     assert predicted_on[0].options().autotune.enabled is False
 
 

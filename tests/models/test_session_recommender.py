@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 from toy_sessions import toy_sessions
 
+import keras_negrec
 from keras_negrec.data import ClozeTargets, Sessions
 from keras_negrec.models import BERT4Rec, Caser, GRU4Rec, SASRec
 
@@ -284,3 +285,22 @@ def test_gradients_are_finite_without_positions_however_deep():
         values = ops.convert_to_numpy(weight)
         assert np.isfinite(values).all(), weight.path
         assert np.abs(values).max() < 10, weight.path
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec", "gru4rec", "caser"])
+def test_histories_of_all_lengths_have_the_vectors_of_the_longest_padding(name):
+    random = np.random.default_rng(0)
+    lengths = [1, 2, 6, 7, 8, 9, 15, 16, 17, 19, 20, 33] * 2
+    rows = [random.integers(1, 31, length).tolist() for length in lengths]
+    feedback = [random.choice([-1, 1], length).tolist() for length in lengths]
+    histories = Sessions.from_lists(rows, feedback)
+    model = keras_negrec.build_model(
+        name, num_items=30, max_length=20, embedding_dim=8, feedback_inputs=True
+    )
+    for weight in model.trainable_weights:
+        noise = 0.3 * random.normal(size=weight.shape)
+        weight.assign(keras.ops.convert_to_numpy(weight) + noise)
+    inputs = {key: histories.padded(20)[key] for key in model.serving_model.input}
+    expected = model.serving_model.predict(inputs, verbose=0)
+    vectors = model.history_vectors(histories, batch_size=5)
+    np.testing.assert_allclose(vectors, expected, atol=2e-5)
