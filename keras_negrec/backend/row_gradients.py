@@ -55,6 +55,22 @@ def unique_rows(gradient):
     return None
 
 
+def row_values(gradient):
+    """All values that a row gradient holds, a row's perhaps in parts; other gradients as they are.
+
+    Args:
+        gradient: a gradient of any kind.
+
+    Returns:
+        Tensor of shape `(n, ...)`, or `gradient`.
+    """
+    if isinstance(gradient, RowGradient | tf.IndexedSlices):
+        return gradient.values
+    if _BACKEND == "torch" and gradient.is_sparse:
+        return gradient._values()  # `values` wants each row once
+    return gradient
+
+
 def with_rows(gradient, rows, values):
     """A row gradient of other rows and values for the same table."""
     if isinstance(gradient, RowGradient):

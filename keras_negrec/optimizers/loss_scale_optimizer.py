@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_negrec.backend.row_gradients import unique_rows
+from keras_negrec.backend.row_gradients import row_values
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -28,10 +28,4 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     """
 
     def check_finite(self, grads):
-        found = [None if gradient is None else unique_rows(gradient) for gradient in grads]
-        return super().check_finite(
-            [
-                gradient if of_rows is None else of_rows[1]
-                for gradient, of_rows in zip(grads, found, strict=True)
-            ]
-        )
+        return super().check_finite([g if g is None else row_values(g) for g in grads])
