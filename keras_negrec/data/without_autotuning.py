@@ -10,7 +10,7 @@ def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     The thread that tunes sleeps for twice as long each time, up to a minute. Often the end of the
     iterator does not wake it (TensorFlow 2.21) but waits for it: an epoch of 2.7 seconds then takes
-    5.1. Without it, `tf.data.AUTOTUNE` is the number of cores, at most 16.
+    5.1.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
