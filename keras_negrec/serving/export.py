@@ -15,8 +15,8 @@ import tensorflow as tf
 from keras_negrec._written_whole import sync
 from keras_negrec.argument_checks import check_choice, check_positive_int
 from keras_negrec.data import Vocabulary
-from keras_negrec.models.recommender import Recommender
 from keras_negrec.serving._in_tensorflow import in_tensorflow
+from keras_negrec.serving.check_recommender import check_recommender
 from keras_negrec.serving.model_card import model_card
 from keras_negrec.serving.servable import Servable
 from keras_negrec.serving.table_recall import table_recall
@@ -104,11 +104,7 @@ def export(
     >>> version.name
     '1'
     """
-    if not isinstance(model, Recommender):
-        raise TypeError(
-            "`export` takes a model that is trained with Keras. Received one of type "
-            f"{type(model).__name__}."
-        )
+    check_recommender("export", model)
     check_positive_int("k", k)
     check_choice("item_dtype", item_dtype, ("float32", "float16", "int8"))
     vocabulary = vocabulary_of(model, vocabulary)

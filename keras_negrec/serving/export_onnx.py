@@ -14,8 +14,8 @@ import tensorflow as tf
 from keras_negrec._written_whole import written_whole
 from keras_negrec.data import Vocabulary
 from keras_negrec.models.ensemble import Ensemble
-from keras_negrec.models.recommender import Recommender
 from keras_negrec.serving._in_tensorflow import in_tensorflow
+from keras_negrec.serving.check_recommender import check_recommender
 from keras_negrec.serving.vocabulary_of import vocabulary_of
 
 _MAX_BYTES = 2**31 - 1  # of a protocol buffer
@@ -82,11 +82,7 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
     >>> [items[j] for j in np.argsort(-scores[0])[:1]]
     ['outro']
     """
-    if not isinstance(model, Recommender):
-        raise TypeError(
-            "`export_onnx` takes a model that is trained with Keras. Received one of type "
-            f"{type(model).__name__}"
-        )
+    check_recommender("export_onnx", model)
     vocabulary = vocabulary_of(model, vocabulary)
     if len(vocabulary) != model.num_items:
         raise ValueError(
