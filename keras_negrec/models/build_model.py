@@ -121,6 +121,12 @@ def build_model(
             "`learning_rate` is for the default optimizer; give `optimizer` its own. Received: "
             f"learning_rate={learning_rate!r}, optimizer={optimizer!r}"
         )
+    policy = keras.dtype_policies.get(kwargs.get("dtype") or keras.config.dtype_policy())
+    if policy.variable_dtype == "float16":
+        raise ValueError(
+            "Weights in float16 lose small changes. For products in float16, weights in float32, "
+            f'give dtype="mixed_float16". Received: dtype={kwargs.get("dtype")!r}'
+        )
     negative_losses = negative_loss_names(negative_loss)
     weights = negative_loss if isinstance(negative_loss, Mapping) else {}
     for key, weight in weights.items():
@@ -150,11 +156,6 @@ def build_model(
         name=name,
         **kwargs,
     )
-    if model.variable_dtype == "float16":
-        raise ValueError(
-            "Weights in float16 lose small changes. For products in float16, weights in float32, "
-            f'give dtype="mixed_float16". Received: dtype={kwargs.get("dtype")!r}'
-        )
     if item_features is not None:
         model.item_embedding.set_features(item_features)
     loss: dict[str, keras.losses.Loss] = {}
@@ -186,7 +187,7 @@ def build_model(
     if optimizer is None:
         default = optimizers.LazyAdam if sampled else keras.optimizers.Adam
         optimizer = default(1e-3 if learning_rate is None else learning_rate)
-    if model.dtype_policy.name == "mixed_float16" and isinstance(optimizer, optimizers.LazyAdam):
+    if policy.name == "mixed_float16" and isinstance(optimizer, optimizers.LazyAdam):
         optimizer = optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
