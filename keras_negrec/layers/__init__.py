@@ -13,4 +13,5 @@ from keras_negrec.layers.sampled_logits import SampledLogits as SampledLogits
 from keras_negrec.layers.session_position_embedding import (
     SessionPositionEmbedding as SessionPositionEmbedding,
 )
+from keras_negrec.layers.take_positions import TakePositions as TakePositions
 from keras_negrec.layers.transformer_block import TransformerBlock as TransformerBlock

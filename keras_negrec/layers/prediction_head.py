@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keras
-from keras import ops
 
 from keras_negrec.backend.in_fewer_passes import in_fewer_passes
 from keras_negrec.layers.layer_normalization import LayerNormalization
@@ -11,39 +10,35 @@ from keras_negrec.layers.layer_normalization import LayerNormalization
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class PredictionHead(keras.layers.Layer):
-    """Picks positions of a sequence and turns them into prediction vectors.
+    """Turns the encoder's outputs into prediction vectors.
 
     A prediction vector lives in the space of the item vectors: its product with the item table
-    is the score of each item. Working on the picked positions alone keeps the scoring that
-    follows to where there is a target.
+    is the score of each item.
 
     Args:
-        transform: bool. Whether a dense layer and a normalization turn the picked positions into
-            prediction vectors; otherwise they are these vectors as they are.
+        transform: bool. Whether a dense layer and a normalization turn outputs into prediction
+            vectors; otherwise they are these vectors as they are.
         activation: activation of the dense layer.
 
     Call arguments:
-        inputs: float tensor of shape `(batch, length, embedding_dim)`.
-        positions: optional int tensor of shape `(batch, num_positions)`, columns of `inputs`.
-            All columns in order when not given.
+        inputs: float tensor of shape `(..., embedding_dim)`.
 
     Returns:
-        Float tensor of shape `(batch, num_positions, embedding_dim)`.
+        Float tensor of the same shape.
 
     Example:
 
     >>> head = keras_negrec.layers.PredictionHead()
-    >>> tuple(head(np.zeros((2, 5, 8)), np.array([[4], [4]])).shape)
-    (2, 1, 8)
+    >>> tuple(head(np.zeros((2, 5, 8))).shape)
+    (2, 5, 8)
     """
 
     def __init__(self, transform=True, activation="gelu", **kwargs):
         super().__init__(**kwargs)
-        self.supports_masking = True
         self.transform = transform
         self.activation = keras.activations.get(activation)
 
-    def build(self, inputs_shape, positions_shape=None):
+    def build(self, inputs_shape):
         if self.transform:
             self.dense = keras.layers.Dense(
                 inputs_shape[-1],
@@ -56,21 +51,11 @@ class PredictionHead(keras.layers.Layer):
             self.norm = LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
             self.norm.build(inputs_shape)
 
-    def call(self, inputs, positions=None):
-        if positions is not None:
-            batch, length = ops.shape(inputs)[0], ops.shape(inputs)[1]
-            rows = ops.expand_dims(ops.arange(batch, dtype="int32") * length, -1)
-            positions = ops.cast(positions, "int32") + rows
-            inputs = ops.take(ops.reshape(inputs, (-1, inputs.shape[-1])), positions, axis=0)
+    def call(self, inputs):
         return self.norm(self.dense(inputs)) if self.transform else inputs
 
-    def compute_mask(self, inputs, previous_mask=None):
-        return None  # the positions that were picked are no sequence
-
-    def compute_output_shape(self, inputs_shape, positions_shape=None):
-        if positions_shape is None:
-            return inputs_shape
-        return (*positions_shape, inputs_shape[-1])
+    def compute_output_shape(self, inputs_shape):
+        return inputs_shape
 
     def get_config(self):
         config = super().get_config()

@@ -9,6 +9,7 @@ from keras_negrec.argument_checks import check_fraction, check_positive_int
 from keras_negrec.backend.in_fewer_passes import in_fewer_passes
 from keras_negrec.layers.dropout import Dropout
 from keras_negrec.layers.layer_normalization import LayerNormalization
+from keras_negrec.layers.take_positions import TakePositions, from_start
 
 # Added to scores of positions that are not attended to. Where all earlier ones are padding, later
 # ones must still count for less.
@@ -36,9 +37,13 @@ class TransformerBlock(keras.layers.Layer):
         inputs: float tensor of shape `(batch, length, embedding_dim)`.
         padding_mask: optional bool tensor of shape `(batch, length)`, True where there is an
             event: only these are attended to.
+        positions: optional int tensor of shape `(batch, num_positions)`, as `TakePositions` takes
+            them: where outputs are wanted. Most of the work is done there alone. All positions in
+            order when not given.
 
     Returns:
-        A tensor of the shape and dtype of `inputs`.
+        A tensor of the dtype of `inputs` and of their shape, or with `positions` of shape
+        `(batch, num_positions, embedding_dim)`.
 
     Raises:
         ValueError: a width that `num_heads` does not divide.
@@ -71,7 +76,7 @@ class TransformerBlock(keras.layers.Layer):
         self.causal = causal
         self.normalize_first = normalize_first
 
-    def build(self, inputs_shape, padding_mask_shape=None):
+    def build(self, inputs_shape, padding_mask_shape=None, positions_shape=None):
         width = inputs_shape[-1]
         if width % self.num_heads:
             raise ValueError(
@@ -106,54 +111,67 @@ class TransformerBlock(keras.layers.Layer):
             Dropout(self.dropout, dtype=self.dtype_policy, name=name)
             for name in ("attention_dropout", "sublayer_dropout")
         )
+        self.take_positions = TakePositions(dtype=self.dtype_policy, name="take_positions")
 
-    def call(self, inputs, padding_mask=None, training=None):
+    def call(self, inputs, padding_mask=None, positions=None, training=None):
         shape = ops.shape(inputs)
 
         def attend(x):
-            return self._attend(x, shape, padding_mask, training)
+            return self._attend(x, shape, padding_mask, positions, training)
 
         # Rows of all sessions below each other: TensorFlow fuses a product of matrices with what
         # is added to it.
-        x = ops.reshape(inputs, (-1, inputs.shape[-1]))
-        x = self._sublayer(attend, self.attention_norm, x, training)
-        x = self._sublayer(self._feedforward, self.feedforward_norm, x, training)
-        return ops.reshape(x, shape)
+        x = ops.reshape(inputs, (-1, shape[-1]))
+        outputs = inputs if positions is None else self.take_positions(inputs, positions)
+        residual = ops.reshape(outputs, (-1, shape[-1]))
+        x = self._sublayer(attend, self.attention_norm, x, residual, training)
+        x = self._sublayer(self._feedforward, self.feedforward_norm, x, x, training)
+        return ops.reshape(x, ops.shape(outputs))
 
-    def _sublayer(self, function, norm, x, training):
+    def _sublayer(self, function, norm, x, residual, training):
         """Residual, dropout and normalization around a function of the rows."""
         change = function(norm(x) if self.normalize_first else x)
-        x = x + self.sublayer_dropout(change, training=training)
+        x = residual + self.sublayer_dropout(change, training=training)
         return x if self.normalize_first else norm(x)
 
     def _feedforward(self, x):
         return self.feedforward_output(self.intermediate(x))
 
-    def _attend(self, x, shape, padding_mask, training):
+    def _attend(self, x, shape, padding_mask, positions, training):
         batch, length, width = shape
+        query_key_value = ops.reshape(self.query_key_value(x), (batch, length, 3 * width))
+        query, key, value = ops.split(query_key_value, 3, axis=-1)
+        if positions is not None:
+            query = self.take_positions(query, positions)
+        query, key, value = (self._heads(each) for each in (query, key, value))
         head_dim = width // self.num_heads
-        heads = ops.reshape(self.query_key_value(x), (batch, length, 3 * self.num_heads, head_dim))
-        # Each of shape (batch, num_heads, length, head_dim).
-        query, key, value = ops.split(ops.transpose(heads, (0, 2, 1, 3)), 3, axis=1)
         scores = ops.matmul(query * head_dim**-0.5, ops.transpose(key, (0, 1, 3, 2)))
-        weights = ops.softmax(ops.cast(scores, "float32") + self._bias(length, padding_mask))
-        weights = ops.cast(weights, self.compute_dtype)
+        bias = self._bias(length, padding_mask, positions)
+        weights = ops.cast(ops.softmax(ops.cast(scores, "float32") + bias), self.compute_dtype)
         weights = self.attention_dropout(weights, training=training)
         attended = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
         return self.attention_output(ops.reshape(attended, (-1, width)))
 
-    def _bias(self, length, padding_mask):
-        """What is added to the scores of shape `(batch, num_heads, length, length)`."""
+    def _heads(self, x):
+        """From shape `(batch, n, width)` to `(batch, num_heads, n, head_dim)`."""
+        batch, n, width = ops.shape(x)
+        x = ops.reshape(x, (batch, n, self.num_heads, width // self.num_heads))
+        return ops.transpose(x, (0, 2, 1, 3))
+
+    def _bias(self, length, padding_mask, positions):
+        """What is added to the scores of shape `(batch, num_heads, num_positions, length)`."""
         bias = 0.0
         if self.causal:
-            position = ops.arange(length)
-            bias = ops.where(position > ops.expand_dims(position, -1), _LATER, 0.0)
+            position = own = ops.arange(length, dtype="int32")
+            if positions is not None:
+                own = ops.expand_dims(from_start(positions, length), 1)
+            bias = ops.where(position > ops.expand_dims(own, -1), _LATER, 0.0)
         if padding_mask is not None:
             bias = bias + ops.expand_dims(ops.where(padding_mask, 0.0, _PADDING), (1, 2))
         return bias
 
-    def compute_output_shape(self, inputs_shape, padding_mask_shape=None):
-        return inputs_shape
+    def compute_output_shape(self, inputs_shape, padding_mask_shape=None, positions_shape=None):
+        return inputs_shape if positions_shape is None else (*positions_shape, inputs_shape[-1])
 
     def get_config(self):
         config = super().get_config()

@@ -7,7 +7,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
-from keras_negrec.layers import ConvolutionalSequenceEmbedding
+from keras_negrec.layers import ConvolutionalSequenceEmbedding, TakePositions
 from keras_negrec.layers.dropout import Dropout
 from keras_negrec.models.session_recommender import SessionRecommender
 
@@ -57,8 +57,10 @@ class Caser(SessionRecommender):
         drop = Dropout(dropout, dtype=dtype, name="dropout")
         dense = keras.layers.Dense(embedding_dim, activation="relu", dtype=dtype, name="dense")
 
-        def encode(x, padding_mask):
+        take_positions = TakePositions(dtype=dtype, name="take_positions")
+
+        def encode(x, padding_mask, positions):
             x = x * ops.cast(ops.expand_dims(padding_mask, -1), x.dtype)
-            return dense(drop(convolutions(x)))
+            return dense(drop(take_positions(convolutions(x), positions)))
 
         return encode

@@ -7,6 +7,7 @@ from typing import ClassVar
 import keras
 
 from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.layers import TakePositions
 from keras_negrec.layers.dropout import Dropout
 from keras_negrec.models.session_recommender import SessionRecommender
 
@@ -52,10 +53,12 @@ class GRU4Rec(SessionRecommender):
         ]
         dropouts = [Dropout(dropout, dtype=dtype, name=f"dropout_{i}") for i in range(num_layers)]
 
-        def encode(x, padding_mask):
+        take_positions = TakePositions(dtype=dtype, name="take_positions")
+
+        def encode(x, padding_mask, positions):
             x = embedding_dropout(x)
             for gru, drop in zip(recurrent, dropouts, strict=True):
                 x = drop(gru(x, mask=padding_mask))
-            return x
+            return take_positions(x, positions)
 
         return encode

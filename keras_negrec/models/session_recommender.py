@@ -110,7 +110,8 @@ class SessionRecommender(Recommender):
     transform_predictions: bool
     encoder_defaults: ClassVar[dict]
     # (embedding_dim, dropout, dtype, **encoder_options) -> encode, a function
-    # (x, padding_mask) -> x on (batch, length, embedding_dim)
+    # (x, padding_mask, positions) -> what `TakePositions` takes of the outputs, from
+    # x (batch, length, embedding_dim)
     build_encoder: ClassVar[Callable]
 
     def __init__(
@@ -213,7 +214,7 @@ class SessionRecommender(Recommender):
             transform=self.transform_predictions, dtype=policy, name="prediction_head"
         )
 
-        def encode(inputs):
+        def encode(inputs, positions):
             item_ids, feedback = inputs["item_ids"], inputs.get("feedback")
             if hide_events is not None:
                 item_ids = hide_events(item_ids)
@@ -224,7 +225,7 @@ class SessionRecommender(Recommender):
                 x = position_embedding(x, *session_ids)
             if feedback_embedding is not None:
                 x = feedback_embedding(x, keras.ops.where(padding_mask, feedback, 0))
-            return encoder(x, padding_mask)  # (batch, length, embedding_dim)
+            return head(encoder(x, padding_mask, positions))
 
         encoder_inputs = ["item_ids"]
         encoder_inputs += ["feedback"] if feedback_inputs else []
@@ -237,7 +238,7 @@ class SessionRecommender(Recommender):
         names += ["skip_target_ids"] if sampled and "not_to_recommend" in negative_losses else []
         inputs = {key: keras.Input((None,), dtype="int32", name=key) for key in names}
 
-        predictions = head(encode(inputs), inputs["target_positions"])
+        predictions = encode(inputs, inputs["target_positions"])
         sampler = None
         if fused_softmax:
             logits = item_embedding(predictions, reverse=True, target_ids=inputs["target_ids"])
@@ -276,7 +277,6 @@ class SessionRecommender(Recommender):
         self._sampler = sampler
         self._keep_logit = keep_logit
         self._encode = encode
-        self._head = head
         self._encoder_inputs = encoder_inputs
         self._config = {
             "num_items": self.num_items,
@@ -431,8 +431,8 @@ class SessionRecommender(Recommender):
         inputs = {
             key: keras.Input((None,), dtype="int32", name=key) for key in self._encoder_inputs
         }
-        hidden = self._encode(self._query(inputs))
-        vectors = self._head(hidden[:, -1, :])
+        last = keras.ops.full_like(inputs["item_ids"][:, :1], -1)
+        vectors = self._encode(self._query(inputs), last)[:, 0]
         if self._keep_logit is not None:
             ones = keras.ops.ones_like(vectors[:, :1])
             vectors = keras.ops.concatenate([vectors, ones], axis=-1)

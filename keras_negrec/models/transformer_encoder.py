@@ -35,10 +35,10 @@ def transformer_encoder(
         for i in range(num_layers)
     ]
 
-    def encode(x, padding_mask):
+    def encode(x, padding_mask, positions):
         x = embedding_dropout(norm(x))
-        for block in blocks:
+        for block in blocks[:-1]:
             x = block(x, padding_mask)
-        return x
+        return blocks[-1](x, padding_mask, positions)
 
     return encode

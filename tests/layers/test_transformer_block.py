@@ -31,6 +31,30 @@ def test_layer(causal, normalize_first):
 
 
 @pytest.mark.parametrize("causal", [True, False])
+def test_layer_with_positions(causal):
+    run_layer_test(
+        TransformerBlock,
+        {"intermediate_dim": 16, "num_heads": 2, "activation": "relu", "causal": causal},
+        (random_inputs(), np.ones((2, 5), bool), np.array([[4, 1], [0, -1]])),
+        expected_output_shape=(2, 2, 8),
+        expected_num_trainable_weights=12,
+    )
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("normalize_first", [True, False])
+def test_outputs_at_positions_are_those_among_all(causal, normalize_first):
+    inputs = random_inputs(batch=3)
+    padding_mask = np.array([[False, False, True, True, True], [True] * 5, [False] * 4 + [True]])
+    positions = np.array([[4, 2], [0, -2], [-1, 4]])
+    block = TransformerBlock(16, 2, causal=causal, normalize_first=normalize_first)
+    everywhere = outputs(block, inputs, padding_mask)
+    found = ops.convert_to_numpy(block(inputs, padding_mask, positions))
+    expected = np.take_along_axis(everywhere, positions[..., np.newaxis] % 5, axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("normalize_first", [True, False])
 def test_computes_what_keras_hub_does(causal, normalize_first):
     inputs = random_inputs()
