@@ -100,9 +100,10 @@ class SessionRecommender(Recommender):
 
     Raises:
         ValueError: an argument that is unknown or outside of its range; `num_items` against
-            `vocabulary`; `skip_negatives` without `num_negatives`; `"keep"` with another target
-            than `"next"` or together with `"not_to_recommend"`; `fused_softmax` with
-            `num_negatives` or `"not_to_recommend"`, which needs the logits.
+            `vocabulary`; `skip_negatives` or `negative_distribution` without `num_negatives`;
+            `keep_strength` without `"keep"`; `"keep"` with another target than `"next"` or
+            together with `"not_to_recommend"`; `fused_softmax` with `num_negatives` or
+            `"not_to_recommend"`, which needs the logits.
     """
 
     causal: bool
@@ -166,7 +167,7 @@ class SessionRecommender(Recommender):
         if target is None:
             target = "next" if keep else "next_positive"
         check_target(target, "not_to_recommend" in negative_losses, keep)
-        _check_keep_strength(keep_strength)
+        _check_keep_strength(keep_strength, keep or keep_strength == 1)
         check_choice("context", context, ("hidden", "item"))
         check_choice("similarity", similarity, ("cosine", "dot"))
         if num_negatives is not None:
@@ -175,6 +176,11 @@ class SessionRecommender(Recommender):
             raise ValueError(
                 "`skip_negatives` adds to sampled negatives, and the full softmax has all items "
                 "as negatives already. Received: skip_negatives=True, num_negatives=None"
+            )
+        elif negative_distribution != "uniform":
+            raise ValueError(
+                "`negative_distribution` is what sampled negatives are drawn from. Received: "
+                f"negative_distribution={negative_distribution!r}, num_negatives=None"
             )
         if fused_softmax and (num_negatives is not None or "not_to_recommend" in negative_losses):
             raise ValueError(
@@ -314,12 +320,7 @@ class SessionRecommender(Recommender):
 
     @keep_strength.setter
     def keep_strength(self, keep_strength: float) -> None:
-        _check_keep_strength(keep_strength)
-        if self._keep_logit is None:
-            raise ValueError(
-                '`keep_strength` is for models with `negative_loss="keep"`. Received a model '
-                f"with negative_loss={list(self.negative_losses)}"
-            )
+        _check_keep_strength(keep_strength, self._keep_logit is not None)
         self._config["keep_strength"] = keep_strength
 
     @property
@@ -467,11 +468,16 @@ class SessionRecommender(Recommender):
             raise ValueError("This model was built with `max_sessions` and needs `session_ids`.")
 
 
-def _check_keep_strength(keep_strength) -> None:
+def _check_keep_strength(keep_strength, has_keep: bool) -> None:
     is_number = isinstance(keep_strength, int | float) and not isinstance(keep_strength, bool)
     if not is_number or not 0 <= keep_strength < math.inf:
         raise ValueError(
             f"`keep_strength` must be a number of at least 0. Received: {keep_strength!r}"
+        )
+    if not has_keep:
+        raise ValueError(
+            '`keep_strength` is for models with `negative_loss="keep"`. Received: '
+            f"keep_strength={keep_strength!r}, and a model without"
         )
 
 

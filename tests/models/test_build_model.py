@@ -192,6 +192,8 @@ def test_num_items_comes_from_the_vocabulary():
         ({"negative_loss": {"contrastive": 0}}, "`negative_loss.'contrastive'.` must be above 0"),
         ({"similarity": "l2"}, "`similarity` must be one of"),
         ({"skip_negatives": True}, "`skip_negatives` adds to sampled negatives"),
+        ({"negative_distribution": "mixed"}, "`negative_distribution` is .* num_negatives=None"),
+        ({"keep_strength": 2}, "`keep_strength` is for models with .*: keep_strength=2, and a mod"),
         ({"num_negatives": 3, "negative_distribution": "zipf"}, "`distribution` must be one of"),
         ({"name": "gru4rec", "num_heads": 2}, "GRU4Rec has no argument `num_heads`; .* num_layers"),
         ({"name": "gru4rec", "num_layers": 0}, "`num_layers` must be a positive integer"),
