@@ -35,6 +35,7 @@ class PredictionHead(keras.layers.Layer):
 
     def __init__(self, transform=True, activation="gelu", **kwargs):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.transform = transform
         self.activation = keras.activations.get(activation)
 
