@@ -14,7 +14,8 @@ if _BACKEND == "jax":
     from jax import numpy as jnp
 elif _BACKEND == "torch":
     import torch
-    from torch.utils.checkpoint import checkpoint
+
+    from keras_negrec.backend.linear_crossentropy_on_torch import LinearCrossentropy
 
 _CHUNK_LOGITS = 2**21  # 8 MiB of float32, which stays in the cache of a processor
 _GPU_CHUNK_LOGITS = 2**26  # 256 MiB, in few and large kernels
@@ -88,12 +89,10 @@ def _on_jax(vectors, table, classes, bias, size):
 
 def _on_torch(vectors, table, classes, bias, size):
     used = torch.nonzero(classes >= 0)[:, 0]
-    parts = [
-        checkpoint(_losses, table, bias, vectors[rows], classes[rows], use_reentrant=False)
-        for rows in used.split(size)
-    ]
     losses = torch.zeros(classes.shape, dtype=torch.float32, device=vectors.device)
-    return losses.index_put((used,), torch.cat(parts)) if parts else losses
+    own = classes[used].long()
+    found = LinearCrossentropy.apply(vectors[used], table, own, bias, size)
+    return losses.index_put((used,), found)
 
 
 def _on_tensorflow(vectors, table, classes, bias, size):
