@@ -11,7 +11,8 @@ from keras import ops
 _BACKEND = keras.config.backend()
 if _BACKEND == "jax":
     import jax
-    from jax import numpy as jnp
+
+    from keras_negrec.backend.linear_crossentropy_on_jax import linear_crossentropy_on_jax
 elif _BACKEND == "torch":
     import torch
 
@@ -40,9 +41,10 @@ def linear_crossentropy(vectors, table, classes, bias=None):
     vectors, table, classes = map(ops.convert_to_tensor, (vectors, table, classes))
     bias = None if bias is None else ops.stop_gradient(ops.convert_to_tensor(bias))
     size = max(_chunk_logits() // table.shape[0], _MIN_CHUNK_ROWS)
-    if _BACKEND == "tensorflow":
-        return _on_tensorflow(vectors, table, classes, bias, size)
-    return (_on_jax if _BACKEND == "jax" else _on_torch)(vectors, table, classes, bias, size)
+    if _BACKEND == "jax":
+        return linear_crossentropy_on_jax(vectors, table, classes, bias, size)
+    on_backend = _on_tensorflow if _BACKEND == "tensorflow" else _on_torch
+    return on_backend(vectors, table, classes, bias, size)
 
 
 def _chunk_logits() -> int:
@@ -52,39 +54,6 @@ def _chunk_logits() -> int:
     else:
         has_gpu = jax.default_backend() != "cpu" if _BACKEND == "jax" else torch.cuda.is_available()
     return _GPU_CHUNK_LOGITS if has_gpu else _CHUNK_LOGITS
-
-
-def _losses(table, bias, vectors, classes):
-    """The formula as it stands."""
-    logits = ops.cast(ops.matmul(vectors, ops.transpose(table)), "float32")
-    logits = logits if bias is None else logits + bias
-    target = ops.take_along_axis(logits, ops.expand_dims(ops.maximum(classes, 0), -1), axis=-1)
-    loss = ops.logsumexp(logits, axis=-1) - ops.squeeze(target, -1)
-    return ops.where(classes >= 0, loss, 0.0)
-
-
-def _on_jax(vectors, table, classes, bias, size):
-    num_rows = len(classes)
-    size = min(size, max(num_rows, 1))
-    num_chunks = max(-(-num_rows // size), 1)
-    # Rows that have a class come first, and chunks without any are passed over.
-    order = jnp.argsort(classes < 0, stable=True)
-    place_in_order = jnp.argsort(order)
-    padding = num_chunks * size - num_rows
-    vectors = jnp.pad(vectors[order], ((0, padding), (0, 0)))
-    classes = jnp.pad(classes[order], (0, padding), constant_values=-1)
-
-    @jax.checkpoint
-    def losses(chunk):
-        return jax.lax.cond(
-            jnp.any(chunk[1] >= 0),
-            functools.partial(_losses, table, bias),
-            lambda _, classes: jnp.zeros(classes.shape, "float32"),
-            *chunk,
-        )
-
-    chunks = vectors.reshape(num_chunks, size, vectors.shape[1]), classes.reshape(num_chunks, size)
-    return jax.lax.map(losses, chunks).reshape(-1)[place_in_order]
 
 
 def _on_torch(vectors, table, classes, bias, size):
