@@ -42,7 +42,8 @@ def read_frame(
         session: name of the column that tells sessions apart.
         item: name of the column of item ids, strings or integers.
         feedback: name of a column of whole numbers from -2 to 2, or a function of the whole
-            DataFrame that returns one such number a row. By default every event is +1.
+            DataFrame that returns one such number a row. The default is the column `feedback`,
+            and where there is none, +1 for every event.
         user: name of the column of users, where they have more sessions than one.
         position: name of a column of numbers or times that orders the events of a session.
         timestamp: name of a column of numbers or times.
@@ -90,6 +91,8 @@ def read_frame(
             columns[role] = numbers_or_times(columns[role], source)
     if is_text:
         columns |= {role: text_to_ids(columns[role], source) for role in ids}
+    if feedback is None and "feedback" in table.columns:
+        feedback = "feedback"
     if feedback is None:
         values, name = np.ones(len(table), "int8"), "feedback"
     elif callable(feedback):

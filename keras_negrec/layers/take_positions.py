@@ -14,8 +14,9 @@ class TakePositions(keras.layers.Layer):
 
     Call arguments:
         inputs: float tensor of shape `(batch, length, dim)`.
-        positions: int tensor of shape `(batch, num_positions)`, from 0 on; negative ones count from
-            the end, -1 being the last.
+        positions: int tensor of shape `(batch, num_positions)`, from 0 to `length - 1`; or from -1,
+            the last, to `-length`, which count from the end. Others are not looked for, and give
+            what is no part of the sequence.
 
     Returns:
         Tensor of shape `(batch, num_positions, dim)`.

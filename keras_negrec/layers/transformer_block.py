@@ -36,14 +36,14 @@ class TransformerBlock(keras.layers.Layer):
     Call arguments:
         inputs: float tensor of shape `(batch, length, embedding_dim)`.
         padding_mask: optional bool tensor of shape `(batch, length)`, True where there is an
-            event: only these are attended to.
+            event: only these are attended to. Masks that Keras attaches to inputs are not read.
         positions: optional int tensor of shape `(batch, num_positions)`, as `TakePositions` takes
             them: where outputs are wanted. Most of the work is done there alone. All positions in
             order when not given.
 
     Returns:
-        A tensor of the dtype of `inputs` and of their shape, or with `positions` of shape
-        `(batch, num_positions, embedding_dim)`.
+        A tensor of the layer's compute dtype and of the shape of `inputs`, or with `positions` of
+        shape `(batch, num_positions, embedding_dim)`.
 
     Raises:
         ValueError: a width that `num_heads` does not divide.

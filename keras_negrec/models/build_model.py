@@ -72,9 +72,10 @@ def build_model(
             (`keras_negrec.losses.BayesianPersonalizedRanking`).
         calibration: float from 0 to 1. Of gBCE.
         negative_loss: which losses learn from skips: True or `"contrastive"`,
-            `"not_to_recommend"` or `"keep"`, or several of them; or a dict that gives each its own
-            weight. `"keep"` is the binary cross-entropy of whether the shown item was kept:
-            the model then learns what is shown next and which items are kept, and ranks by both.
+            `"not_to_recommend"` or `"keep"`, or several of them, but not the last two together; or
+            a dict that gives each its own weight. `"keep"` is the binary cross-entropy of whether
+            the shown item was kept: the model then learns what is shown next and which items are
+            kept, and ranks by both.
         negative_weight: float above 0. Weight of these losses (alpha) where it is not given
             in `negative_loss`.
         temperature: float above 0. Temperature of the contrastive loss.
@@ -133,7 +134,7 @@ def build_model(
         check_positive_float(f"negative_loss[{key!r}]", weight)
     if objective != "softmax" and kwargs.get("fused_softmax"):
         raise ValueError(
-            "`fused_softmax` is a loss of its own. Received: fused_softmax=True, "
+            '`fused_softmax` is for objective="softmax". Received: fused_softmax=True, '
             f"objective={objective!r}"
         )
     if objective != "softmax" and num_negatives is None:

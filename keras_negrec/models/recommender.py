@@ -156,7 +156,8 @@ class Recommender(keras.Model):
         """An error unless all ids are of this model's catalogue."""
         if not isinstance(rows, Sessions | Prepared):
             raise TypeError(
-                "Expected `Sessions`, such as the `train` of a `Split`, or `Prepared`. Received "
+                "Expected `Sessions`, such as the `train` of a `Split` or the `histories` of "
+                "`Examples`, or `Prepared`. Received "
                 f"one of type {type(rows).__name__}."
             )
         if isinstance(rows, Sessions):

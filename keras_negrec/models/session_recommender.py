@@ -184,7 +184,8 @@ class SessionRecommender(Recommender):
             )
         if fused_softmax and (num_negatives is not None or "not_to_recommend" in negative_losses):
             raise ValueError(
-                "`fused_softmax` is the loss of a full softmax whose logits nothing else needs. "
+                "`fused_softmax` is a full softmax without logits, and goes with neither "
+                '`num_negatives` nor the loss "not_to_recommend". '
                 f"Received: fused_softmax=True, num_negatives={num_negatives}, "
                 f"negative_loss={list(negative_losses)}"
             )

@@ -50,6 +50,14 @@ def test_without_feedback_every_event_is_positive():
     assert events.index.tolist() == [0, 1, 2, 3]
 
 
+def test_a_column_of_that_name_is_the_feedback(tmp_path):
+    frame = plays().rename(columns={"verdict": "feedback"})
+    frame.to_csv(tmp_path / "plays.csv", index=False)
+    for source in (frame, tmp_path / "plays.csv"):
+        events = read_frame(source, session="visit", item="track")
+        assert events["feedback"].tolist() == expected_events()["feedback"].tolist()
+
+
 @pytest.mark.parametrize("name", ["plays.csv", "plays.csv.gz", "plays.parquet"])
 def test_files(tmp_path, name):
     path = tmp_path / name

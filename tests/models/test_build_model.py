@@ -220,7 +220,7 @@ def test_num_items_comes_from_the_vocabulary():
         ({"dtype": "float16"}, "Weights in float16.*mixed_float16.*Received: dtype='float16'"),
         (
             {"fused_softmax": True, "objective": "gbce"},
-            "`fused_softmax` is a loss of its own. Received: .*objective='gbce'",
+            "`fused_softmax` is for objective=\"softmax\". Received: .*objective='gbce'",
         ),
         ({"name": "bert4rec", "mask_probability": 1.5}, "`mask_probability` must be"),
     ],

@@ -38,8 +38,9 @@ def scan_frame(
         session: name of the column that tells sessions apart.
         item: name of the column of item ids, strings or integers.
         feedback: name of a column of whole numbers from -2 to 2, or a function of the raw table
-            that returns an integer column. By default every event is +1. Columns of a CSV file
-            are text in the raw table, but for those that are named here.
+            that returns an integer column. The default is the column `feedback`, and where there
+            is none, +1 for every event. Columns of a CSV file are text in the raw table, but for
+            those that are named here.
         user: name of the column of users, where they have more sessions than one.
         position: name of a column of numbers or times that orders the events of a session.
         timestamp: name of a column of numbers or times.
@@ -84,6 +85,9 @@ def scan_frame(
     }
     names = ids | orders | ({"feedback": feedback} if isinstance(feedback, str) else {})
     table, source = _scan(frame, connection, list(names.values()), number_rows)
+    if feedback is None and "feedback" in table.columns:
+        feedback = names["feedback"] = "feedback"
+        table, source = _scan(frame, connection, list(names.values()), number_rows)
     kinds = dict.fromkeys(ids.values(), "id") | dict.fromkeys(orders.values(), "number or time")
     if source.endswith((".csv", ".csv.gz")):
         kinds |= dict.fromkeys(integer_columns(table, list(kinds), source), "integer")

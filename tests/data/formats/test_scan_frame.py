@@ -66,6 +66,13 @@ def test_without_feedback_every_event_is_positive(source, connection, kind):
     assert set(scan.columns) - {"row"} == {"session", "item", "feedback", "file", "problem"}
 
 
+@KINDS
+def test_a_column_of_that_name_is_the_feedback(source, connection, kind):
+    frame = plays().rename(columns={"verdict": "feedback"})
+    scan = scan_frame(source(frame, kind), connection, session="visit", item="track")
+    assert values(scan, "item", "feedback") == [[10, 0], [10, 1], [11, -2], [12, 2]]
+
+
 @pytest.mark.parametrize("kind", ["DataFrame", "parquet"])
 def test_feedback_by_a_function(source, connection, kind):
     def rule(table):
