@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_negrec.layers._from_start import from_start
+
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class TakePositions(keras.layers.Layer):
@@ -44,10 +46,3 @@ class TakePositions(keras.layers.Layer):
 
     def compute_output_shape(self, inputs_shape, positions_shape):
         return (*positions_shape, inputs_shape[-1])
-
-
-def from_start(positions, length):
-    """Positions of which none is negative, int32."""
-    positions = ops.cast(positions, "int32")
-    # Not the modulus, which ONNX files from TensorFlow round towards 0.
-    return ops.where(positions < 0, positions + length, positions)

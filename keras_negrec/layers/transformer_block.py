@@ -7,9 +7,10 @@ from keras import ops
 
 from keras_negrec.argument_checks import check_fraction, check_positive_int
 from keras_negrec.backend.in_fewer_passes import in_fewer_passes
+from keras_negrec.layers._from_start import from_start
 from keras_negrec.layers.dropout import Dropout
 from keras_negrec.layers.layer_normalization import LayerNormalization
-from keras_negrec.layers.take_positions import TakePositions, from_start
+from keras_negrec.layers.take_positions import TakePositions
 
 # Added to scores of positions that are not attended to. Where all earlier ones are padding, later
 # ones must still count for less.
