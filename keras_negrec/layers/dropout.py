@@ -20,9 +20,8 @@ class Dropout(keras.layers.Dropout):
     def call(self, inputs, training=False):
         backend = keras.config.backend()
         in_bytes = backend == "tensorflow" or (backend == "torch" and inputs.device.type == "cpu")
-        if not in_bytes or self.noise_shape is not None:
-            return super().call(inputs, training=training)
-        if not training or self.rate == 0 or self.rate > 0.99:
+        drops = training and 0 < self.rate <= 0.99
+        if not (in_bytes and drops) or self.noise_shape is not None:
             return super().call(inputs, training=training)
         numbers, between_0_and_1 = random_bytes(self.seed_generator, ops.size(inputs))
         num_dropped = ops.floor(self.rate * 256 + between_0_and_1)
