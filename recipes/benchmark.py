@@ -61,7 +61,9 @@ def parse_args() -> argparse.Namespace:
     options.add_argument(
         "--draw", choices=["zipf", "uniform"], default="zipf", help="how items are drawn"
     )
-    options.add_argument("--num-negatives", type=int, default=1000, help="0: the full softmax")
+    options.add_argument(
+        "--num-sampled-negatives", type=int, default=1000, help="0: the full softmax"
+    )
     options.add_argument(
         "--model-arguments",
         type=json_object,
@@ -124,7 +126,7 @@ def step_operations(args, num_items: int) -> float:
     rows, width = args.batch_size * args.max_length, args.embedding_dim
     inner = args.intermediate_dim or 4 * width
     block = 4 * width**2 + 2 * width * inner + 2 * args.max_length * width
-    logits = width * (args.num_negatives + 1 if args.num_negatives else num_items)
+    logits = width * (args.num_sampled_negatives + 1 if args.num_sampled_negatives else num_items)
     return 3 * 2 * rows * (args.num_layers * block + logits)  # backwards is twice forwards
 
 
@@ -138,8 +140,8 @@ def main():
         keras.utils.set_random_seed(args.seed)
         settings = {
             "num_items": num_items,
-            "num_negatives": args.num_negatives or None,
-            "fused_softmax": not args.num_negatives,
+            "num_sampled_negatives": args.num_sampled_negatives or None,
+            "fused_softmax": not args.num_sampled_negatives,
             "embedding_dim": args.embedding_dim,
             "intermediate_dim": args.intermediate_dim,
             "num_layers": args.num_layers,
@@ -167,7 +169,9 @@ def main():
 
 def report(args, cases, rate: float) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    softmax = f"{args.num_negatives} negatives" if args.num_negatives else "full softmax"
+    softmax = (
+        f"{args.num_sampled_negatives} negatives" if args.num_sampled_negatives else "full softmax"
+    )
     title = f"{keras.config.backend()}, {softmax}, items drawn {args.draw}"
     table = Table(title=title)
     table.add_column("items", justify="right")

@@ -62,7 +62,7 @@ def parse_args() -> argparse.Namespace:
         "keywords that it leaves out come from the other options",
     )
     options.add_argument(
-        "--keep-strength",
+        "--keep-weight",
         type=float,
         nargs="+",
         metavar="STRENGTH",
@@ -91,7 +91,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def configurations(args) -> dict[str, dict]:
-    """By label, the keywords of `build_model` under "model" and maybe a "keep_strength"."""
+    """By label, the keywords of `build_model` under "model" and maybe a "keep_weight"."""
     found: dict[str, dict] = {}
 
     def add(label: str, settings: dict) -> None:
@@ -100,10 +100,10 @@ def configurations(args) -> dict[str, dict]:
             model.pop("negative_weight")  # says nothing, and must not make it another run
         check(label, model)
         labelled = {label: {"model": model}}
-        if args.keep_strength and "keep" in negative_loss_names(settings.get("negative_loss")):
+        if args.keep_weight and "keep" in negative_loss_names(settings.get("negative_loss")):
             labelled = {
-                f"{label} (strength {strength:g})": {"model": model, "keep_strength": strength}
-                for strength in args.keep_strength
+                f"{label} (strength {strength:g})": {"model": model, "keep_weight": strength}
+                for strength in args.keep_weight
             }
         for name, configuration in labelled.items():
             if name in found or name in ready_scorers(args):
@@ -174,8 +174,8 @@ def main():
 
     def train(settings, seed):
         model = trained(json.dumps(settings["model"]), seed)
-        if "keep_strength" in settings:
-            model.keep_strength = settings["keep_strength"]
+        if "keep_weight" in settings:
+            model.keep_weight = settings["keep_weight"]
         figures = keras_negrec.evaluate(model, split.validation, exclude_seen=args.exclude_seen)
         print("validation:", *experiment.readable(figures), sep="  ", flush=True)
         return model

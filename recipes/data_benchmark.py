@@ -210,7 +210,7 @@ def time_pipeline(folder: Path, small: Path) -> None:
         events = {"session": "session", "item": "item", "feedback": "feedback"}
         options = {"format_options": events | {"position": "position"}, "verbose": False}
         keras_negrec.data.prepare(log.events(), small, **options)
-    for name, path, num_negatives in (
+    for name, path, num_sampled_negatives in (
         ("the log, sampled softmax of 256", folder, 256),
         ("1,000 items, sampled softmax of 256", small, 256),
         ("1,000 items, full softmax", small, None),
@@ -222,7 +222,7 @@ def time_pipeline(folder: Path, small: Path) -> None:
             max_length=50,
             embedding_dim=64,
             num_layers=2,
-            num_negatives=num_negatives,
+            num_sampled_negatives=num_sampled_negatives,
         )
         dataset = model.training_dataset(prepared, repeat=True)
         num_steps = len(model.training_dataset(prepared))

@@ -147,7 +147,10 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--max-length", type=int, default=50)
     options.add_argument("--dropout", type=float, default=0.2)
     options.add_argument(
-        "--num-negatives", type=int, default=None, help="sampled softmax; default: full softmax"
+        "--num-sampled-negatives",
+        type=int,
+        default=None,
+        help="sampled softmax; default: full softmax",
     )
     options.add_argument(
         "--model-arguments",
@@ -295,7 +298,7 @@ def model_settings(args, **settings) -> dict:
             "num_heads",
             "dropout",
             "negative_weight",
-            "num_negatives",
+            "num_sampled_negatives",
             "feedback_inputs",
             "learning_rate",
         )
@@ -346,7 +349,7 @@ def build(args, vocabulary: Vocabulary, settings: dict, seed: int):
     if getattr(args, "start_from", None) is not None:
         return saved_model(args, vocabulary, settings["name"])
     needs_logits = (
-        settings.get("num_negatives")
+        settings.get("num_sampled_negatives")
         or settings.get("objective", "softmax") != "softmax"
         or "not_to_recommend" in negative_loss_names(settings.get("negative_loss", False))
     )

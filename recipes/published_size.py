@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     options.add_argument("--embedding-dim", type=int, default=128)
     options.add_argument("--num-layers", type=int, default=2)
     options.add_argument("--num-heads", type=int, default=8)
-    options.add_argument("--num-negatives", type=int, default=1000)
+    options.add_argument("--num-sampled-negatives", type=int, default=1000)
     options.add_argument("--batch-size", type=int, default=128)
     options.add_argument("--examples", type=int, default=10_000, help="sessions to rank for")
     options.add_argument("--seed", type=int, default=0)
@@ -66,7 +66,13 @@ def main():
         negative_loss=True,
         **{
             name: getattr(args, name)
-            for name in ("max_length", "embedding_dim", "num_layers", "num_heads", "num_negatives")
+            for name in (
+                "max_length",
+                "embedding_dim",
+                "num_layers",
+                "num_heads",
+                "num_sampled_negatives",
+            )
         },
     )
     dataset = model.training_dataset(split.train, batch_size=args.batch_size, seed=args.seed)

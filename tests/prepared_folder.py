@@ -79,7 +79,7 @@ def write_prepared(
         kept = in_train & (sessions.feedback > 0)
         items["train_positive_count"] = np.bincount(sessions.item_ids[kept], minlength=count)[1:]
     items.to_parquet(folder / "items.parquet")
-    write_manifest(folder, shards=shards, has_session_ids=sessions.session_ids is not None)
+    write_manifest(folder, shards=shards, columns=list(sessions.columns))
     return folder
 
 

@@ -51,21 +51,21 @@ def test_the_term_attaches_to_a_model_of_ones_own():
     x = {"history": rng.normal(size=(2, 4, 3)), "session": rng.normal(size=(2, 5, 3))}
     labels = np.full((2, 4, 5), -1)
     labels[:, :, 0], labels[:, :, 1] = 1, 0
-    y = {"next_item": np.zeros((2, 4), int), "negative_feedback": labels}
+    y = {"next_item": np.zeros((2, 4), int), "contrastive": labels}
     history = scope["model"].fit(x, y, verbose=0).history
     assert np.isfinite(history["loss"]).all()
-    assert history["negative_feedback_loss"][0] > 0
+    assert history["contrastive_loss"][0] > 0
 
 
 def test_all_terms_at_once():
-    [block] = [block for block in BLOCKS if "skip_negatives" in block]
+    [block] = [block for block in BLOCKS if "skips_as_negatives" in block]
     vocabulary = kn.data.Vocabulary(range(9))
     scope = {"kn": kn, "vocabulary": vocabulary}
     exec(block, scope)
     sessions = kn.data.Sessions.from_lists([[1, 2, 3, 4]] * 8, [[1, -1, 1, 1]] * 8)
     model = scope["model"]
     history = model.fit(model.training_dataset(sessions), verbose=0, shuffle=False).history
-    lines = {"loss", "next_item_loss", "negative_feedback_loss", "not_to_recommend_loss"}
+    lines = {"loss", "next_item_loss", "contrastive_loss", "not_to_recommend_loss"}
     assert set(history) == lines
 
 

@@ -1,31 +1,6 @@
-from keras_negrec.data.check_events import check_events as check_events
-from keras_negrec.data.cloze_targets import ClozeTargets as ClozeTargets
-from keras_negrec.data.examples import Examples as Examples
-from keras_negrec.data.hidden_truth import HiddenTruth as HiddenTruth
-from keras_negrec.data.item_feature_encoder import ItemFeatureEncoder as ItemFeatureEncoder
-from keras_negrec.data.item_features import item_features as item_features
-from keras_negrec.data.leave_one_out import leave_one_out as leave_one_out
-from keras_negrec.data.load_prepared import load_prepared as load_prepared
-from keras_negrec.data.log_oracle import LogOracle as LogOracle
-from keras_negrec.data.log_truth import LogTruth as LogTruth
-from keras_negrec.data.next_item_targets import NextItemTargets as NextItemTargets
-from keras_negrec.data.oracle import Oracle as Oracle
-from keras_negrec.data.prepare import prepare as prepare
-from keras_negrec.data.prepared import Prepared as Prepared
-from keras_negrec.data.read_frame import read_frame as read_frame
-from keras_negrec.data.read_kuairand import read_kuairand as read_kuairand
-from keras_negrec.data.read_lastfm1k import read_lastfm1k as read_lastfm1k
-from keras_negrec.data.read_movielens import read_movielens as read_movielens
-from keras_negrec.data.read_mssd import read_mssd as read_mssd
-from keras_negrec.data.read_sequences import read_sequences as read_sequences
-from keras_negrec.data.read_yambda import read_yambda as read_yambda
-from keras_negrec.data.session_batches import session_batches as session_batches
-from keras_negrec.data.sessions import Sessions as Sessions
-from keras_negrec.data.simulate_log import simulate_log as simulate_log
-from keras_negrec.data.simulate_sessions import simulate_sessions as simulate_sessions
-from keras_negrec.data.simulated_log import SimulatedLog as SimulatedLog
-from keras_negrec.data.simulation import Simulation as Simulation
-from keras_negrec.data.split import Split as Split
-from keras_negrec.data.split_at import split_at as split_at
-from keras_negrec.data.vocabulary import Vocabulary as Vocabulary
-from keras_negrec.data.write_mssd import write_mssd as write_mssd
+"""From raw logs to sessions, splits and training batches."""
+
+import lazy_loader
+
+# DuckDB, Ibis and TensorFlow load when they are used: `__init__.pyi` says from where.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

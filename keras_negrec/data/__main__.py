@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import duckdb
 
-from keras_negrec.data._inspect_command import add_inspect_command
-from keras_negrec.data._prepare_command import add_prepare_command
+from keras_negrec.data.preparation.inspect_command import add_inspect_command
+from keras_negrec.data.preparation.prepare_command import add_prepare_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

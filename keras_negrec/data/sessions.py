@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from keras_negrec.data.check_events import check_events
+from keras_negrec.data.event_columns import EVENT_COLUMNS, further_columns
+from keras_negrec.data.logs.check_events import check_events
 from keras_negrec.data.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True, eq=False)
 class Sessions:
     """Rows of events in time order, stored flat: row `i` is `row_splits[i]:row_splits[i + 1]`.
 
@@ -21,16 +20,17 @@ class Sessions:
     apart. Build it with `Sessions.from_events` or `Sessions.from_lists`.
 
     Args:
-        item_ids: int32 array of shape `(num_events,)`, ids from 1.
-        feedback: int8 array of shape `(num_events,)`, values -2 to 2: +2 liked, +1 listened
-            through, 0 unknown, -1 skipped, -2 disliked.
+        columns: dict of arrays of shape `(num_events,)`, one for each column of events:
+            `item_ids`, ids from 1; `feedback`, values -2 to 2: +2 liked, +1 listened through, 0
+            unknown, -1 skipped, -2 disliked; optionally `session_ids`, the index of the event's
+            session inside its row, from 0 and never decreasing; and any other that
+            `keras_negrec.data.register_event_column` has made known.
         row_splits: int64 array of shape `(num_rows + 1,)`, from 0 to `num_events`.
         keys: array of shape `(num_rows,)`, the external id of each row.
-        session_ids: optional int32 array of shape `(num_events,)`, the index of the event's
-            session inside its row, from 0 and never decreasing.
 
     Raises:
-        ValueError: arrays whose shapes do not fit, ids below 1, feedback outside of -2..2.
+        ValueError: an unknown column, or no `item_ids` or `feedback`; arrays whose shapes do not
+            fit, ids below 1, feedback outside of -2..2.
 
     Example:
 
@@ -42,24 +42,32 @@ class Sessions:
            [0, 2]], dtype=int32)
     """
 
-    item_ids: np.ndarray
-    feedback: np.ndarray
-    row_splits: np.ndarray
-    keys: np.ndarray
-    session_ids: np.ndarray | None = None
+    def __init__(self, columns: Mapping[str, np.ndarray], row_splits: np.ndarray, keys: np.ndarray):
+        unknown = set(columns) - set(EVENT_COLUMNS)
+        missing = {"item_ids", "feedback"} - set(columns)
+        if unknown or missing:
+            raise ValueError(
+                "`columns` must have `item_ids` and `feedback`, and may have others of "
+                f"{sorted(EVENT_COLUMNS)}. Received: {sorted(columns)}"
+            )
+        # In the order of the registry, so that the same columns are the same sessions.
+        self.columns = {
+            name: np.asarray(columns[name], column.dtype)
+            for name, column in EVENT_COLUMNS.items()
+            if name in columns
+        }
+        self.row_splits = row_splits
+        self.keys = keys
+        self._check()
 
-    def __post_init__(self):
-        num_events = len(self.item_ids)
-        if len(self.feedback) != num_events:
-            raise ValueError(
-                f"`feedback` must have one value for each of the {num_events} events. "
-                f"Received: {len(self.feedback)} values."
-            )
-        if self.session_ids is not None and len(self.session_ids) != num_events:
-            raise ValueError(
-                f"`session_ids` must have one value for each of the {num_events} events. "
-                f"Received: {len(self.session_ids)} values."
-            )
+    def _check(self) -> None:
+        num_events = self.num_events
+        for name, values in self.columns.items():
+            if len(values) != num_events:
+                raise ValueError(
+                    f"`{name}` must have one value for each of the {num_events} events. "
+                    f"Received: {len(values)} values."
+                )
         splits = self.row_splits
         if (
             len(splits) < 1
@@ -76,21 +84,32 @@ class Sessions:
                 f"`keys` must have one value for each of the {len(self)} rows. "
                 f"Received: {len(self.keys)} values."
             )
-        if num_events and self.item_ids.min() < 1:
-            event = int(np.argmax(self.item_ids < 1))
-            row, position = self._locate(event)
-            raise ValueError(
-                f"Item ids start at 1 (0 is padding). Received {self.item_ids[event]} in row "
-                f"{self.keys[row]}, event {position}."
-            )
-        wrong = (self.feedback < -2) | (self.feedback > 2)
-        if wrong.any():
-            event = int(np.argmax(wrong))
-            row, position = self._locate(event)
-            raise ValueError(
-                "Feedback must be -2, -1, 0, 1 or 2. Received "
-                f"{self.feedback[event]} in row {self.keys[row]}, event {position}."
-            )
+        for name, wrong, rule in (
+            ("item_ids", self.item_ids < 1, "Item ids start at 1 (0 is padding)."),
+            ("feedback", np.abs(self.feedback) > 2, "Feedback must be -2, -1, 0, 1 or 2."),
+        ):
+            if wrong.any():
+                event = int(np.argmax(wrong))
+                row, position = self._locate(event)
+                raise ValueError(
+                    f"{rule} Received {self.columns[name][event]} in row {self.keys[row]}, event "
+                    f"{position}."
+                )
+
+    @property
+    def item_ids(self) -> np.ndarray:
+        """Item ids, from 1: int32 `(num_events,)`."""
+        return self.columns["item_ids"]
+
+    @property
+    def feedback(self) -> np.ndarray:
+        """How each event was received, -2 to 2: int8 `(num_events,)`."""
+        return self.columns["feedback"]
+
+    @property
+    def session_ids(self) -> np.ndarray | None:
+        """The session of each event inside its row: int32 `(num_events,)`, or None."""
+        return self.columns.get("session_ids")
 
     def _locate(self, event: int) -> tuple[int, int]:
         row = int(np.searchsorted(self.row_splits, event, side="right")) - 1
@@ -121,27 +140,13 @@ class Sessions:
                 f"A session must have at least one event. Row {lengths.index(0)} is empty."
             )
 
-        def flat(rows, dtype):
-            values = (
-                np.concatenate([np.asarray(row) for row in rows]) if len(rows) else np.zeros(0, int)
-            )
-            if values.dtype.kind not in "iu":
-                raise TypeError(f"Expected integers. Received values of dtype {values.dtype}.")
-            outside = (values < np.iinfo(dtype).min) | (values > np.iinfo(dtype).max)
-            if outside.any():
-                raise ValueError(
-                    f"Expected values that fit {dtype}. Received: {values[np.argmax(outside)]}"
-                )
-            return values.astype(dtype)
-
+        columns = {"item_ids": item_ids, "feedback": feedback, "session_ids": session_ids}
+        flat = {name: _flat(rows, name) for name, rows in columns.items() if rows is not None}
+        flat.setdefault("feedback", np.ones(sum(lengths), "int8"))
         return cls(
-            item_ids=flat(item_ids, "int32"),
-            feedback=(
-                np.ones(sum(lengths), "int8") if feedback is None else flat(feedback, "int8")
-            ),
+            flat,
             row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype("int64"),
             keys=np.arange(len(item_ids)) if keys is None else np.asarray(keys),
-            session_ids=None if session_ids is None else flat(session_ids, "int32"),
         )
 
     @classmethod
@@ -178,44 +183,42 @@ class Sessions:
             order = np.lexsort([in_session, rows])
         lengths = np.bincount(rows, minlength=len(keys))
         splits = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
-        session_ids = None
         if has_user:
             session = session[order]
             new_session = np.append(0, np.cumsum(session[1:] != session[:-1]))
             session_ids = new_session - np.repeat(new_session[splits[:-1]], lengths)
-            session_ids = session_ids.astype("int32")
-        return cls(
-            item_ids=item_ids[order],
-            feedback=events["feedback"].to_numpy()[order].astype("int8"),
-            row_splits=splits,
-            keys=np.asarray(keys),
-            session_ids=session_ids,
-        )
+        columns = {"item_ids": item_ids, "feedback": events["feedback"].to_numpy()}
+        columns |= {
+            column.name: events[column.log_column].to_numpy()
+            for column in further_columns()
+            if column.log_column in events
+        }
+        columns = {name: values[order] for name, values in columns.items()}
+        if has_user:
+            columns["session_ids"] = session_ids
+        return cls(columns, row_splits=splits, keys=np.asarray(keys))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Sessions]) -> Sessions:
         """The rows of all parts, one part after the other.
 
         Raises:
-            ValueError: no parts, or some with `session_ids` and some without.
+            ValueError: no parts, or parts with different columns.
         """
-        with_session_ids = {part.session_ids is not None for part in parts}
-        if len(with_session_ids) != 1:
+        names = {tuple(part.columns) for part in parts}
+        if len(names) != 1:
             raise ValueError(
-                "Parts must all have `session_ids`, or none of them, and there must be at least "
-                f"one. Received: {parts}"
+                "Parts must all have the same columns, and there must be at least one. Received "
+                f"parts with {sorted(names)}"
             )
         lengths = np.concatenate([part.lengths for part in parts])
         return cls(
-            item_ids=np.concatenate([part.item_ids for part in parts]),
-            feedback=np.concatenate([part.feedback for part in parts]),
+            {
+                name: np.concatenate([part.columns[name] for part in parts])
+                for name in parts[0].columns
+            },
             row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype("int64"),
             keys=np.concatenate([part.keys for part in parts]),
-            session_ids=(
-                np.concatenate([part.session_ids for part in parts])
-                if with_session_ids == {True}
-                else None
-            ),
         )
 
     def __len__(self) -> int:
@@ -256,11 +259,9 @@ class Sessions:
             self.row_splits[rows] + starts - splits[:-1], sizes
         )
         return Sessions(
-            item_ids=self.item_ids[events],
-            feedback=self.feedback[events],
+            {name: values[events] for name, values in self.columns.items()},
             row_splits=splits,
             keys=self.keys[rows],
-            session_ids=None if self.session_ids is None else self.session_ids[events],
         )
 
     def take(self, rows) -> Sessions:
@@ -289,17 +290,15 @@ class Sessions:
         """The newest `length` events of each row as a batch, padded with 0 on the left.
 
         Returns:
-            Dict of int32 arrays of shape `(num_rows, length)`: `item_ids`, `feedback`, and
-            `session_ids` where the rows have them.
+            Dict of arrays of shape `(num_rows, length)`, one for each of `columns`, as a model
+            takes them: `item_ids` and `feedback` int32.
         """
         newest = self.between(self.lengths - length, self.lengths)
-        columns = length - np.repeat(newest.lengths, newest.lengths) + newest.positions()
+        places = length - np.repeat(newest.lengths, newest.lengths) + newest.positions()
         batch = {}
-        for name in ("item_ids", "feedback", "session_ids"):
-            values = getattr(newest, name)
-            if values is not None:
-                batch[name] = np.zeros((len(self), length), "int32")
-                batch[name][newest.rows(), columns] = values
+        for name, values in newest.columns.items():
+            batch[name] = np.zeros((len(self), length), EVENT_COLUMNS[name].input_dtype)
+            batch[name][newest.rows(), places] = values
         return batch
 
     def fingerprint(self) -> str:
@@ -308,11 +307,9 @@ class Sessions:
         The external ids, `keys`, are no part of it.
         """
         digest = hashlib.sha256()
-        for name in ("item_ids", "feedback", "row_splits", "session_ids"):
-            values = getattr(self, name)
-            values = np.zeros(0) if values is None else values
+        for name, values in {"row_splits": self.row_splits, **self.columns}.items():
             digest.update(f"{name} {len(values)} ".encode())
-            digest.update(values.astype("<i8").tobytes())
+            digest.update(values.astype("<i8" if values.dtype.kind in "iu" else "<f8").tobytes())
         return digest.hexdigest()
 
     def __repr__(self) -> str:
@@ -320,3 +317,14 @@ class Sessions:
             f"<Sessions: {len(self)} rows, {self.num_events} events, "
             f"{np.mean(self.feedback < 0) if self.num_events else 0:.0%} negative>"
         )
+
+
+def _flat(rows: Sequence[Sequence[int]], name: str) -> np.ndarray:
+    dtype = EVENT_COLUMNS[name].dtype
+    values = np.concatenate([np.asarray(row) for row in rows]) if len(rows) else np.zeros(0, int)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"`{name}` must be integers. Received values of dtype {values.dtype}.")
+    outside = (values < np.iinfo(dtype).min) | (values > np.iinfo(dtype).max)
+    if outside.any():
+        raise ValueError(f"`{name}` must fit {dtype}. Received: {values[np.argmax(outside)]}")
+    return values

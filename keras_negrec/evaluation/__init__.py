@@ -1,14 +1,36 @@
-from keras_negrec.evaluation.bootstrap_mean import BootstrapMean as BootstrapMean
-from keras_negrec.evaluation.bootstrap_mean import bootstrap_mean as bootstrap_mean
-from keras_negrec.evaluation.compare import compare as compare
-from keras_negrec.evaluation.comparison import Comparison as Comparison
-from keras_negrec.evaluation.comparison_run import ComparisonRun as ComparisonRun
-from keras_negrec.evaluation.evaluate import evaluate as evaluate
-from keras_negrec.evaluation.evaluate_sampled import evaluate_sampled as evaluate_sampled
-from keras_negrec.evaluation.example_metrics import example_metrics as example_metrics
-from keras_negrec.evaluation.holm_correction import holm_correction as holm_correction
-from keras_negrec.evaluation.rank_targets import rank_targets as rank_targets
-from keras_negrec.evaluation.ranking_metrics import ranking_metrics as ranking_metrics
-from keras_negrec.evaluation.responsiveness import responsiveness as responsiveness
-from keras_negrec.evaluation.scorer import Scorer as Scorer
-from keras_negrec.evaluation.vector_scorer import VectorScorer as VectorScorer
+"""Exact ranking of the whole catalogue, and comparisons."""
+
+from keras_negrec.evaluation.bootstrap_mean import BootstrapMean, bootstrap_mean
+from keras_negrec.evaluation.compare import compare
+from keras_negrec.evaluation.comparison import Comparison
+from keras_negrec.evaluation.comparison_run import ComparisonRun
+from keras_negrec.evaluation.evaluate import evaluate
+from keras_negrec.evaluation.evaluate_sampled import evaluate_sampled
+from keras_negrec.evaluation.example_metrics import example_metrics
+from keras_negrec.evaluation.holm_correction import holm_correction
+from keras_negrec.evaluation.rank_targets import rank_targets
+from keras_negrec.evaluation.ranking_metrics import ranking_metrics
+from keras_negrec.evaluation.scorer import Scorer
+from keras_negrec.evaluation.skip_sensitivity import skip_sensitivity
+from keras_negrec.evaluation.vector_scorer import VectorScorer
+
+__all__ = [
+    "BootstrapMean",
+    "Comparison",
+    "ComparisonRun",
+    "Scorer",
+    "VectorScorer",
+    "bootstrap_mean",
+    "compare",
+    "evaluate",
+    "evaluate_sampled",
+    "example_metrics",
+    "holm_correction",
+    "rank_targets",
+    "ranking_metrics",
+    "skip_sensitivity",
+]
+
+
+def __dir__():
+    return __all__

@@ -7,10 +7,10 @@ import numpy as np
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.backend.item_table import mark_item_table
 from keras_negrec.backend.linear_crossentropy import linear_crossentropy
 from keras_negrec.backend.lookup_rows import lookup_rows
 from keras_negrec.backend.row_gradients import read_rows
-from keras_negrec.item_table import mark_item_table
 from keras_negrec.layers._initial_rows import initial_rows
 from keras_negrec.layers._take_rows import take_rows
 from keras_negrec.layers.masked_logit import MASKED_LOGIT

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.backend.item_table import mark_item_table
 from keras_negrec.backend.lookup_rows import lookup_rows
-from keras_negrec.item_table import mark_item_table
 
 # Adam moves all weights alike, and biases, which start at 0 and have some way to go, would still be
 # on it when the encoder has learned what there is.

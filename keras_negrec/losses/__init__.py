@@ -1,11 +1,25 @@
+"""Keras losses that learn from feedback."""
+
 from keras_negrec.losses.bayesian_personalized_ranking import (
-    BayesianPersonalizedRanking as BayesianPersonalizedRanking,
+    BayesianPersonalizedRanking,
 )
 from keras_negrec.losses.generalized_binary_crossentropy import (
-    GeneralizedBinaryCrossentropy as GeneralizedBinaryCrossentropy,
+    GeneralizedBinaryCrossentropy,
 )
-from keras_negrec.losses.identity import Identity as Identity
+from keras_negrec.losses.identity import Identity
 from keras_negrec.losses.negative_feedback_contrastive import (
-    NegativeFeedbackContrastive as NegativeFeedbackContrastive,
+    NegativeFeedbackContrastive,
 )
-from keras_negrec.losses.not_to_recommend import NotToRecommend as NotToRecommend
+from keras_negrec.losses.not_to_recommend import NotToRecommend
+
+__all__ = [
+    "BayesianPersonalizedRanking",
+    "GeneralizedBinaryCrossentropy",
+    "Identity",
+    "NegativeFeedbackContrastive",
+    "NotToRecommend",
+]
+
+
+def __dir__():
+    return __all__

@@ -10,7 +10,7 @@ from keras import ops
 class FeedbackAUC(keras.metrics.Mean):
     """Share of a context's negatives whose similarity is below that of its positive, ties half.
 
-    For the output `negative_feedback`, in `compile(weighted_metrics=...)` or `metrics`. The
+    For the output `contrastive`, in `compile(weighted_metrics=...)` or `metrics`. The
     mean is over the contexts that have a positive and a negative; 0.5 is chance. Where there is
     none the result is 0.
 

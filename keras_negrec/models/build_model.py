@@ -42,7 +42,7 @@ def build_model(
     negative_weight: float = 0.25,
     temperature: float = 0.1,
     context: str = "hidden",
-    num_negatives: int | None = None,
+    num_sampled_negatives: int | None = None,
     feedback_inputs: bool = False,
     learning_rate=None,
     optimizer=None,
@@ -51,7 +51,7 @@ def build_model(
     """Builds and compiles a sequential recommender.
 
     The total loss is that of the next item plus, each with its weight, those of the negative
-    feedback. In the training history they are `next_item_loss`, `negative_feedback_loss` (the
+    feedback. In the training history they are `next_item_loss`, `contrastive_loss` (the
     contrastive one), `not_to_recommend_loss` and `keep_loss`.
 
     Args:
@@ -67,7 +67,7 @@ def build_model(
         embedding_dim: int. Width of item vectors and encoder.
         dropout: float from 0 up to but not including 1.
         objective: the loss of the next item: `"softmax"` cross-entropy, over the whole catalogue
-            or with `num_negatives` a sample; `"gbce"`
+            or with `num_sampled_negatives` a sample; `"gbce"`
             (`keras_negrec.losses.GeneralizedBinaryCrossentropy`); or `"bpr"`
             (`keras_negrec.losses.BayesianPersonalizedRanking`).
         calibration: float from 0 to 1. Of gBCE.
@@ -80,17 +80,17 @@ def build_model(
             in `negative_loss`.
         temperature: float above 0. Temperature of the contrastive loss.
         context: `"hidden"` or `"item"`: what that loss moves, prediction or item vectors.
-        num_negatives: int or None. Sampled negatives in training; None is the full softmax, and
+        num_sampled_negatives: int or None. Sampled negatives in training; None is the full softmax, and
             256 for the objectives that need a sample.
         feedback_inputs: bool. Whether the encoder sees how each event was received.
         learning_rate: float, or a Keras schedule, of `keras.optimizers.Adam`, or with
-            `num_negatives` of `keras_negrec.optimizers.LazyAdam`; None is 0.001.
-        optimizer: a Keras optimizer, or its name, in place of these. With `num_negatives`, only
+            `num_sampled_negatives` of `keras_negrec.optimizers.LazyAdam`; None is 0.001.
+        optimizer: a Keras optimizer, or its name, in place of these. With `num_sampled_negatives`, only
             `LazyAdam` spares a step the rest of the item table.
         **kwargs: further arguments of the model class: the encoder's own, such as `num_layers`
             and `num_heads` of the transformers, and those of all models, such as `target`,
-            `keep_strength`, `fused_softmax`, `similarity`, `negative_distribution`,
-            `skip_negatives` or `max_sessions`.
+            `keep_weight`, `fused_softmax`, `similarity`, `sampling_distribution`,
+            `skips_as_negatives` or `max_sessions`.
 
     Returns:
         A compiled functional Keras model of `keras_negrec.models`.
@@ -103,7 +103,7 @@ def build_model(
 
     >>> model = keras_negrec.build_model("bert4rec", negative_loss=True)
     >>> sorted(model.output)
-    ['negative_feedback', 'next_item']
+    ['contrastive', 'next_item']
 
     Reference:
         [Seshadri & Knees, 2023](https://arxiv.org/abs/2309.11623)
@@ -137,8 +137,8 @@ def build_model(
             '`fused_softmax` is for objective="softmax". Received: fused_softmax=True, '
             f"objective={objective!r}"
         )
-    if objective != "softmax" and num_negatives is None:
-        num_negatives = _SAMPLED_BY_DEFAULT
+    if objective != "softmax" and num_sampled_negatives is None:
+        num_sampled_negatives = _SAMPLED_BY_DEFAULT
     if num_items is None and vocabulary is None:
         num_items = _SAMPLE_ITEMS
     if item_features is not None:
@@ -152,7 +152,7 @@ def build_model(
         dropout=dropout,
         negative_loss=negative_losses,
         context=context,
-        num_negatives=num_negatives,
+        num_sampled_negatives=num_sampled_negatives,
         feedback_inputs=feedback_inputs,
         name=name,
         **kwargs,
@@ -168,14 +168,14 @@ def build_model(
         )
     elif objective == "gbce":
         loss["next_item"] = losses.GeneralizedBinaryCrossentropy(
-            sampling_rate(num_negatives or 0, model.num_items), calibration
+            sampling_rate(num_sampled_negatives or 0, model.num_items), calibration
         )
     else:
         loss["next_item"] = losses.BayesianPersonalizedRanking()
     loss_weights = {"next_item": 1.0}
     if "contrastive" in negative_losses:
-        loss["negative_feedback"] = losses.NegativeFeedbackContrastive(temperature=temperature)
-        loss_weights["negative_feedback"] = float(weights.get("contrastive", negative_weight))
+        loss["contrastive"] = losses.NegativeFeedbackContrastive(temperature=temperature)
+        loss_weights["contrastive"] = float(weights.get("contrastive", negative_weight))
     if "not_to_recommend" in negative_losses:
         loss["not_to_recommend"] = losses.NotToRecommend()
         loss_weights["not_to_recommend"] = float(weights.get("not_to_recommend", negative_weight))
@@ -184,7 +184,7 @@ def build_model(
             from_logits=True, reduction="mean_with_sample_weight"
         )
         loss_weights["keep"] = float(weights.get("keep", negative_weight))
-    sampled = num_negatives is not None
+    sampled = num_sampled_negatives is not None
     if optimizer is None:
         default = optimizers.LazyAdam if sampled else keras.optimizers.Adam
         optimizer = default(1e-3 if learning_rate is None else learning_rate)

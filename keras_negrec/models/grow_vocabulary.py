@@ -181,9 +181,11 @@ def _compile_alike(model: Recommender, grown: Recommender) -> None:
 
     def of_larger_catalogue(loss):
         if isinstance(loss, GeneralizedBinaryCrossentropy):
-            num_negatives = model.get_config()["num_negatives"] or 0
-            if np.isclose(loss.sampling_rate, sampling_rate(num_negatives, model.num_items)):
-                rate = sampling_rate(num_negatives, grown.num_items)
+            num_sampled_negatives = model.get_config()["num_sampled_negatives"] or 0
+            if np.isclose(
+                loss.sampling_rate, sampling_rate(num_sampled_negatives, model.num_items)
+            ):
+                rate = sampling_rate(num_sampled_negatives, grown.num_items)
                 return type(loss).from_config({**loss.get_config(), "sampling_rate": rate})
         return loss
 

@@ -19,7 +19,7 @@ class GRU4Rec(SessionRecommender):
     As in the paper's later version, a softmax objective and tied item vectors. Differs from it
     in batches of whole sessions instead of session-parallel ones, in Adam instead of Adagrad, in
     units as many as `embedding_dim` (the item vectors are tied), and in the full softmax by
-    default, where the paper samples (`num_negatives`, `negative_distribution`, and
+    default, where the paper samples (`num_sampled_negatives`, `sampling_distribution`, and
     `build_model(objective="bpr")` give its variants). There are no positions: the state knows.
 
     Inputs, outputs and arguments are those of `SessionRecommender`, and:

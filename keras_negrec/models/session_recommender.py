@@ -19,7 +19,7 @@ from keras_negrec.argument_checks import (
     check_positive_int,
 )
 from keras_negrec.data import NextItemTargets, Prepared, Sessions, session_batches
-from keras_negrec.data.training_targets import check_target
+from keras_negrec.data.training.training_targets import check_target
 from keras_negrec.models.negative_loss_names import negative_loss_names
 from keras_negrec.models.recommender import Recommender
 
@@ -34,21 +34,21 @@ class SessionRecommender(Recommender):
         target_positions (batch, targets) where to predict: prediction vectors
         -> "next_item": (batch, targets, num_items), column j the score of item j + 1
 
-    and with `num_negatives`, where `target_ids (batch, targets)` is one more input, `next_item`
-    is (batch, targets, 1 + num_negatives) with the target in column 0; `skip_negatives` adds
+    and with `num_sampled_negatives`, where `target_ids (batch, targets)` is one more input, `next_item`
+    is (batch, targets, 1 + num_sampled_negatives) with the target in column 0; `skips_as_negatives` adds
     the row's own skipped items, the input `skipped_ids (batch, length)`, as further columns. With
     `fused_softmax` and the input `target_ids`, `next_item` is (batch, targets), the cross-entropy
     of the full softmax itself, and the logits are never in memory all at once.
 
     Each negative-feedback loss has an output of its own. For `"contrastive"`,
-    `candidate_ids (batch, candidates)` gives `negative_feedback`: the similarities
+    `candidate_ids (batch, candidates)` gives `contrastive`: the similarities
     (batch, contexts, candidates) of each context with the session's own items. For
     `"not_to_recommend"` there is one more output of that name: the logits of `next_item` again,
-    or with `num_negatives` those of the input `skip_target_ids (batch, targets)` in column 0.
+    or with `num_sampled_negatives` those of the input `skip_target_ids (batch, targets)` in column 0.
     For `"keep"`, with the input `target_ids`, there is `keep (batch, targets, 1)`: the log odds
     that the target, which may have been skipped, was kept.
 
-    A model with `"keep"` ranks by `score = s + keep_strength * b`, with `s` the logit of
+    A model with `"keep"` ranks by `score = s + keep_weight * b`, with `s` the logit of
     `next_item`, which says what is shown next, and `b` the keep bias of the item
     (`keras_negrec.layers.KeepLogit`): by how likely an item is both shown and kept.
 
@@ -69,22 +69,22 @@ class SessionRecommender(Recommender):
             `"keep"`.
         context: what the contrastive loss moves: `"hidden"`, the prediction vectors, or
             `"item"`, the item vectors themselves.
-        keep_strength: float of at least 0. How much an item's keep bias counts in its score, for
+        keep_weight: float of at least 0. How much an item's keep bias counts in its score, for
             models with `"keep"`. Training does not depend on it, and the attribute of that name
             can be set at any time: 0 ranks by what is shown alone, and more pushes items that are
             often skipped further down.
         similarity: `"cosine"` or `"dot"`: how the contrastive loss compares.
-        num_negatives: int or None. How many sampled negatives stand for the catalogue in
+        num_sampled_negatives: int or None. How many sampled negatives stand for the catalogue in
             training; None is the full softmax.
         fused_softmax: bool. Whether the output `next_item` of a full softmax is the loss and not
             the logits: less memory and time, and no metrics of the logits. Its loss in `compile`
             is `keras_negrec.losses.Identity`. Not for `jit_compile=True` on TensorFlow, which
             makes it several times slower than the logits.
-        negative_distribution: `"uniform"`, `"log_uniform"`, `"in_batch"` or `"mixed"`: what they
+        sampling_distribution: `"uniform"`, `"log_uniform"`, `"in_batch"` or `"mixed"`: what they
             are drawn from, see `keras_negrec.layers.NegativeSampler`.
         log_q_correction: bool. Whether the logits are corrected for how often an item is drawn,
             as a softmax wants it. Binary and pairwise losses are used without.
-        skip_negatives: bool. Whether a session's skipped items are negatives beside the sampled
+        skips_as_negatives: bool. Whether a session's skipped items are negatives beside the sampled
             ones.
         feedback_inputs: bool. Whether the encoder sees how each event was received.
         max_sessions: int or None. For histories of several sessions, how many sessions back
@@ -100,9 +100,9 @@ class SessionRecommender(Recommender):
 
     Raises:
         ValueError: an argument that is unknown or outside of its range; `num_items` against
-            `vocabulary`; `skip_negatives` or `negative_distribution` without `num_negatives`;
-            `keep_strength` without `"keep"`; `"keep"` with another target than `"next"` or
-            together with `"not_to_recommend"`; `fused_softmax` with `num_negatives` or
+            `vocabulary`; `skips_as_negatives` or `sampling_distribution` without `num_sampled_negatives`;
+            `keep_weight` without `"keep"`; `"keep"` with another target than `"next"` or
+            together with `"not_to_recommend"`; `fused_softmax` with `num_sampled_negatives` or
             `"not_to_recommend"`, which needs the logits.
     """
 
@@ -126,13 +126,13 @@ class SessionRecommender(Recommender):
         positions=None,
         negative_loss=False,
         context="hidden",
-        keep_strength=1.0,
+        keep_weight=1.0,
         similarity="cosine",
-        num_negatives=None,
+        num_sampled_negatives=None,
         fused_softmax=False,
-        negative_distribution="uniform",
+        sampling_distribution="uniform",
         log_q_correction=True,
-        skip_negatives=False,
+        skips_as_negatives=False,
         feedback_inputs=False,
         max_sessions=None,
         num_features=None,
@@ -167,26 +167,28 @@ class SessionRecommender(Recommender):
         if target is None:
             target = "next" if keep else "next_positive"
         check_target(target, "not_to_recommend" in negative_losses, keep)
-        _check_keep_strength(keep_strength, keep or keep_strength == 1)
+        _check_keep_weight(keep_weight, keep or keep_weight == 1)
         check_choice("context", context, ("hidden", "item"))
         check_choice("similarity", similarity, ("cosine", "dot"))
-        if num_negatives is not None:
-            check_positive_int("num_negatives", num_negatives)
-        elif skip_negatives:
+        if num_sampled_negatives is not None:
+            check_positive_int("num_sampled_negatives", num_sampled_negatives)
+        elif skips_as_negatives:
             raise ValueError(
-                "`skip_negatives` adds to sampled negatives, and the full softmax has all items "
-                "as negatives already. Received: skip_negatives=True, num_negatives=None"
+                "`skips_as_negatives` adds to sampled negatives, and the full softmax has all items "
+                "as negatives already. Received: skips_as_negatives=True, num_sampled_negatives=None"
             )
-        elif negative_distribution != "uniform":
+        elif sampling_distribution != "uniform":
             raise ValueError(
-                "`negative_distribution` is what sampled negatives are drawn from. Received: "
-                f"negative_distribution={negative_distribution!r}, num_negatives=None"
+                "`sampling_distribution` is what sampled negatives are drawn from. Received: "
+                f"sampling_distribution={sampling_distribution!r}, num_sampled_negatives=None"
             )
-        if fused_softmax and (num_negatives is not None or "not_to_recommend" in negative_losses):
+        if fused_softmax and (
+            num_sampled_negatives is not None or "not_to_recommend" in negative_losses
+        ):
             raise ValueError(
                 "`fused_softmax` is a full softmax without logits, and goes with neither "
-                '`num_negatives` nor the loss "not_to_recommend". '
-                f"Received: fused_softmax=True, num_negatives={num_negatives}, "
+                '`num_sampled_negatives` nor the loss "not_to_recommend". '
+                f"Received: fused_softmax=True, num_sampled_negatives={num_sampled_negatives}, "
                 f"negative_loss={list(negative_losses)}"
             )
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
@@ -238,9 +240,9 @@ class SessionRecommender(Recommender):
         encoder_inputs += ["feedback"] if feedback_inputs else []
         encoder_inputs += ["session_ids"] if max_sessions is not None else []
         names = [*encoder_inputs, "target_positions"]
-        sampled = num_negatives is not None
+        sampled = num_sampled_negatives is not None
         names += ["target_ids"] if sampled or fused_softmax or keep else []
-        names += ["skipped_ids"] if skip_negatives else []
+        names += ["skipped_ids"] if skips_as_negatives else []
         names += ["candidate_ids"] if "contrastive" in negative_losses else []
         names += ["skip_target_ids"] if sampled and "not_to_recommend" in negative_losses else []
         inputs = {key: keras.Input((None,), dtype="int32", name=key) for key in names}
@@ -254,8 +256,8 @@ class SessionRecommender(Recommender):
         else:
             sampler = layers.NegativeSampler(
                 num_items,
-                num_negatives,
-                negative_distribution,
+                num_sampled_negatives,
+                sampling_distribution,
                 dtype=policy,
                 name="negative_sampler",
             )
@@ -265,7 +267,7 @@ class SessionRecommender(Recommender):
         outputs = {"next_item": logits}
         if "contrastive" in negative_losses:
             candidates = item_embedding(inputs["candidate_ids"])
-            outputs["negative_feedback"] = layers.FeedbackSimilarity(
+            outputs["contrastive"] = layers.FeedbackSimilarity(
                 similarity, dtype=policy, name="feedback_similarity"
             )(predictions if context == "hidden" else candidates, candidates)
         if "not_to_recommend" in negative_losses:
@@ -294,13 +296,13 @@ class SessionRecommender(Recommender):
             "positions": positions,
             "negative_loss": list(negative_losses),
             "context": context,
-            "keep_strength": keep_strength,
+            "keep_weight": keep_weight,
             "similarity": similarity,
-            "num_negatives": num_negatives,
+            "num_sampled_negatives": num_sampled_negatives,
             "fused_softmax": fused_softmax,
-            "negative_distribution": negative_distribution,
+            "sampling_distribution": sampling_distribution,
             "log_q_correction": log_q_correction,
-            "skip_negatives": skip_negatives,
+            "skips_as_negatives": skips_as_negatives,
             "feedback_inputs": feedback_inputs,
             "max_sessions": max_sessions,
             "num_features": num_features,
@@ -315,14 +317,14 @@ class SessionRecommender(Recommender):
         return self.num_items + 1
 
     @property
-    def keep_strength(self) -> float:
+    def keep_weight(self) -> float:
         """How much an item's keep bias counts in its score, for models with `"keep"`."""
-        return self._config["keep_strength"]
+        return self._config["keep_weight"]
 
-    @keep_strength.setter
-    def keep_strength(self, keep_strength: float) -> None:
-        _check_keep_strength(keep_strength, self._keep_logit is not None)
-        self._config["keep_strength"] = keep_strength
+    @keep_weight.setter
+    def keep_weight(self, keep_weight: float) -> None:
+        _check_keep_weight(keep_weight, self._keep_logit is not None)
+        self._config["keep_weight"] = keep_weight
 
     @property
     def _trains_by_rows(self) -> bool:
@@ -335,13 +337,11 @@ class SessionRecommender(Recommender):
         config = self._config
         return {
             "target": config["target"],
-            "negative_feedback": (
-                config["context"] if "contrastive" in self.negative_losses else None
-            ),
+            "contrastive": (config["context"] if "contrastive" in self.negative_losses else None),
             "not_to_recommend": "not_to_recommend" in self.negative_losses,
             "keep": "keep" in self.negative_losses,
-            "sampled": config["num_negatives"] is not None or config["fused_softmax"],
-            "skip_negatives": config["skip_negatives"],
+            "sampled": config["num_sampled_negatives"] is not None or config["fused_softmax"],
+            "skips_as_negatives": config["skips_as_negatives"],
         }
 
     def targets(self, seed: int = 0):
@@ -386,7 +386,7 @@ class SessionRecommender(Recommender):
         part = stream_options.get("part", "train")
         if self.item_embedding.num_features is not None:
             self.item_embedding.adapt(self._count(sessions, part))
-        if self._config["negative_distribution"] in ("in_batch", "mixed") and self._sampler:
+        if self._config["sampling_distribution"] in ("in_batch", "mixed") and self._sampler:
             positive = self._config["target"] != "next"
             self._sampler.adapt(self._count(sessions, part, positive=positive))
         options = {
@@ -448,37 +448,31 @@ class SessionRecommender(Recommender):
 
         Returns:
             Float tensor of shape `(num_items, embedding_dim)`, or `(n, embedding_dim)`; with
-            `"keep"` of one more column, the keep biases times `keep_strength`.
+            `"keep"` of one more column, the keep biases times `keep_weight`.
         """
         vectors = super().item_vectors(rows)
         if self._keep_logit is None:
             return vectors
-        bias = self._keep_logit.keep_biases() * self.keep_strength
+        bias = self._keep_logit.keep_biases() * self.keep_weight
         bias = bias if rows is None else keras.ops.take(bias, rows, axis=0)
         column = keras.ops.cast(keras.ops.expand_dims(bias, -1), vectors.dtype)
         return keras.ops.concatenate([vectors, column], axis=-1)
 
     def _check_catalogue(self, rows: Sessions | Prepared) -> None:
         super()._check_catalogue(rows)
-        has_session_ids = (
-            rows.manifest["has_session_ids"]
-            if isinstance(rows, Prepared)
-            else rows.session_ids is not None
-        )
-        if "session_ids" in self._encoder_inputs and not has_session_ids:
+        columns = rows.manifest["columns"] if isinstance(rows, Prepared) else rows.columns
+        if "session_ids" in self._encoder_inputs and "session_ids" not in columns:
             raise ValueError("This model was built with `max_sessions` and needs `session_ids`.")
 
 
-def _check_keep_strength(keep_strength, has_keep: bool) -> None:
-    is_number = isinstance(keep_strength, int | float) and not isinstance(keep_strength, bool)
-    if not is_number or not 0 <= keep_strength < math.inf:
-        raise ValueError(
-            f"`keep_strength` must be a number of at least 0. Received: {keep_strength!r}"
-        )
+def _check_keep_weight(keep_weight, has_keep: bool) -> None:
+    is_number = isinstance(keep_weight, int | float) and not isinstance(keep_weight, bool)
+    if not is_number or not 0 <= keep_weight < math.inf:
+        raise ValueError(f"`keep_weight` must be a number of at least 0. Received: {keep_weight!r}")
     if not has_keep:
         raise ValueError(
-            '`keep_strength` is for models with `negative_loss="keep"`. Received: '
-            f"keep_strength={keep_strength!r}, and a model without"
+            '`keep_weight` is for models with `negative_loss="keep"`. Received: '
+            f"keep_weight={keep_weight!r}, and a model without"
         )
 
 

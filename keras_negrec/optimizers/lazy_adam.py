@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_negrec.backend.item_table import is_item_table
 from keras_negrec.backend.row_gradients import read_rows, unique_rows, with_rows, write_rows
-from keras_negrec.item_table import is_item_table
 from keras_negrec.optimizers._portable_config import portable_config
 
 _SET_HERE = (
@@ -24,8 +24,8 @@ class LazyAdam(keras.optimizers.Adam):
     """Adam whose step costs the same however many rows a table has.
 
     Where a gradient holds some rows of a table, as that of item vectors does in a model of this
-    package with `num_negatives`, these rows are updated, each once, and their moments. All others
-    stay as they are: their moments do not decay, and they do not move on from earlier gradients.
+    package with `num_sampled_negatives`, these rows are updated, each once, and their moments. All
+    others stay as they are: their moments do not decay, and they do not move on from earlier gradients.
     A row that is looked up at each step is updated as by Adam to the letter. Any other variable is
     updated by Adam, or by `dense_optimizer`.
 
@@ -52,7 +52,7 @@ class LazyAdam(keras.optimizers.Adam):
     ...     1e-3, dense_optimizer=keras.optimizers.AdamW(1e-3, weight_decay=0.01)
     ... )
     >>> model = keras_negrec.build_model(
-    ...     "sasrec", num_items=1_000, num_negatives=16, optimizer=optimizer
+    ...     "sasrec", num_items=1_000, num_sampled_negatives=16, optimizer=optimizer
     ... )
 
     Reference:

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_negrec._written_whole import sync
 from keras_negrec.argument_checks import check_choice, check_positive_int
+from keras_negrec.atomic_write import sync
 from keras_negrec.data import Vocabulary
 from keras_negrec.serving._in_tensorflow import in_tensorflow
 from keras_negrec.serving.check_recommender import check_recommender

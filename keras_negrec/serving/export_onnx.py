@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_negrec._written_whole import written_whole
+from keras_negrec.atomic_write import atomic_write
 from keras_negrec.data import Vocabulary
 from keras_negrec.models.ensemble import Ensemble
 from keras_negrec.serving._in_tensorflow import in_tensorflow
@@ -101,7 +101,7 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
         in_tensorflow("export_onnx", model, path, vocabulary, environment=on_cpu)
     else:
         content = _onnx_model(model, vocabulary).SerializeToString()
-        with written_whole(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_bytes(content)
     return path
 

@@ -81,11 +81,13 @@ def recommend(
     ]
     lengths = [len(ids) for ids, _ in known]
     sessions = Sessions(
-        item_ids=np.concatenate([ids for ids, _ in known] or [np.zeros(0, "int32")]),
-        feedback=np.concatenate([values for _, values in known] or [np.zeros(0, "int8")]),
+        {
+            "item_ids": np.concatenate([ids for ids, _ in known] or [np.zeros(0, "int32")]),
+            "feedback": np.concatenate([values for _, values in known] or [np.zeros(0, "int8")]),
+            "session_ids": np.zeros(sum(lengths), "int32"),
+        },
         row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype("int64"),
         keys=np.arange(len(known)),
-        session_ids=np.zeros(sum(lengths), "int32"),
     )
     if len(sessions) == 0:
         return []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_negrec._written_whole import written_whole
 from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.atomic_write import atomic_write
 
 MODELS_FILE = "models.config"
 BATCHING_FILE = "batching_parameters.txt"
@@ -95,7 +95,7 @@ def write_server_config(
         BATCHING_FILE: _batching_parameters(batching or {}),
     }
     for name, text in texts.items():
-        with written_whole(folder / name) as partial:
+        with atomic_write(folder / name) as partial:
             partial.write_text(text, "utf-8")
     return [folder / name for name in texts]
 

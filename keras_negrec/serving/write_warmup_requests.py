@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_negrec._written_whole import written_whole
+from keras_negrec.atomic_write import atomic_write
 
 MAX_REQUESTS = 1000  # TF Serving refuses to load a model that has more
 
@@ -79,7 +79,7 @@ def write_warmup_requests(
 
     path = version_folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir(exist_ok=True)
-    with written_whole(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
+    with atomic_write(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
         for record in records:
             writer.write(record)
     return path

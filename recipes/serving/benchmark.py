@@ -50,7 +50,7 @@ def main() -> None:
                 vocabulary=Vocabulary(items),
                 embedding_dim=args.embedding_dim,
                 max_length=LENGTH,
-                num_negatives=100,
+                num_sampled_negatives=100,
                 feedback_inputs=True,
             )
             started = time.perf_counter()

@@ -29,7 +29,7 @@ def test_epoch_has_few_shapes_and_all_events(model):
         [random.integers(1, 50, size=length).tolist() for length in lengths],
         [random.choice([-1, 1], size=length).tolist() for length in lengths],
     )
-    model = keras_negrec.build_model(model, num_items=49, max_length=100, num_negatives=3)
+    model = keras_negrec.build_model(model, num_items=49, max_length=100, num_sampled_negatives=3)
     batches = session_batches(sessions, batch_size=8, max_length=100)
     assert sum(np.count_nonzero(batch["item_ids"]) for batch in batches) == lengths.sum()
     shapes, num_rows = set(), 0

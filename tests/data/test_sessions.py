@@ -70,8 +70,8 @@ def test_from_no_lists():
         (([[1], [2]], [[1]]), ValueError, r"`feedback` .*\[1, 1\]. Received: \[1\]"),
         (([[1, 2]], None, [[0]]), ValueError, r"`session_ids` .* Received: \[1\]"),
         (([[1, 2]], None, None, ["u", "v"]), ValueError, "`keys` .* 1 rows. Received: 2 values"),
-        (([[1.5]],), TypeError, "Expected integers. Received values of dtype float64"),
-        (([["a"]],), TypeError, "Expected integers"),
+        (([[1.5]],), TypeError, "must be integers. Received values of dtype float64"),
+        (([["a"]],), TypeError, "must be integers"),
         (([[1, 2], [3, 0]],), ValueError, "start at 1 .* Received 0 in row 1, event 1"),
         (([[-4]],), ValueError, "start at 1 .* Received -4 in row 0, event 0"),
         (([[1, 2]], [[1, 3]]), ValueError, "Feedback must be .* Received 3 in row 0, event 1"),
@@ -105,9 +105,14 @@ def test_arrays_that_do_not_fit(changed, message):
         "row_splits": np.array([0, 2, 3]),
         "keys": np.array(["u", "v"]),
     }
-    Sessions(**arguments)
+    sessions_of(arguments)
     with pytest.raises(ValueError, match=message):
-        Sessions(**(arguments | changed))
+        sessions_of(arguments | changed)
+
+
+def sessions_of(arguments):
+    columns = {name: arguments[name] for name in arguments if name not in ("row_splits", "keys")}
+    return Sessions(columns, arguments["row_splits"], arguments["keys"])
 
 
 # --- from_events ---

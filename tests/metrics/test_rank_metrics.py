@@ -187,11 +187,11 @@ def test_in_fit(name, tmp_path):
         keras.optimizers.SGD(0.0),  # so that the weights are the same all along
         loss={
             "next_item": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            "negative_feedback": NegativeFeedbackContrastive(),
+            "contrastive": NegativeFeedbackContrastive(),
         },
         weighted_metrics={
             "next_item": [HitRate(k=2), NDCG(k=5), MRR()],
-            "negative_feedback": [FeedbackAUC()],
+            "contrastive": [FeedbackAUC()],
         },
     )
     # One batch as arrays, because a cloze dataset draws other masks each time it is iterated.
@@ -205,7 +205,7 @@ def test_in_fit(name, tmp_path):
         key = f"next_item_{figure}" + (f"@{k}" if k else "")
         parts = y["next_item"], y_pred["next_item"], weight["next_item"]
         assert history[key] == pytest.approx([reference(figure, k, [parts])], abs=1e-5)
-    parts = y["negative_feedback"], y_pred["negative_feedback"], weight["negative_feedback"]
+    parts = y["contrastive"], y_pred["contrastive"], weight["contrastive"]
     auc = history["negative_feedback_feedback_auc"]
     assert auc == pytest.approx([reference_auc([parts])], abs=1e-5)
     assert 0 < auc[0] < 1

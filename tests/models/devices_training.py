@@ -21,8 +21,8 @@ from devices import over_devices
 
 CASES = {
     "fused": {"fused_softmax": True, "negative_loss": True, "feedback_inputs": True},
-    "sampled": {"num_negatives": 20},
-    "two optimizers": {"num_negatives": 20, "dense_optimizer": "adamw", "num_items": 101},
+    "sampled": {"num_sampled_negatives": 20},
+    "two optimizers": {"num_sampled_negatives": 20, "dense_optimizer": "adamw", "num_items": 101},
 }
 
 

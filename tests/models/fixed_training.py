@@ -32,13 +32,13 @@ def inputs():
     x["candidate_ids"] = items
     y = {
         "next_item": random.integers(0, NUM_ITEMS, (6, 3)),
-        "negative_feedback": random.integers(-1, 1, (6, 3, 8)),
+        "contrastive": random.integers(-1, 1, (6, 3, 8)),
         "not_to_recommend": random.integers(0, NUM_ITEMS, (6, 3)),
     }
-    y["negative_feedback"][..., 4] = random.integers(0, 2, (6, 3)) * 2 - 1
+    y["contrastive"][..., 4] = random.integers(0, 2, (6, 3)) * 2 - 1
     weight = {
         "next_item": random.integers(0, 2, (6, 3)).astype("float32"),
-        "negative_feedback": np.ones((6, 3), "float32"),
+        "contrastive": np.ones((6, 3), "float32"),
         "not_to_recommend": random.integers(0, 2, (6, 3)).astype("float32"),
     }
     return (
@@ -92,7 +92,7 @@ def load(folder):
 
 def state(model):
     """What a saved model must keep: outputs, how it was compiled, and the next step's loss."""
-    loss = model.loss["negative_feedback"]
+    loss = model.loss["contrastive"]
     report = {
         "outputs": outputs(model),
         "compiled": {

@@ -46,12 +46,12 @@ def reports(tmp_path_factory):
 def test_losses_agree(reports, name, backend):
     expected, found = (reports[b]["trained"][name]["losses"] for b in ("tensorflow", backend))
     assert len(expected) == 20
-    for key in ("loss", "next_item_loss", "negative_feedback_loss"):
+    for key in ("loss", "next_item_loss", "contrastive_loss"):
         np.testing.assert_allclose(
             [step[key] for step in found], [step[key] for step in expected], rtol=0, atol=1e-4
         )
     assert expected[-1]["loss"] < expected[0]["loss"] - 0.05
-    assert expected[0]["negative_feedback_loss"] > 0.1
+    assert expected[0]["contrastive_loss"] > 0.1
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_saved_model_is_the_same_on_another_backend(reports, saved_on, loaded_
         assert found["compiled"]["iterations"] == 20
         assert found["compiled"]["loss_weights"] == {
             "next_item": 1.0,
-            "negative_feedback": 0.4,
+            "contrastive": 0.4,
             "not_to_recommend": 0.7,
         }
         for key, values in expected["outputs"].items():

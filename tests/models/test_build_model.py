@@ -12,7 +12,7 @@ SMALL = {"max_length": 8, "embedding_dim": 8, "dropout": 0.0, "learning_rate": 0
 TRANSFORMER = {"num_layers": 1, "intermediate_dim": 8}
 EVERYTHING = {
     "negative_loss": True,
-    "num_negatives": 5,
+    "num_sampled_negatives": 5,
     "feedback_inputs": True,
     "max_sessions": 2,
     "target": "next",
@@ -28,21 +28,24 @@ MODELS = {
         "bert4rec",
         {
             "negative_loss": "not_to_recommend",
-            "num_negatives": 5,
-            "negative_distribution": "in_batch",
-            "skip_negatives": True,
+            "num_sampled_negatives": 5,
+            "sampling_distribution": "in_batch",
+            "skips_as_negatives": True,
         },
     ),
     "gru4rec bpr": (
         "gru4rec",
-        {"objective": "bpr", "negative_distribution": "mixed", "feedback_inputs": True},
+        {"objective": "bpr", "sampling_distribution": "mixed", "feedback_inputs": True},
     ),
     "gru4rec hidden": ("gru4rec", {"negative_loss": True, "num_layers": 2}),
-    "caser gbce": ("caser", {"objective": "gbce", "num_negatives": 4, "calibration": 0.5}),
+    "caser gbce": ("caser", {"objective": "gbce", "num_sampled_negatives": 4, "calibration": 0.5}),
     "caser both losses": ("caser", {"negative_loss": BOTH, "max_sessions": 2}),
-    "sasrec keep": ("sasrec", {"negative_loss": "keep", "keep_strength": 0.5}),
+    "sasrec keep": ("sasrec", {"negative_loss": "keep", "keep_weight": 0.5}),
     "bert4rec keep": ("bert4rec", {"negative_loss": {"keep": 2.0}, "max_sessions": 2}),
-    "gru4rec keep": ("gru4rec", {"negative_loss": ["contrastive", "keep"], "num_negatives": 5}),
+    "gru4rec keep": (
+        "gru4rec",
+        {"negative_loss": ["contrastive", "keep"], "num_sampled_negatives": 5},
+    ),
 }
 
 
@@ -59,7 +62,7 @@ def test_as_the_readme_writes_it():
     model = keras_negrec.build_model("bert4rec", negative_loss=True)
     assert isinstance(model, keras_negrec.models.BERT4Rec)
     assert model.compiled
-    assert set(model.output) == {"next_item", "negative_feedback"}
+    assert set(model.output) == {"next_item", "contrastive"}
     assert model.num_items == 1000
     assert tuple(model.output["next_item"].shape) == (None, None, 1000)
     # Functional: its graph can be looked at, and it can be summarized.
@@ -67,10 +70,10 @@ def test_as_the_readme_writes_it():
     lines = []
     model.summary(print_fn=lines.append)
     assert "item_embedding" in "\n".join(lines)
-    assert isinstance(model.loss["negative_feedback"], NegativeFeedbackContrastive)
+    assert isinstance(model.loss["contrastive"], NegativeFeedbackContrastive)
     assert model.get_compile_config()["loss_weights"] == {
         "next_item": 1.0,
-        "negative_feedback": 0.25,
+        "contrastive": 0.25,
     }
 
 
@@ -84,8 +87,8 @@ def test_arguments_reach_the_compiled_model():
         temperature=0.2,
     )
     assert isinstance(model, keras_negrec.models.SASRec)
-    assert model.loss["negative_feedback"].temperature == 0.2
-    assert model.get_compile_config()["loss_weights"]["negative_feedback"] == 0.5
+    assert model.loss["contrastive"].temperature == 0.2
+    assert model.get_compile_config()["loss_weights"]["contrastive"] == 0.5
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
     plain = keras_negrec.build_model("sasrec", **SMALL, num_items=5)
     assert set(plain.output) == {"next_item"}
@@ -97,7 +100,9 @@ def test_save_and_go_on(name, options, tmp_path):
     if name in ("sasrec", "bert4rec"):
         options = {**TRANSFORMER, **options}
     model = keras_negrec.build_model(name, vocabulary=vocabulary, **SMALL, **options)
-    sampled = options.get("num_negatives") or options.get("objective", "softmax") != "softmax"
+    sampled = (
+        options.get("num_sampled_negatives") or options.get("objective", "softmax") != "softmax"
+    )
     sessions = toy_sessions(48, with_sessions=True)
     batches = first_batches(model, sessions, 3)
     logs = model.train_on_batch(*batches[0], return_dict=True)
@@ -117,7 +122,7 @@ def test_save_and_go_on(name, options, tmp_path):
     np.testing.assert_allclose(loaded.score(sessions), model.score(sessions), atol=1e-6)
     outputs, again = model(batches[1][0]), loaded(batches[1][0])
     for key, values in outputs.items():
-        if sampled and key not in ("negative_feedback", "keep"):
+        if sampled and key not in ("contrastive", "keep"):
             assert values.shape == again[key].shape  # negatives are drawn anew
         else:
             np.testing.assert_allclose(
@@ -139,7 +144,7 @@ def test_objectives_and_their_losses():
     def compiled(**options):
         return keras_negrec.build_model("sasrec", **SMALL, num_items=9, **options)
 
-    gbce = compiled(objective="gbce", num_negatives=4, calibration=0.5).loss["next_item"]
+    gbce = compiled(objective="gbce", num_sampled_negatives=4, calibration=0.5).loss["next_item"]
     assert isinstance(gbce, losses.GeneralizedBinaryCrossentropy)
     assert (gbce.sampling_rate, gbce.calibration) == (0.5, 0.5)
     bpr = compiled(objective="bpr")
@@ -149,7 +154,7 @@ def test_objectives_and_their_losses():
     assert isinstance(both.loss["not_to_recommend"], losses.NotToRecommend)
     assert both.get_compile_config()["loss_weights"] == {
         "next_item": 1.0,
-        "negative_feedback": 0.1,
+        "contrastive": 0.1,
         "not_to_recommend": 2.0,
     }
     several = compiled(negative_loss=["not_to_recommend", "contrastive"], negative_weight=0.3)
@@ -160,14 +165,14 @@ def test_objectives_and_their_losses():
 @pytest.mark.parametrize("objective", ["softmax", "gbce", "bpr"])
 def test_only_the_softmax_is_corrected_for_sampling(objective):
     model = keras_negrec.build_model(
-        "sasrec", **SMALL, num_items=9, objective=objective, num_negatives=4
+        "sasrec", **SMALL, num_items=9, objective=objective, num_sampled_negatives=4
     )
     assert model.get_config()["log_q_correction"] == (objective == "softmax")
 
 
 def test_in_batch_sampling_knows_the_frequencies_of_the_targets():
     model = keras_negrec.build_model(
-        "sasrec", **SMALL, num_items=4, num_negatives=4, negative_distribution="in_batch"
+        "sasrec", **SMALL, num_items=4, num_sampled_negatives=4, sampling_distribution="in_batch"
     )
     sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 2, 3]], [[1, 1, 1, -1]])
     model.training_dataset(sessions)
@@ -191,10 +196,16 @@ def test_num_items_comes_from_the_vocabulary():
         ({"negative_loss": "skips"}, "`negative_loss` must be one of .*'not_to_recommend'"),
         ({"negative_loss": {"contrastive": 0}}, "`negative_loss.'contrastive'.` must be above 0"),
         ({"similarity": "l2"}, "`similarity` must be one of"),
-        ({"skip_negatives": True}, "`skip_negatives` adds to sampled negatives"),
-        ({"negative_distribution": "mixed"}, "`negative_distribution` is .* num_negatives=None"),
-        ({"keep_strength": 2}, "`keep_strength` is for models with .*: keep_strength=2, and a mod"),
-        ({"num_negatives": 3, "negative_distribution": "zipf"}, "`distribution` must be one of"),
+        ({"skips_as_negatives": True}, "`skips_as_negatives` adds to sampled negatives"),
+        (
+            {"sampling_distribution": "mixed"},
+            "`sampling_distribution` is .* num_sampled_negatives=None",
+        ),
+        ({"keep_weight": 2}, "`keep_weight` is for models with .*: keep_weight=2, and a mod"),
+        (
+            {"num_sampled_negatives": 3, "sampling_distribution": "zipf"},
+            "`distribution` must be one of",
+        ),
         ({"name": "gru4rec", "num_heads": 2}, "GRU4Rec has no argument `num_heads`; .* num_layers"),
         ({"name": "gru4rec", "num_layers": 0}, "`num_layers` must be a positive integer"),
         ({"name": "caser", "window": 0}, "`window` must be a positive integer"),
@@ -210,7 +221,7 @@ def test_num_items_comes_from_the_vocabulary():
         ({"dropout": 1.0}, "`dropout` must be at least 0 and below 1"),
         ({"context": "user"}, "`context` must be one of 'hidden', 'item'. Received"),
         ({"target": "previous"}, "`target` must be one of"),
-        ({"num_negatives": 0}, "`num_negatives` must be a positive integer"),
+        ({"num_sampled_negatives": 0}, "`num_sampled_negatives` must be a positive integer"),
         ({"max_sessions": 0}, "`max_sessions` must be a positive integer"),
         ({"negative_weight": 0}, "`negative_weight` must be above 0"),
         ({"learning_rate": 0.1, "optimizer": "adam"}, "`learning_rate` is for the default.*=0.1"),

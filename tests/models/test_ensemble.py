@@ -29,8 +29,8 @@ def mixed():
     """Of several inputs, lengths, widths, and with columns beside the table's."""
     return [
         build("sasrec", feedback_inputs=True, max_length=4),
-        build("bert4rec", 1, negative_loss="keep", keep_strength=2.0, max_length=6),
-        build("gru4rec", 2, max_length=5, num_negatives=4),
+        build("bert4rec", 1, negative_loss="keep", keep_weight=2.0, max_length=6),
+        build("gru4rec", 2, max_length=5, num_sampled_negatives=4),
         MatrixFactorization(vocabulary=VOCABULARY, embedding_dim=4, max_length=5),
     ]
 

@@ -85,7 +85,9 @@ def test_saved_and_loaded(tmp_path):
     assert loaded.train_on_batch(*batch, return_dict=True) == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"num_negatives": 4}, {"negative_loss": "not_to_recommend"}])
+@pytest.mark.parametrize(
+    "options", [{"num_sampled_negatives": 4}, {"negative_loss": "not_to_recommend"}]
+)
 def test_what_needs_the_logits(options):
     with pytest.raises(ValueError, match=r"`fused_softmax` is .* goes with neither .*=True, num_"):
         build("sasrec", fused_softmax=True, **options)

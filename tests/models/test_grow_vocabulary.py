@@ -21,8 +21,12 @@ NAMES = ["sasrec", "bert4rec", "gru4rec", "caser", "matrix_factorization"]
 OPTIONS = {
     "sasrec": {"negative_loss": True, "feedback_inputs": True},
     "bert4rec": {"event_dropout": 0.2},
-    "gru4rec": {"num_negatives": 4, "negative_distribution": "mixed", "skip_negatives": True},
-    "caser": {"num_negatives": 4, "negative_distribution": "log_uniform"},
+    "gru4rec": {
+        "num_sampled_negatives": 4,
+        "sampling_distribution": "mixed",
+        "skips_as_negatives": True,
+    },
+    "caser": {"num_sampled_negatives": 4, "sampling_distribution": "log_uniform"},
     "matrix_factorization": {},
 }
 
@@ -30,7 +34,7 @@ OPTIONS = {
 def build(name, vocabulary=VOCABULARY, **options):
     small = {"vocabulary": vocabulary, "max_length": 6, "embedding_dim": 8, "learning_rate": 0.01}
     if name == "matrix_factorization":
-        return MatrixFactorization(**small, num_negatives=4, **options)
+        return MatrixFactorization(**small, num_sampled_negatives=4, **options)
     if name in ("sasrec", "bert4rec"):
         options = {"num_layers": 1, "intermediate_dim": 8, **options}
     return keras_negrec.build_model(name, **small, **options)
@@ -216,9 +220,9 @@ def test_new_items_are_drawn_and_count_as_the_rarest():
 
 
 def test_the_sampling_rate_of_gbce_is_that_of_the_larger_catalogue():
-    model = build("gru4rec", objective="gbce", num_negatives=4, negative_loss=True)
+    model = build("gru4rec", objective="gbce", num_sampled_negatives=4, negative_loss=True)
     larger = keras_negrec.grow_vocabulary(model, NEW)
-    direct = build("gru4rec", ALL, objective="gbce", num_negatives=4, negative_loss=True)
+    direct = build("gru4rec", ALL, objective="gbce", num_sampled_negatives=4, negative_loss=True)
     assert larger.loss["next_item"].get_config() == direct.loss["next_item"].get_config()
     assert larger.loss["next_item"].sampling_rate == 4 / 12
     own = keras_negrec.losses.GeneralizedBinaryCrossentropy(0.7)
@@ -240,7 +244,7 @@ def test_it_is_compiled_alike(name):
 
 
 def test_two_optimizers():
-    model = build("caser", num_negatives=4)
+    model = build("caser", num_sampled_negatives=4)
     model.compile(keras_negrec.optimizers.LazyAdam(0.01, dense_optimizer="adamw"), model.loss)
     fit(model, toy_sessions(32))
     larger = keras_negrec.grow_vocabulary(model, NEW)
@@ -255,14 +259,14 @@ def test_metrics_and_loss_weights():
     model.compile(
         keras.optimizers.SGD(0.1),
         model.loss,
-        loss_weights={"next_item": 1.0, "negative_feedback": 0.3},
+        loss_weights={"next_item": 1.0, "contrastive": 0.3},
         weighted_metrics={"next_item": keras_negrec.metrics.HitRate(3, name="hits")},
     )
     larger = keras_negrec.grow_vocabulary(model, NEW)
     sessions = toy_sessions(16)
     values = larger.evaluate(larger.training_dataset(sessions), verbose=0, return_dict=True)
-    assert {"next_item_hits", "negative_feedback_loss"} <= set(values)
-    parts = values["next_item_loss"] + 0.3 * values["negative_feedback_loss"]
+    assert {"next_item_hits", "contrastive_loss"} <= set(values)
+    parts = values["next_item_loss"] + 0.3 * values["contrastive_loss"]
     assert values["loss"] == pytest.approx(parts, rel=1e-4)
 
 
@@ -288,9 +292,9 @@ def test_the_next_step_is_the_one_the_old_model_would_have_taken():
     x = {"item_ids": items, "candidate_ids": items, "target_positions": np.full((4, 1), 5)}
     labels = np.full((4, 1, 6), -1)
     labels[:, :, 0], labels[:, :, 1] = 1, 0
-    y = {"next_item": np.zeros((4, 1), "int32"), "negative_feedback": labels}
+    y = {"next_item": np.zeros((4, 1), "int32"), "contrastive": labels}
     # Of the two losses the one that does not see the new items.
-    weight = {"next_item": np.zeros((4, 1)), "negative_feedback": np.ones((4, 1))}
+    weight = {"next_item": np.zeros((4, 1)), "contrastive": np.ones((4, 1))}
     for _ in range(3):
         model.train_on_batch(x, y, weight)
     before = numpy(model.item_embedding.embeddings).copy()

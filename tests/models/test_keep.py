@@ -45,10 +45,10 @@ def mixed_sessions():
     return Sessions.from_lists(items, [random.integers(-2, 3, n).tolist() for n in lengths])
 
 
-@pytest.mark.parametrize("num_negatives", [None, 4])
+@pytest.mark.parametrize("num_sampled_negatives", [None, 4])
 @pytest.mark.parametrize("name", ENCODERS)
-def test_against_the_definition(name, num_negatives):
-    model = build(name, num_negatives=num_negatives)
+def test_against_the_definition(name, num_sampled_negatives):
+    model = build(name, num_sampled_negatives=num_sampled_negatives)
     bias = with_random_biases(model)
     if name == "bert4rec":
         model._config["last_probability"] = 0.0
@@ -107,7 +107,7 @@ def test_gradient_by_finite_differences():
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_score_is_what_is_shown_plus_the_keep_bias(name):
-    model = build(name, keep_strength=0.0)
+    model = build(name, keep_weight=0.0)
     bias = with_random_biases(model)
     histories = toy_sessions(5)
     shown = model.score(histories)
@@ -116,7 +116,7 @@ def test_score_is_what_is_shown_plus_the_keep_bias(name):
     )
     table = ops.convert_to_numpy(model.item_embedding.table())
     np.testing.assert_allclose(shown, vectors[:, :-1] @ table.T, atol=1e-5)
-    model.keep_strength = 1.5
+    model.keep_weight = 1.5
     np.testing.assert_allclose(model.score(histories), shown + 1.5 * bias, atol=1e-5)
     assert model.item_vectors().shape == (NUM_ITEMS, 9)
 
@@ -124,27 +124,27 @@ def test_score_is_what_is_shown_plus_the_keep_bias(name):
 def test_strength_is_saved(tmp_path):
     model = build()
     with_random_biases(model)
-    model.keep_strength = 0.25
+    model.keep_weight = 0.25
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert loaded.keep_strength == 0.25
+    assert loaded.keep_weight == 0.25
     histories = toy_sessions(5)
     np.testing.assert_allclose(loaded.score(histories), model.score(histories), atol=1e-6)
 
 
 @pytest.mark.parametrize("strength", [-0.1, math.nan, math.inf, True, "1"])
 def test_strength_out_of_range(strength):
-    with pytest.raises(ValueError, match=r"`keep_strength` must be a number of at least 0. Rec"):
-        build(keep_strength=strength)
+    with pytest.raises(ValueError, match=r"`keep_weight` must be a number of at least 0. Rec"):
+        build(keep_weight=strength)
     model = build()
-    with pytest.raises(ValueError, match=r"`keep_strength` must be a number of at least 0. Rec"):
-        model.keep_strength = strength
+    with pytest.raises(ValueError, match=r"`keep_weight` must be a number of at least 0. Rec"):
+        model.keep_weight = strength
 
 
 def test_strength_of_a_model_without_keep():
     model = build(negative_loss="contrastive")
     with pytest.raises(ValueError, match=r'is for models with `negative_loss="keep"`. Received'):
-        model.keep_strength = 1.0
+        model.keep_weight = 1.0
 
 
 def test_what_cannot_be_combined():
@@ -171,7 +171,7 @@ def test_learns_which_of_the_shown_items_are_kept(name):
     scores = model.score(sessions)
     bias = ops.convert_to_numpy(model.get_layer("keep_logit").keep_biases())
     assert bias[:5].min() > 0 > bias[5:].max()
-    model.keep_strength = 0.0
+    model.keep_weight = 0.0
     shown = model.score(sessions)
     # What is shown does not depend on what is kept: half the items above, half below.
     assert np.mean(shown[:, :5] > shown[:, 5:]) < 0.65

@@ -64,10 +64,10 @@ def test_against_the_definition(name, context, with_sessions):
         model._config["last_probability"] = 0.0
     [(x, y, weight)] = model.training_dataset(sessions, batch_size=99, shuffle=False)
     x = {key: values.numpy() for key, values in x.items()}
-    similarities = ops.convert_to_numpy(model(x)["negative_feedback"])
+    similarities = ops.convert_to_numpy(model(x)["contrastive"])
     found = float(
-        model.loss["negative_feedback"](
-            y["negative_feedback"].numpy(), similarities, weight["negative_feedback"].numpy()
+        model.loss["contrastive"](
+            y["contrastive"].numpy(), similarities, weight["contrastive"].numpy()
         )
     )
 

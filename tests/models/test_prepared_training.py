@@ -41,7 +41,7 @@ def assert_same(first, second):
     [
         {},
         {"negative_loss": ["contrastive", "not_to_recommend"], "feedback_inputs": True},
-        {"num_negatives": 5, "skip_negatives": True, "max_sessions": 2},
+        {"num_sampled_negatives": 5, "skips_as_negatives": True, "max_sessions": 2},
     ],
 )
 def test_batches_are_those_of_the_rows_in_memory(prepared, options):
@@ -147,8 +147,8 @@ def test_in_batch_sampling_knows_the_counts_of_the_training_rows(prepared, targe
             "sasrec",
             vocabulary=prepared.vocabulary,
             **SMALL,
-            num_negatives=4,
-            negative_distribution="mixed",
+            num_sampled_negatives=4,
+            sampling_distribution="mixed",
             target=target,
         )
         model.training_dataset(rows)
@@ -173,7 +173,7 @@ def test_item_features_know_which_items_train(tmp_path):
 
 def test_matrix_factorization_takes_the_bags_of_the_rows(prepared):
     model = MatrixFactorization(
-        vocabulary=prepared.vocabulary, embedding_dim=4, num_negatives=5, learning_rate=0.05
+        vocabulary=prepared.vocabulary, embedding_dim=4, num_sampled_negatives=5, learning_rate=0.05
     )
     datasets = [
         model.training_dataset(rows, batch_size=7, shuffle=False)

@@ -25,9 +25,9 @@ def test_against_the_definition(name, objective):
         num_layers=1,
         dropout=0.0,
         objective=objective,
-        num_negatives=NUM_NEGATIVES,
-        negative_distribution="log_uniform",
-        skip_negatives=True,
+        num_sampled_negatives=NUM_NEGATIVES,
+        sampling_distribution="log_uniform",
+        skips_as_negatives=True,
         negative_loss="not_to_recommend",
     )
     table = np.random.default_rng(0).normal(size=(NUM_ITEMS, 8)).astype("float32")

@@ -219,7 +219,7 @@ def test_training_dataset_repeats_with_the_seed(bert4rec):
 
 
 def test_mixed_precision():
-    model = SASRec(**SMALL, negative_loss=True, num_negatives=4, dtype="mixed_bfloat16")
+    model = SASRec(**SMALL, negative_loss=True, num_sampled_negatives=4, dtype="mixed_bfloat16")
     assert model.item_embedding.embeddings.dtype == "float32"
     scores = model.score(toy_sessions(4))
     assert scores.dtype == "float32"

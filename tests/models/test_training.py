@@ -35,7 +35,7 @@ def held_out():
             {
                 "embedding_dim": 16,
                 "learning_rate": 0.01,
-                "num_negatives": 20,
+                "num_sampled_negatives": 20,
                 "feedback_inputs": True,
             },
         ),
@@ -52,9 +52,9 @@ def test_learns_the_toy(name, num_rows, epochs, arguments, held_out):
     model = build(name, **arguments)
     dataset = model.training_dataset(toy_sessions(num_rows), batch_size=32)
     history = model.fit(dataset, epochs=epochs, verbose=0).history
-    assert {"loss", "next_item_loss", "negative_feedback_loss"} <= set(history)
+    assert {"loss", "next_item_loss", "contrastive_loss"} <= set(history)
     assert history["next_item_loss"][-1] < 0.5 * history["next_item_loss"][0]
-    assert history["negative_feedback_loss"][-1] < history["negative_feedback_loss"][0]
+    assert history["contrastive_loss"][-1] < history["contrastive_loss"][0]
     metrics = keras_negrec.evaluate(model, held_out, exclude_seen=False, k=(1, NUM_KEPT))
     assert metrics["hr@1"] > 0.9
     assert metrics["skip_hr@1"] == 0
@@ -72,7 +72,7 @@ def test_negative_loss_alone_puts_kept_items_above_skipped_ones(held_out):
     "make",
     [
         lambda: build("sasrec", embedding_dim=8),
-        lambda: build("bert4rec", embedding_dim=8, num_negatives=20),
+        lambda: build("bert4rec", embedding_dim=8, num_sampled_negatives=20),
         lambda: keras_negrec.models.MatrixFactorization(NUM_ITEMS, embedding_dim=8),
     ],
     ids=["two losses", "row gradients", "matrix factorization"],
@@ -89,7 +89,7 @@ def test_tensorflow_traces_a_step_once(make, monkeypatch):
     assert len(history["loss"]) == 2
 
 
-@pytest.mark.parametrize("loss_of_the_other", [{}, {"negative_feedback": None}])
+@pytest.mark.parametrize("loss_of_the_other", [{}, {"contrastive": None}])
 def test_one_of_two_outputs_has_a_loss(loss_of_the_other):
     model = build("sasrec", embedding_dim=8)
     model.compile("adam", loss={"next_item": model.loss["next_item"], **loss_of_the_other})

@@ -12,14 +12,14 @@ from keras_negrec.models import MatrixFactorization
 from keras_negrec.optimizers import LazyAdam
 
 
-def build(name="sasrec", num_items=NUM_ITEMS, num_negatives=300, optimizer=None, **options):
+def build(name="sasrec", num_items=NUM_ITEMS, num_sampled_negatives=300, optimizer=None, **options):
     keras.utils.set_random_seed(3)
     if name in ("sasrec", "bert4rec"):
         options = {"num_layers": 1, "intermediate_dim": 8, **options}
     return keras_negrec.build_model(
         name,
         num_items=num_items,
-        num_negatives=num_negatives,
+        num_sampled_negatives=num_sampled_negatives,
         optimizer=optimizer,
         **{"max_length": 8, "embedding_dim": 8, "dropout": 0.0} | options,
     )
@@ -56,9 +56,9 @@ def test_is_adam_where_all_rows_are_in_each_step(options):
     [
         (
             "sasrec",
-            {"negative_loss": ["contrastive", "not_to_recommend"], "skip_negatives": True},
+            {"negative_loss": ["contrastive", "not_to_recommend"], "skips_as_negatives": True},
         ),
-        ("bert4rec", {"objective": "gbce", "negative_distribution": "mixed"}),
+        ("bert4rec", {"objective": "gbce", "sampling_distribution": "mixed"}),
         ("gru4rec", {"negative_loss": "keep", "feedback_inputs": True}),
         ("caser", {"objective": "bpr", "negative_loss": True, "context": "item"}),
     ],
@@ -79,7 +79,7 @@ def test_item_features():
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
 def test_other_rows_are_not_touched(name):
     """Padding touches none either, and the moments of other rows stay 0."""
-    model = build(name, num_items=5000, num_negatives=4)
+    model = build(name, num_items=5000, num_sampled_negatives=4)
     sessions = keras_negrec.data.Sessions.from_lists([[7, 8, 9, 7], [8, 9]])
     before = ops.convert_to_numpy(model.item_embedding.embeddings).copy()
     _, _ = train(model, epochs=1, sessions=sessions)
@@ -95,7 +95,7 @@ def test_other_rows_are_not_touched(name):
 
 
 def test_keep_biases_of_other_items_are_not_touched():
-    model = build(num_items=5000, num_negatives=4, negative_loss="keep")
+    model = build(num_items=5000, num_sampled_negatives=4, negative_loss="keep")
     sessions = keras_negrec.data.Sessions.from_lists(
         [[7, 8, 9, 7], [8, 9]], [[1, -1, 1, 1], [1, -1]]
     )
@@ -115,7 +115,9 @@ def test_matrix_factorization():
 
     def built(num_items=NUM_ITEMS, optimizer=None):
         keras.utils.set_random_seed(3)
-        model = MatrixFactorization(num_items, embedding_dim=4, dropout=0.0, num_negatives=300)
+        model = MatrixFactorization(
+            num_items, embedding_dim=4, dropout=0.0, num_sampled_negatives=300
+        )
         if optimizer is not None:
             model.optimizer = optimizer
         return model
@@ -172,7 +174,7 @@ def test_against_reference():
 
 
 def test_training_goes_on_after_saving(tmp_path):
-    whole = build(num_items=40, num_negatives=5)
+    whole = build(num_items=40, num_sampled_negatives=5)
     train(whole, epochs=2)
     whole.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -198,10 +200,10 @@ def test_mixed_precision(dtype):
 
 def test_full_softmax_has_dense_gradients():
     keras.utils.set_random_seed(3)
-    model = build(num_negatives=None, optimizer=LazyAdam(1e-2))
+    model = build(num_sampled_negatives=None, optimizer=LazyAdam(1e-2))
     found = train(model)
     assert not model.item_embedding.row_gradients
-    adam = build(num_negatives=None, optimizer=keras.optimizers.Adam(1e-2))
+    adam = build(num_sampled_negatives=None, optimizer=keras.optimizers.Adam(1e-2))
     assert_trained_alike(found, train(adam))
 
 
@@ -261,7 +263,7 @@ def test_dense_optimizers(name):
 
 def test_dense_optimizer_after_saving(tmp_path):
     optimizer = with_dense(keras.optimizers.AdamW(1e-2, weight_decay=0.1))
-    whole = build(num_items=40, num_negatives=5, optimizer=optimizer)
+    whole = build(num_items=40, num_sampled_negatives=5, optimizer=optimizer)
     train(whole, epochs=2)
     whole.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -22,7 +22,8 @@ def build(optimizer=None, dtype="mixed_float16", num_items=50, **options):
         num_items=num_items,
         optimizer=optimizer,
         dtype=dtype,
-        **{"num_negatives": 20, "embedding_dim": 8, "max_length": 8, "dropout": 0.0} | options,
+        **{"num_sampled_negatives": 20, "embedding_dim": 8, "max_length": 8, "dropout": 0.0}
+        | options,
     )
 
 
@@ -57,7 +58,7 @@ def test_other_types_need_none(dtype):
 @NO_PRODUCTS
 def test_other_rows_are_not_touched():
     optimizer = LossScaleOptimizer(LazyAdam(1e-3), initial_scale=1024.0)
-    model = build(optimizer, num_items=5000, num_negatives=4)
+    model = build(optimizer, num_items=5000, num_sampled_negatives=4)
     sessions = keras_negrec.data.Sessions.from_lists([[7, 8, 9, 7], [8, 9]])
     before = table_of(model)
     train(model, sessions=sessions)
@@ -104,7 +105,7 @@ def test_saving(tmp_path):
 
 @NO_PRODUCTS
 def test_matrix_factorization():
-    model = MatrixFactorization(30, embedding_dim=8, num_negatives=4, dtype="mixed_float16")
+    model = MatrixFactorization(30, embedding_dim=8, num_sampled_negatives=4, dtype="mixed_float16")
     assert type(model.optimizer) is LossScaleOptimizer
     losses = train(model, epochs=4)
     assert model.item_embedding.row_gradients

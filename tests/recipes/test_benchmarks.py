@@ -26,7 +26,7 @@ def test_benchmark(monkeypatch, tmp_path, negatives):
     run(
         monkeypatch,
         "benchmark",
-        *("--items", 50, 100, "--num-negatives", negatives, "--embedding-dim", 8),
+        *("--items", 50, 100, "--num-sampled-negatives", negatives, "--embedding-dim", 8),
         *("--batch-size", 4, "--steps", 7, "--rounds", 2, "--num-layers", 1, "--out", tmp_path),
     )
     found = json.loads((tmp_path / "benchmark.json").read_text())
@@ -39,7 +39,7 @@ def test_benchmark_of_losses(monkeypatch, tmp_path):
     run(
         monkeypatch,
         "benchmark",
-        *("--items", 50, "--num-negatives", 10, "--embedding-dim", 8, "--num-layers", 1),
+        *("--items", 50, "--num-sampled-negatives", 10, "--embedding-dim", 8, "--num-layers", 1),
         *("--model-arguments", "{}", '{"objective": "gbce", "negative_loss": true}'),
         *("--skip-share", 0.3, "--no-jit-compile"),
         *("--batch-size", 4, "--steps", 7, "--rounds", 2, "--out", tmp_path),
@@ -55,7 +55,7 @@ def test_published_size(monkeypatch, tmp_path):
         monkeypatch,
         "published_size",
         *("--sessions", 400, "--num-items", 500, "--embedding-dim", 16, "--num-layers", 1),
-        *("--num-negatives", 20, "--examples", 50, "--out", out),
+        *("--num-sampled-negatives", 20, "--examples", 50, "--out", out),
     )
     found = json.loads(out.read_text())
     assert found["metrics"]["num_examples"] == 50

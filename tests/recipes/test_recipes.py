@@ -146,7 +146,7 @@ def test_compare_on_a_prepared_folder(compare, tmp_path):
 def test_compare_trains_once_for_all_keep_strengths(compare, tmp_path):
     write_prepared(tmp_path / "prepared", toy_sessions(40))
     folder = ["--data", str(tmp_path / "prepared"), "--format", "prepared"]
-    losses = ["--negative-loss", "none", "keep", "--keep-strength", "0", "200", "--seed", "0", "1"]
+    losses = ["--negative-loss", "none", "keep", "--keep-weight", "0", "200", "--seed", "0", "1"]
     _, printed = compare(*folder, *losses)
     assert printed.count("== sasrec, seed") == 2 * 2
     table = pd.read_csv(tmp_path / "out" / "table.csv", index_col=[0, 1])

@@ -138,15 +138,15 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports")
     models = {
         "sasrec strings": build("sasrec", STRINGS, feedback_inputs=True),
-        "sasrec integers": build("sasrec", INTEGERS, negative_loss="keep", keep_strength=2.0),
+        "sasrec integers": build("sasrec", INTEGERS, negative_loss="keep", keep_weight=2.0),
         "bert4rec strings": build("bert4rec", STRINGS, negative_loss="keep"),
         "bert4rec integers": build("bert4rec", INTEGERS, feedback_inputs=True),
         "gru4rec strings": build(
             "gru4rec",
             STRINGS,
             feedback_inputs=True,
-            num_negatives=4,
-            skip_negatives=True,
+            num_sampled_negatives=4,
+            skips_as_negatives=True,
             negative_loss=["contrastive", "not_to_recommend"],
         ),
         "caser integers": build("caser", INTEGERS, objective="gbce", event_dropout=0.5),

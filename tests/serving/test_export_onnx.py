@@ -61,7 +61,7 @@ def request_of(session, rows, length):
 CASES = {
     "sasrec": {"feedback_inputs": True, "max_sessions": 3, "negative_loss": True},
     "bert4rec": {"feedback_inputs": True, "negative_loss": "keep"},
-    "gru4rec": {"num_negatives": 4, "skip_negatives": True},
+    "gru4rec": {"num_sampled_negatives": 4, "skips_as_negatives": True},
     "caser": {"feedback_inputs": True, "event_dropout": 0.5},
     "matrix_factorization": {},
     "ensemble": {},

@@ -1,0 +1,132 @@
+"""Last.fm-1K, the listening histories of 992 users."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+from keras_negrec.data.logs.checked_columns import problem_where
+from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
+from keras_negrec.data.logs.files import Source, find_files, first_line
+from keras_negrec.data.logs.scan_files import scan_lines
+from keras_negrec.data.logs.sessions_by_gap import sessions_by_gap
+
+_TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"
+_MBID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+
+def scan_lastfm1k(
+    path: Source,
+    connection: ibis.BaseBackend,
+    *,
+    feedback: str | Rule = "gap",
+    skip_seconds: float = 30,
+    session_gap: float = 20 * 60,
+    number_rows: bool = False,
+) -> ir.Table:
+    """The events of Last.fm-1K, with sessions and feedback from the times between plays.
+
+    The file is taken as it is published: tab separated, without a header, the newest play first,
+    quotes being text like any other. A play has the track's MusicBrainz id as `item`, or
+    `<artist>\\t<track>`, the names, where it has no such id. A tab inside of a name does no harm
+    where there is an id; elsewhere it is a `problem`, because it is not known which name it is in.
+    A play that is there twice (user, time and item) is a `problem` the second time.
+
+    Args:
+        path: `userid-timestamp-artid-artname-traid-traname.tsv`, packed (`.gz`) or not, a list of
+            such files, or a folder that holds one.
+        connection: an Ibis connection to DuckDB or PySpark.
+        feedback: `"gap"`: -1 where the user's next play follows in under `skip_seconds`, else +1.
+            Or a function of the raw table that returns an integer column. Its columns are
+            `user`, `timestamp` (seconds), `artist_id`, `artist`, `track_id`, `track`, `item`,
+            `session`, `position` and `seconds_to_next` (null at a user's last play).
+        skip_seconds: how soon the next play comes after one that was skipped.
+        session_gap: the longest time, in seconds, from one play to the next of its session.
+        number_rows: adds `row`, the line of each event in its file. DuckDB only.
+
+    Returns:
+        A table with the columns `session` (`<user>_<n>`, n from 0), `user`, `item` (strings),
+        `feedback` (int8), `position` (from 0 in its session), `timestamp` (seconds since 1970),
+        `file` and `problem`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: an empty file, a file that cannot be unpacked, an unknown rule.
+        TypeError: a rule that does not return an integer column.
+
+    Reference:
+        [Celma, 2010](http://ocelma.net/MusicRecommendationDataset/lastfm-1K.html)
+    """
+    files = find_files(path, "userid-timestamp-*.tsv", "userid-timestamp-*.tsv.gz")
+    for file in files:
+        first_line(file)  # Raises where there is none.
+    plays = _plays(scan_lines(files, connection, number_rows=number_rows))
+    copies = ibis.window(group_by=["user", "timestamp", "item"], order_by="file")
+    plays = plays.mutate(nth=ibis.row_number().over(copies))
+    plays = plays.mutate(
+        problem=ibis.coalesce(
+            plays.problem,
+            ibis.ifelse(
+                plays.nth > 0,
+                "expected each play once. Received: " + plays.item + " again",
+                ibis.null("string"),
+            ),
+        )
+    )
+    plays = sessions_by_gap(plays, session_gap, ["item"])
+    rules = {
+        "gap": lambda plays: ibis.ifelse(
+            ibis.coalesce(plays.seconds_to_next < skip_seconds, False), -1, 1
+        )
+    }
+    columns = ["session", "user", "item", "feedback", "position", "timestamp", "file", "problem"]
+    return add_feedback(plays, feedback, rules).select(columns + ["row"] * number_rows)
+
+
+def _plays(lines: ir.Table) -> ir.Table:
+    """Lines as columns."""
+    lines = lines.mutate(fields=lines.line.split("\t"))
+    num_fields = lines.fields.length()
+    names = ("user", "time", "artist_id", "artist", "track_id", "track")
+    plays = lines.mutate(
+        num_fields=num_fields,
+        **{
+            name: ibis.ifelse(num_fields >= 6, lines.fields[i], None)
+            for i, name in enumerate(names)
+        },
+    )
+    has_id = plays.track_id.re_search(_MBID)
+    has_names = (plays.artist != "") & (plays.track != "")
+    time = ibis.ifelse(plays.time.re_search(_TIME), plays.time, None).try_cast("timestamp")
+    fits = (plays.num_fields == 6) | ((plays.num_fields > 6) & has_id)
+    problem = ibis.coalesce(
+        ibis.ifelse(
+            fits,
+            ibis.null("string"),
+            "expected 6 fields separated by tabs. Received: "
+            + plays.num_fields.cast("string")
+            + " in "
+            + plays.line.substr(0, 200),
+        ),
+        problem_where(plays.user == "", "user", "expected an id", plays.user),
+        problem_where(
+            time.isnull(), "timestamp", "expected a time like 2009-05-04T23:08:57Z", plays.time
+        ),
+        problem_where(
+            ~has_id & (plays.track_id != ""),
+            "track id",
+            "expected a MusicBrainz id or nothing",
+            plays.track_id,
+        ),
+        problem_where(
+            ~has_id & ~has_names,
+            "track name",
+            "expected a track id, or else the names of artist and track",
+            plays.artist + ", " + plays.track,
+        ),
+    )
+    return plays.mutate(
+        item=ibis.ifelse(has_id, plays.track_id, plays.artist + "\t" + plays.track),
+        timestamp=time.epoch_seconds().cast("int64"),
+        problem=problem,
+    ).drop("line", "fields", "num_fields", "time")

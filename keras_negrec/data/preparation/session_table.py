@@ -1,0 +1,356 @@
+"""Events to sessions: a table with one row a session that holds its events as a sorted array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ibis
+
+from keras_negrec.data.logs.engine import Engine
+from keras_negrec.data.logs.event_table import EventTable
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What one reason has taken out."""
+
+    reason: str
+    events: int
+    sessions: int = 0
+    items: int = 0
+
+
+@dataclass(frozen=True)
+class SessionTable:
+    """Sessions in an engine.
+
+    Args:
+        table: the columns of `keys`, `events` (an array of structs with the fields `fields`, in
+            order) and `num_events`.
+        keys: `["session"]` or `["user", "session"]`.
+        fields: names of the fields of an event: `order`, `code` and `feedback`, with `row` and
+            `time` where they are known and needed.
+        items: stored, `item` and its provisional `code`.
+        time: the name of the field that holds the time of an event, if any does.
+    """
+
+    table: ibis.Table
+    keys: list[str]
+    fields: list[str]
+    items: ibis.Table
+    time: str | None
+
+    def events(self) -> ibis.Table:
+        """One row an event: the columns of `keys` and `fields`."""
+        return self.table.select(*self.keys, "events").unnest("events").unpack("events")
+
+    def totals(self) -> tuple[int, int]:
+        """The number of events and of sessions."""
+        return _totals(self.table)
+
+
+def part_sessions(events: ibis.Table, session_gap: float, keys: list[str]) -> ibis.Table:
+    """Parts sessions where more than `session_gap` lies between two events.
+
+    The parts of session `s` are `s_0`, `s_1` and so on.
+    """
+    gap = events.time - events.time.lag().over(ibis.window(group_by=keys, order_by="time"))
+    events = events.mutate(begins=ibis.ifelse(gap > session_gap, 1, 0).cast("int64"))
+    # By range and not by row: of events at one time all belong to the part that one begins.
+    window = ibis.range_window(preceding=None, following=0, group_by=keys, order_by="time")
+    events = events.mutate(part=events.begins.sum().over(window))
+    session = events.session.cast("string") + "_" + events.part.cast("string")
+    return events.mutate(session=session).drop("begins", "part")
+
+
+def to_sessions(
+    log: EventTable,
+    engine: Engine,
+    *,
+    by_user: bool,
+    session_gap: float | None,
+    with_times: bool,
+    duplicates: str,
+    errors: str,
+    several_files: bool,
+) -> tuple[SessionTable, list[Dropped], dict[str, int]]:
+    """Groups events to sessions, and takes out duplicates and sessions that cannot be.
+
+    Args:
+        log: `EventTable`.
+        engine: where the sessions are stored.
+        by_user: whether sessions are those of users.
+        session_gap: see `part_sessions`, or None.
+        with_times: whether the times of events are needed.
+        duplicates: `"drop"`, `"keep"` or `"raise"`.
+        errors: `"raise"` or `"skip"` for sessions that cannot be.
+        several_files: whether the log has more than one file.
+
+    Returns:
+        The sessions, what was taken out, and how many sessions or events are odd but kept.
+
+    Raises:
+        ValueError: duplicates or a session that cannot be, where asked.
+    """
+    events = log.table
+    keys = ["user", "session"] if by_user else ["session"]
+    counted = events.group_by("item").agg(count=events.count())
+    window = ibis.window(order_by=[ibis.desc("count"), "item"])
+    code = ibis.row_number().over(window).cast("int32") + 1
+    items = engine.store(counted.select("item", code=code))
+    if session_gap is not None:
+        events = part_sessions(events, session_gap, keys)
+    events = events.join(items, "item")
+    has_row, has_time = "row" in events.columns, "time" in events.columns
+    keep_time = with_times and has_time and log.ordered_by != "timestamp"
+    more = ["row"] * has_row + ["time"] * keep_time
+    # In this order equal events are neighbors, and the first of them is the one to keep: the
+    # strongest feedback, and of two equally strong ones the negative.
+    strength = -events.feedback.abs()
+    struct = ibis.struct(
+        {"order": events.order, "code": events.code, "strength": strength}
+        | {name: events[name] for name in ["feedback", *more]}
+    )
+    measures = {"events": struct.collect(), "num_read": events.count()}
+    if several_files:
+        measures |= {"file": events.file.min(), "other_file": events.file.max()}
+    if "user" in events.columns and not by_user:
+        measures |= {"user": events.user.min(), "other_user": events.user.max()}
+    if "session_length" in events.columns and session_gap is None:
+        measures["session_length"] = events.session_length.max()
+    sessions = events.group_by(keys).agg(**measures)
+    sessions = sessions.mutate(events=sessions.events.sort())
+    if "session_length" in measures:
+        known = log.faulty.filter(log.faulty.session.notnull())
+        known = known.group_by("session").agg(num_faulty=known.count())
+        sessions = sessions.left_join(known, "session").drop("session_right")
+    # Stored before it is looked at from within lambdas, which would sort for each element.
+    sessions = engine.store(sessions)
+    distinct = _first_of_equals(sessions.events, "order", "code")
+    looks = {"num_distinct": distinct.length()}
+    if log.ordered_by == "position" and not has_row:
+        looks["num_orders"] = _first_of_equals(sessions.events, "order").length()
+    looked = sessions.mutate(**looks)
+    looked = looked.mutate(fault=_fault(looked, log))
+
+    num_duplicates = _sum(looked.num_read - looked.num_distinct)
+    if num_duplicates and duplicates == "raise":
+        first = looked.filter(looked.num_read > looked.num_distinct)
+        [row] = first.order_by(keys).limit(1).select("session").to_pyarrow().to_pylist()
+        raise ValueError(
+            f"{num_duplicates} events are duplicates: one item twice at one {log.ordered_by} of "
+            f"one session, first in session {row['session']!r}. "
+            'Received: duplicates="raise"; "drop" keeps one of each.'
+        )
+    dropped, odd = [], {}
+    table = sessions
+    if num_duplicates and duplicates == "drop":
+        dropped.append(Dropped("duplicate events", num_duplicates))
+        table = sessions.mutate(events=distinct)
+    if num_duplicates and duplicates == "keep":
+        odd["duplicate events"] = num_duplicates
+    if several_files and not _is_bound_to_file(sessions.columns, log):
+        across = (sessions.file != sessions.other_file).cast("int64")
+        odd["sessions in several files"] = _sum(across)
+    num_events = looked.num_distinct if duplicates == "drop" else looked.num_read
+    faults = looked.mutate(num_events=num_events).filter(lambda t: t.fault.notnull())
+    faults = faults.group_by("fault")
+    faults = faults.agg(events=lambda t: t.num_events.sum(), sessions=lambda t: t.count())
+    found = sorted(faults.to_pyarrow().to_pylist(), key=lambda row: row["fault"])
+    if found and errors == "raise":
+        _raise_fault(looked, log, found, keys)
+    if found:
+        dropped += [Dropped(row["fault"], row["events"], row["sessions"]) for row in found]
+        faultless = looked.filter(looked.fault.isnull()).select(*keys)
+        table = table.semi_join(faultless, keys)
+    if table is not sessions:
+        table = engine.store(table.select(*keys, "events"))
+    fields = ["order", "code", "strength", "feedback", *more]
+    if has_row:  # Events of the same order stay in that of the table.
+        fields = ["order", *more, "code", "feedback"]
+        in_order = table.events.map(lambda e: ibis.struct({name: e[name] for name in fields}))
+        table = engine.store(table.select(*keys, events=in_order.sort()))
+    table = table.select(*keys, "events", num_events=table.events.length())
+    time = "order" if log.ordered_by == "timestamp" else ("time" if keep_time else None)
+    return SessionTable(table, keys, fields, items, time), dropped, odd
+
+
+def drop_rare_items(
+    sessions: SessionTable, engine: Engine, min_item_count: int
+) -> tuple[SessionTable, list[Dropped]]:
+    """Takes out the events of items with fewer than so many of them."""
+    counts = sessions.events().group_by("code").agg(count=lambda t: t.count())
+    rare = counts.filter(counts["count"] < min_item_count)
+    totals = rare.agg(events=rare["count"].sum(), items=rare.count()).to_pyarrow().to_pylist()[0]
+    if not totals["items"]:
+        return sessions, []
+    often = engine.store(counts.filter(counts["count"] >= min_item_count).select("code"))
+    before = sessions.totals()[1]
+    sessions = _regroup(sessions, sessions.events().semi_join(often, "code"), engine)
+    reason = f"items with fewer than {min_item_count} events"
+    emptied = before - sessions.totals()[1]
+    return sessions, [Dropped(reason, int(totals["events"]), emptied, totals["items"])]
+
+
+def drop_sessions(
+    sessions: SessionTable, keep: Callable[[ibis.Table], ibis.ir.BooleanValue], reason: str
+) -> tuple[SessionTable, list[Dropped]]:
+    """Takes out the sessions that are not to be kept."""
+    table = sessions.table
+    events, count = _totals(table.filter(~keep(table)))
+    if not count:
+        return sessions, []
+    kept = replace(sessions, table=table.filter(keep(table)))
+    num_items = _num_distinct(sessions.events(), "code") - _num_distinct(kept.events(), "code")
+    return kept, [Dropped(reason, events, count, num_items)]
+
+
+def drop_below_core(
+    sessions: SessionTable, engine: Engine, k: int
+) -> tuple[SessionTable, list[Dropped]]:
+    """Takes out items and rows with fewer than `k` events until none is left."""
+    row = sessions.keys[0]
+    num_events, num_sessions = sessions.totals()
+    events = engine.store(sessions.events())
+    num_items = _num_distinct(events, "code")
+    remaining = num_events
+    while True:
+        for column in ("code", row):
+            counts = events.group_by(column).agg(count=events.count())
+            enough = counts.filter(counts["count"] >= k).select(column)
+            smaller = engine.store(events.semi_join(enough, column))
+            engine.drop(events)
+            events = smaller
+        count = int(events.count().to_pyarrow().as_py())
+        if count == remaining:
+            break
+        remaining = count
+    if remaining == num_events:
+        return sessions, []
+    kept = _regroup(sessions, events, engine)
+    dropped = Dropped(
+        f"items and rows outside of the {k}-core",
+        num_events - remaining,
+        num_sessions - kept.totals()[1],
+        num_items - _num_distinct(events, "code"),
+    )
+    return kept, [dropped]
+
+
+def lowest_feedback(table: ibis.Table):
+    """The lowest feedback of each session."""
+    return table.events.map(lambda e: e.feedback).mins()
+
+
+def highest_feedback(table: ibis.Table):
+    """The highest feedback of each session."""
+    return table.events.map(lambda e: e.feedback).maxs()
+
+
+def to_rows(sessions: SessionTable, seed: int, with_times: bool) -> ibis.Table:
+    """One row a session, or one a user, in an order that is random but always the same.
+
+    Returns:
+        A table with the columns `digest`, 32 characters by which it is ordered, `key`, `codes`
+        and `feedback`, `session_ids` where rows are users, and `times` where asked.
+    """
+    table, time = sessions.table, sessions.time
+    columns: dict[str, Any] = {}
+    if sessions.keys == ["session"]:
+        table = table.select("events", key=table.session)
+    else:
+        begin = {"time": table.events.map(lambda e: e[time]).mins()} if time else {}
+        if "row" in sessions.fields:
+            begin["row"] = table.events.map(lambda e: e.row).mins()
+        table = table.mutate(**{f"begin_{name}": value for name, value in begin.items()})
+        names = [*(f"begin_{name}" for name in begin), "session", "events"]
+        whole = ibis.struct({name: table[name] for name in names})
+        table = table.group_by(key=table.user).agg(sessions=whole.collect())
+        table = table.mutate(sessions=table.sessions.sort())
+        columns["session_ids"] = table.sessions.map(
+            lambda s, index: s.events.map(lambda _: index.cast("int32"))
+        ).flatten()
+        table = table.mutate(events=table.sessions.map(lambda s: s.events).flatten(), **columns)
+    columns = {name: table[name] for name in columns}
+    columns["codes"] = table.events.map(lambda e: e.code)
+    columns["feedback"] = table.events.map(lambda e: e.feedback)
+    if with_times:
+        columns["times"] = table.events.map(lambda e: e[time].cast("float64"))
+    digest = (ibis.literal(f"{seed}:") + table.key.cast("string")).hexdigest("md5")
+    return table.select("key", digest=digest, **columns).order_by("digest")
+
+
+def _first_of_equals(events, *names: str):
+    """The events that differ by any of the fields from the one before."""
+
+    def is_first(event, index):
+        before = events[ibis.greatest(index - 1, 0)]
+        differs = [event[name] != before[name] for name in names]
+        return (index == 0) | ibis.or_(*differs)
+
+    return events.filter(is_first)
+
+
+def _is_bound_to_file(columns: Sequence[str], log: EventTable) -> bool:
+    """Whether a session in two files is two sessions of one name, or one file given twice.
+
+    It is where sessions say how long they are, and where only the place in the file orders them.
+    """
+    return "file" in columns and ("session_length" in columns or log.ordered_by == "row")
+
+
+def _fault(sessions: ibis.Table, log: EventTable):
+    """Why a session cannot be, NULL where it can."""
+    faults = []
+    if _is_bound_to_file(sessions.columns, log):
+        faults.append((sessions.file != sessions.other_file, "sessions in several files"))
+    if "other_user" in sessions.columns:
+        faults.append((sessions.user != sessions.other_user, "sessions of several users"))
+    if "num_orders" in sessions.columns:
+        twice = sessions.num_orders != sessions.num_distinct
+        faults.append((twice, "sessions with two items at one position"))
+    if "session_length" in sessions.columns:
+        # Rows with a problem, which are not here, are rows of their session all the same.
+        num_read = sessions.num_read + sessions.num_faulty.fill_null(0)
+        num_distinct = sessions.num_distinct + sessions.num_faulty.fill_null(0)
+        length = sessions.session_length
+        wrong = (length != num_read) & (length != num_distinct)
+        faults.append((wrong, "sessions with another number of rows than they say"))
+    null = ibis.null("string")
+    return ibis.coalesce(null, *(ibis.ifelse(wrong, name, null) for wrong, name in faults))
+
+
+def _raise_fault(sessions: ibis.Table, log: EventTable, found: list[dict], keys: list[str]):
+    fault, count = found[0]["fault"], found[0]["sessions"]
+    bad = sessions.filter(sessions.fault == fault).order_by(keys).limit(1)
+    told = ("session", "other_file", "user", "other_user", "session_length", "num_read")
+    [row] = bad.select(*(name for name in told if name in bad.columns)).to_pyarrow().to_pylist()
+    file = log.table.filter(log.table.session == row["session"]).file.min().to_pyarrow().as_py()
+    others = ", ".join(f"{name}={value!r}" for name, value in row.items() if name != "session")
+    raise ValueError(
+        f"In {file}, session {row['session']!r}: there are {count} {fault}, of which this is the "
+        f'first. Received: {others or fault}. errors="skip" counts such sessions and leaves them '
+        "out."
+    )
+
+
+def _regroup(sessions: SessionTable, events: ibis.Table, engine: Engine) -> SessionTable:
+    struct = ibis.struct({name: events[name] for name in sessions.fields})
+    table = events.group_by(sessions.keys).agg(events=struct.collect(), num_events=events.count())
+    return replace(sessions, table=engine.store(table.mutate(events=table.events.sort())))
+
+
+def _totals(table: ibis.Table) -> tuple[int, int]:
+    totals = table.agg(events=table.num_events.sum(), sessions=table.count())
+    [row] = totals.to_pyarrow().to_pylist()
+    return int(row["events"] or 0), int(row["sessions"])
+
+
+def _sum(column) -> int:
+    return int(column.sum().to_pyarrow().as_py() or 0)
+
+
+def _num_distinct(table: ibis.Table, column: str) -> int:
+    return int(table[column].nunique().to_pyarrow().as_py())

@@ -1,0 +1,184 @@
+"""Training targets of bidirectional models."""
+
+from __future__ import annotations
+
+from keras_negrec.argument_checks import check_choice, check_fraction, check_positive_int
+from keras_negrec.backend.tensorflow import tf
+from keras_negrec.data.training import training_targets
+
+
+class ClozeTargets:
+    """Turns batches of rows into a cloze task: masked items are to be predicted from the rest.
+
+    In most rows a random share of the events is masked, at least one. In a share of the rows,
+    `last_probability`, only the last event that can be a target is masked, and what came after
+    it is taken away, so that training meets the case that is served: the row ends with the mask
+    token. A masked event hides its item and its feedback from the encoder. Masks are drawn anew
+    at each epoch.
+
+    Apply it with `dataset.apply(ClozeTargets(...))`.
+
+    Args:
+        mask_id: int. The mask token, `num_items + 1`.
+        mask_probability: float. The share of a row's events that is masked.
+        last_probability: float. The share of rows in which only the last one is.
+        target: `"next_positive"` masks positive events only, `"next"` masks any event.
+        contrastive: None, or the context of the negative-feedback loss: `"hidden"`
+            (labels for each masked position that was positive) or `"item"` (labels for each
+            event: the next positive against the session's negatives).
+        not_to_recommend: bool. Whether there are labels for the not-to-recommend loss: then
+            skipped events are masked too, and the loss is for what they hide.
+        keep: bool. Whether there are labels for the keep loss: 1 where the masked event was
+            kept, 0 where it was skipped; neutral feedback does not count.
+        sampled: bool. Whether the model samples its negatives (then class 0 is the target).
+        skips_as_negatives: bool. Whether the skipped items of each row go along as `skipped_ids`.
+        seed: int. The same seed gives the same masks, epoch by epoch.
+
+    Call arguments:
+        dataset: `tf.data.Dataset` of dicts with int32 tensors `item_ids`, `feedback` and
+            optionally `session_ids`, of shape `(batch, length)`, left-padded; or of
+            `(dict, step)`, and the masks then depend on the seed and the step alone.
+
+    Returns:
+        `tf.data.Dataset` of `(x, y, sample_weight)` as for `NextItemTargets`, with encoder
+        inputs of the length of the rows.
+
+    Raises:
+        ValueError: an argument outside of its choices or range; `target="next"` with
+            `not_to_recommend`, which would raise and lower the same items; `keep` with another
+            target.
+
+    Example:
+
+    >>> targets = keras_negrec.data.ClozeTargets(mask_id=9, last_probability=0.999)
+    >>> rows = {"item_ids": [[0, 5, 6, 7]], "feedback": [[0, 1, 1, -1]]}
+    >>> x, y, _ = next(iter(tf.data.Dataset.from_tensors(rows).apply(targets)))
+    >>> x["item_ids"].numpy(), y["next_item"].numpy()
+    (array([[0, 0, 5, 9]], dtype=int32), array([[5]], dtype=int32))
+    """
+
+    def __init__(
+        self,
+        mask_id,
+        mask_probability=0.2,
+        last_probability=0.2,
+        target="next_positive",
+        contrastive=None,
+        not_to_recommend=False,
+        keep=False,
+        sampled=False,
+        skips_as_negatives=False,
+        seed=0,
+    ):
+        self.mask_id = check_positive_int("mask_id", mask_id)
+        self.mask_probability = check_fraction("mask_probability", mask_probability)
+        self.last_probability = check_fraction("last_probability", last_probability)
+        training_targets.check_target(target, not_to_recommend, keep)
+        check_choice("contrastive", contrastive, (None, "hidden", "item"))
+        self.target = target
+        self.contrastive = contrastive
+        self.not_to_recommend = not_to_recommend
+        self.keep = keep
+        self.sampled = sampled
+        self.skips_as_negatives = skips_as_negatives
+        self.seed = seed
+
+    def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        if isinstance(dataset.element_spec, tuple):
+            return dataset.map(
+                lambda batch, step: self.transform(batch, [self.seed, step]),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+        seeds = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True).batch(2)
+        return tf.data.Dataset.zip((dataset, seeds)).map(
+            self.transform, num_parallel_calls=tf.data.AUTOTUNE
+        )
+
+    def transform(self, batch: dict, seed) -> tuple[dict, dict, dict]:
+        """One batch of rows to `(x, y, sample_weight)`; `seed` is two integers."""
+        batch = {name: tf.cast(values, "int32") for name, values in batch.items()}
+        shape = tf.shape(batch["item_ids"])
+        row_seed, event_seed, count_seed = tf.unstack(
+            tf.random.split(tf.cast(seed, "int64"), 3), num=3
+        )
+        only_last = tf.random.stateless_uniform(shape[:1], row_seed) < self.last_probability
+        batch = self._end_at_last_target(batch, only_last)
+        items, positive = batch["item_ids"], batch["feedback"] > 0
+        can_be_target = self._can_be_target(batch)
+        skipped = (batch["feedback"] < 0) & (items > 0)
+        maskable = can_be_target | skipped if self.not_to_recommend else can_be_target
+
+        # The events with the highest random scores are masked: a fixed number of slots.
+        scores = tf.random.stateless_uniform(shape, event_seed)
+        is_last_column = tf.range(shape[1]) == shape[1] - 1
+        scores = tf.where(only_last[:, tf.newaxis] & is_last_column, 2.0, scores)
+        scores = tf.where(maskable, scores, -1.0)
+        slots = tf.cast(tf.math.ceil(self.mask_probability * tf.cast(shape[1], "float32")), "int32")
+        _, positions = tf.math.top_k(scores, tf.maximum(slots, 1))
+        num_maskable = tf.reduce_sum(tf.cast(maskable, "int32"), axis=1)
+        wanted = self.mask_probability * tf.cast(num_maskable, "float32")
+        wanted = tf.floor(wanted + tf.random.stateless_uniform(shape[:1], count_seed))
+        wanted = tf.where(only_last, 1, tf.maximum(tf.cast(wanted, "int32"), 1))
+        wanted = tf.minimum(wanted, num_maskable)
+        used = tf.range(tf.shape(positions)[1]) < wanted[:, tf.newaxis]
+        positions = tf.where(used, positions, 0)
+        is_target = used & tf.gather(can_be_target, positions, axis=1, batch_dims=1)
+
+        masked = tf.reduce_any(
+            (tf.range(shape[1]) == positions[..., tf.newaxis]) & used[..., tf.newaxis], axis=1
+        )
+        inputs = dict(batch)
+        inputs["item_ids"] = tf.where(masked, self.mask_id, items)
+        inputs["feedback"] = tf.where(masked, 0, batch["feedback"])
+        target_ids = tf.gather(items, positions, axis=1, batch_dims=1)
+
+        labels = None
+        same = training_targets.same_session(batch)
+        if self.contrastive == "item":
+            column = tf.where(items > 0, training_targets.next_column(positive, same), -1)
+            labels = training_targets.candidate_labels(batch, column, same)
+        elif self.contrastive == "hidden":
+            is_positive = tf.gather(positive, positions, axis=1, batch_dims=1)
+            labels = training_targets.candidate_labels(
+                batch,
+                tf.where(is_target & is_positive, positions, -1),
+                tf.gather(same, positions, axis=1, batch_dims=1),
+            )
+        skip_target_ids = None
+        if self.not_to_recommend:
+            is_skip = used & tf.gather(skipped, positions, axis=1, batch_dims=1)
+            skip_target_ids = tf.where(is_skip, target_ids, 0)
+        target_feedback = None
+        if self.keep:
+            target_feedback = tf.gather(batch["feedback"], positions, axis=1, batch_dims=1)
+        return training_targets.training_element(
+            batch=batch,
+            inputs=inputs,
+            positions=positions,
+            is_target=is_target,
+            target_ids=target_ids,
+            labels=labels,
+            skip_target_ids=skip_target_ids,
+            target_feedback=target_feedback,
+            sampled=self.sampled,
+            skips_as_negatives=self.skips_as_negatives,
+        )
+
+    def _can_be_target(self, batch: dict) -> tf.Tensor:
+        return batch["feedback"] > 0 if self.target == "next_positive" else batch["item_ids"] > 0
+
+    def _end_at_last_target(self, batch: dict, chosen: tf.Tensor) -> dict:
+        """Shifts the chosen rows right until their last possible target is in the last column."""
+        can_be_target = self._can_be_target(batch)
+        length = tf.shape(can_be_target)[1]
+        after_last = tf.argmax(
+            tf.cast(tf.reverse(can_be_target, [1]), "int8"), axis=1, output_type="int32"
+        )
+        shift = tf.where(chosen & tf.reduce_any(can_be_target, axis=1), after_last, 0)
+        source = tf.range(length) - shift[:, tf.newaxis]
+        return {
+            name: tf.where(
+                source >= 0, tf.gather(values, tf.maximum(source, 0), axis=1, batch_dims=1), 0
+            )
+            for name, values in batch.items()
+        }

@@ -1,0 +1,186 @@
+import pandas as pd
+import pytest
+from log_files import KUAIRAND_HEADER, kuairand_line, problems, values, write
+
+from keras_negrec.data.logs.kuairand import COLUMNS, scan_kuairand
+from keras_negrec.data.logs.read_kuairand import read_kuairand
+
+START = 1649390400000
+LOG = (
+    KUAIRAND_HEADER
+    + "\n"
+    + kuairand_line(4, 50, START)
+    + kuairand_line(4, 51, START + 1500, long_view=1)
+    + kuairand_line(4, 52, START + 601_500, like=1, play=7000)
+    + kuairand_line(9, 50, START, like=1, hate=1, long_view=1)
+)
+
+
+@pytest.fixture
+def log(tmp_path):
+    return write(tmp_path / "log_standard_4_08_to_4_21_pure.csv", LOG)
+
+
+def labelled(**columns):
+    frame = pd.DataFrame(
+        {
+            "user_id": pd.array([4, 4, 9], "Int32"),
+            "position": pd.array([0, 1, 0], "Int16"),
+            "item_id": pd.array([50, 60, 70], "Int32"),
+            "long_view": pd.array([0, 1, 1], "Int8"),
+            "is_like": pd.array([None, 1, 0], "Int8"),
+            "is_hate": pd.array([None, 0, 1], "Int8"),
+            "split": pd.Categorical(["history", "test", "test"]),
+        }
+    )
+    return frame.assign(**columns)
+
+
+def test_columns_are_the_published_ones():
+    assert list(COLUMNS) == KUAIRAND_HEADER.split(",")
+
+
+def test_events_of_a_log(log, connection):
+    scan = scan_kuairand(log, connection)
+    assert values(scan, "session", "timestamp", "item", "feedback", "user", "problem") == [
+        [4, 1649390400.0, 50, -1, 4, None],
+        [4, 1649390401.5, 51, 1, 4, None],
+        [4, 1649391001.5, 52, 2, 4, None],
+        [9, 1649390400.0, 50, -2, 9, None],
+    ]
+
+
+def test_sessions_by_gap(log, connection):
+    scan = scan_kuairand(log, connection, session_gap=600)
+    assert values(scan, "session", "position", "item") == [
+        ["4_0", 0, 50],
+        ["4_0", 1, 51],
+        ["4_0", 2, 52],
+        ["9_0", 0, 50],
+    ]
+    scan = scan_kuairand(log, connection, session_gap=599)
+    assert values(scan, "session", "position", "item") == [
+        ["4_0", 0, 50],
+        ["4_0", 1, 51],
+        ["4_1", 0, 52],
+        ["9_0", 0, 50],
+    ]
+
+
+def test_a_rule_of_ones_own(log, connection):
+    def rule(log):
+        return (log.play_time_ms * 2 > log.duration_ms).ifelse(log.is_click, -1)
+
+    assert values(scan_kuairand(log, connection, feedback=rule), "item", "feedback") == [
+        [50, -1],
+        [50, -1],
+        [51, -1],
+        [52, 1],
+    ]
+
+
+def test_folder_of_logs(tmp_path, connection):
+    write(tmp_path / "log_standard_a.csv", LOG)
+    write(tmp_path / "log_random_b.csv.gz", LOG)
+    assert len(values(scan_kuairand(tmp_path, connection), "session")) == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("4,51,", "x,51,"), "column `user_id`: expected a whole number. Received: 'x'"),
+        (("4,51,", "4,,"), "column `video_id`: expected a whole number. Received: ''"),
+        (
+            (str(START + 1500), "noon"),
+            "column `time_ms`: expected a whole number. Received: 'noon'",
+        ),
+        (("0,1,1000,", "0,2,1000,"), "column `long_view`: expected 0 or 1. Received: '2'"),
+    ],
+)
+def test_value_that_is_none(tmp_path, connection, change, problem):
+    path = write(tmp_path / "log_a.csv", LOG.replace(*change, 1))
+    assert problems(scan_kuairand(path, connection)) == [problem]
+    assert problems(scan_kuairand(path, connection, session_gap=600)) == [problem]
+
+
+def test_play_time_that_is_none_is_no_problem(tmp_path, connection):
+    path = write(tmp_path / "log_a.csv", LOG.replace(",1000,8000,", ",,8000.5,"))
+    scan = scan_kuairand(path, connection)
+    assert problems(scan) == []
+    assert len(values(scan, "session")) == 4
+
+
+def test_missing_column(tmp_path, connection):
+    path = write(tmp_path / "log_a.csv", LOG.replace("is_hate", "is_bad"))
+    with pytest.raises(ValueError, match=r"log_a.csv: column 'is_hate' is missing.*Received"):
+        scan_kuairand(path, connection)
+
+
+def test_labelled_parquet(tmp_path, connection):
+    path = tmp_path / "log.parquet"
+    labelled().to_parquet(path)
+    scan = scan_kuairand(path, connection)
+    columns = ("session", "position", "item", "feedback", "split", "row", "problem")
+    assert values(scan, *columns) == [
+        [4, 0, 50, -1, "history", 0, None],
+        [4, 1, 60, 2, "test", 1, None],
+        [9, 0, 70, -2, "test", 2, None],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("user_id", None, "column `user_id`: expected an id. Received: None"),
+        ("item_id", None, "column `item_id`: expected an id. Received: None"),
+        ("position", None, "column `position`: expected a whole number. Received: None"),
+        ("split", None, "column `split`: expected a value. Received: None"),
+        ("long_view", None, "column `long_view`: expected 0 or 1. Received: None"),
+        ("long_view", 2, "column `long_view`: expected 0 or 1. Received: 2"),
+        ("is_like", 3, "column `is_like`: expected 0, 1 or missing. Received: 3"),
+        ("is_hate", -1, "column `is_hate`: expected 0, 1 or missing. Received: -1"),
+    ],
+)
+def test_value_of_a_parquet_that_is_none(tmp_path, connection, column, value, problem):
+    log = labelled()
+    log.loc[1, column] = value
+    log.to_parquet(tmp_path / "log.parquet")
+    scan = scan_kuairand(tmp_path / "log.parquet", connection)
+    assert problems(scan) == [problem]
+    assert values(scan.filter(scan.problem.notnull()), "row") == [[1]]
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id", "position", "split", "is_like"])
+def test_missing_column_of_a_parquet(tmp_path, connection, column):
+    labelled().drop(columns=column).to_parquet(tmp_path / "log.parquet")
+    with pytest.raises(ValueError, match=f"log.parquet: column '{column}' is missing"):
+        scan_kuairand(tmp_path / "log.parquet", connection)
+
+
+def test_a_rule_of_ones_own_needs_no_labels(tmp_path, connection):
+    log = labelled().drop(columns=["long_view", "is_like", "is_hate"])
+    log.to_parquet(tmp_path / "log.parquet")
+    scan = scan_kuairand(
+        tmp_path / "log.parquet", connection, feedback=lambda log: log.position.cast("int64")
+    )
+    assert values(scan, "session", "feedback") == [[4, 0], [4, 1], [9, 0]]
+
+
+def test_a_parquet_has_no_times(tmp_path, connection):
+    labelled().to_parquet(tmp_path / "log.parquet")
+    with pytest.raises(ValueError, match=r"has no times .*Received: session_gap=60"):
+        scan_kuairand(tmp_path / "log.parquet", connection, session_gap=60)
+
+
+def test_the_published_log(shared_data, connection):
+    path = shared_data / "kuairand_pure_labelled.parquet"
+    scan = scan_kuairand(path, connection)
+    counts = scan.aggregate(
+        events=scan.count(),
+        users=scan.session.nunique(),
+        items=scan.item.nunique(),
+        problems=scan.problem.count(),
+    )
+    assert values(counts, *counts.columns) == [[1_039_631, 27_077, 7_502, 0]]
+    events = scan.order_by("row").select("session", "item", "feedback", "position", "split")
+    pd.testing.assert_frame_equal(events.to_pandas(), read_kuairand(path), check_dtype=False)

@@ -1,0 +1,216 @@
+import gzip
+
+import ibis
+import pytest
+from log_files import MSSD_HEADER, mssd_line, mssd_log, mssd_session, problems, values, write
+
+from keras_negrec.data.logs.mssd import COLUMNS, scan_mssd
+
+# Skipped at marks 1, 2, 3, not at all, not known.
+PLAYS = [("s", position, 5, f"t_{position}", position) for position in range(1, 6)]
+
+
+def test_columns_are_the_published_ones():
+    assert list(COLUMNS) == MSSD_HEADER.split(",")
+    assert len(COLUMNS) == 21
+
+
+def test_early_skips_are_negative(tmp_path, connection):
+    scan = scan_mssd(write(tmp_path / "log_0.csv", mssd_log(*PLAYS)), connection)
+    assert values(scan, "session", "position", "item", "feedback", "session_length", "problem") == [
+        ["s", 1, "t_1", -1, 5, None],
+        ["s", 2, "t_2", -1, 5, None],
+        ["s", 3, "t_3", 1, 5, None],
+        ["s", 4, "t_4", 1, 5, None],
+        ["s", 5, "t_5", 0, 5, None],
+    ]
+    types = {name: str(scan[name].type()) for name in ("position", "feedback", "session_length")}
+    assert types == {"position": "int64", "feedback": "int8", "session_length": "int64"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "feedback"),
+    [("skip_1", [-1, 1, 1, 1, 0]), ("skip_2", [-1, -1, 1, 1, 0]), ("skip_3", [-1, -1, -1, 1, 0])],
+)
+def test_named_rules(tmp_path, connection, rule, feedback):
+    path = write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
+    found = values(scan_mssd(path, connection, feedback=rule), "position", "feedback")
+    assert [value for _, value in found] == feedback
+
+
+def test_a_rule_of_ones_own_sees_the_published_columns(tmp_path, connection):
+    path = write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
+
+    def rule(log):
+        assert set(COLUMNS) <= set(log.columns)
+        end = log.hist_user_behavior_reason_end == "fwdbtn"
+        return (log.skip_1 & end).ifelse(-2, log.session_position.cast("int8") % 2)
+
+    found = values(scan_mssd(path, connection, feedback=rule), "position", "feedback")
+    assert found == [[1, -2], [2, 0], [3, 1], [4, 0], [5, 1]]
+
+
+def test_a_rule_that_gives_something_else(tmp_path, connection):
+    path = write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
+    scan = scan_mssd(path, connection, feedback=lambda log: log.session_position)
+    assert problems(scan) == [
+        f"column `feedback`: expected -2, -1, 0, 1 or 2. Received: {value}" for value in (3, 4, 5)
+    ]
+    with pytest.raises(TypeError, match=r"must return an integer column. Received: boolean"):
+        scan_mssd(path, connection, feedback=lambda log: log.skip_1)
+    with pytest.raises(ValueError, match=r"one of \['skip_1', .*Received: feedback='skip'"):
+        scan_mssd(path, connection, feedback="skip")
+
+
+@pytest.mark.parametrize("name", ["log_0.csv", "log_0.csv.gz"])
+@pytest.mark.parametrize("words", [("true", "false"), ("True", "False")])
+@pytest.mark.parametrize("dirt", [str, lambda text: "\ufeff" + text.replace("\n", "\r\n") + "\n"])
+def test_what_differs_between_files_does_no_harm(tmp_path, connection, name, words, dirt):
+    log = dirt(mssd_log(*PLAYS, true=words[0], false=words[1]))
+    found = values(
+        scan_mssd(write(tmp_path / name, log), connection), "item", "feedback", "problem"
+    )
+    assert found == [
+        ["t_1", -1, None],
+        ["t_2", -1, None],
+        ["t_3", 1, None],
+        ["t_4", 1, None],
+        ["t_5", 0, None],
+    ]
+
+
+def test_folder(tmp_path, connection):
+    folder = tmp_path / "training [set]"
+    folder.mkdir()
+    first = write(folder / "log_0.csv", mssd_log(*mssd_session("a")))
+    second = write(folder / "log_1.csv.gz", mssd_log(*mssd_session("b"), true="True"))
+    write(folder / "tf_0.csv", "track_id,duration\nt_1,3\n")
+    write(folder / "README.txt", "none")
+    scan = scan_mssd(folder, connection)
+    found = values(scan, "file", "session", "position")
+    assert [row[:2] for row in found] == [[str(first), "a"]] * 10 + [[str(second), "b"]] * 10
+    assert values(scan_mssd([first, second], connection), "file", "session", "position") == found
+    # What a row says of its file can be read again.
+    assert len(values(scan_mssd(found[-1][0], connection), "session")) == 10
+
+
+def test_numbered_rows_are_lines_of_their_file(tmp_path, connection):
+    write(tmp_path / "log_0.csv", mssd_log(*mssd_session("a")))
+    write(tmp_path / "log_1.csv", mssd_log(*mssd_session("b", length=12)))
+    found = values(scan_mssd(tmp_path, connection, number_rows=True), "session", "position", "row")
+    assert found == [["a", n, n + 1] for n in range(1, 11)] + [
+        ["b", n, n + 1] for n in range(1, 13)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("s,2,5", "s,x,5"), "column `session_position`: expected a whole number. Received: 'x'"),
+        (("s,2,5", "s,,5"), "column `session_position`: expected a whole number. Received: ''"),
+        (
+            ("s,2,5", "s,2.5,5"),
+            "column `session_position`: expected a whole number. Received: '2.5'",
+        ),
+        (
+            ("s,2,5", "s,6,5"),
+            "column `session_position`: expected a number from 1 to `session_length`. Received: 6",
+        ),
+        (
+            ("s,2,5", "s,0,5"),
+            "column `session_position`: expected a number from 1 to `session_length`. Received: 0",
+        ),
+        (("s,2,5", "s,2,x"), "column `session_length`: expected a whole number. Received: 'x'"),
+        (("s,2,5", ",2,5"), "column `session_id`: expected an id. Received: ''"),
+        (("t_2", ""), "column `track_id_clean`: expected an id. Received: ''"),
+        (("t_2,false", "t_2,1"), "column `skip_1`: expected true or false. Received: '1'"),
+    ],
+)
+def test_value_that_is_none(tmp_path, connection, change, problem):
+    log = mssd_log(*PLAYS)
+    assert change[0] in log
+    scan = scan_mssd(write(tmp_path / "log_0.csv", log.replace(*change)), connection)
+    assert problems(scan) == [problem]
+    assert len(values(scan, "session")) == 5
+    assert values(scan.filter(scan.problem.notnull()), "file") == [[str(tmp_path / "log_0.csv")]]
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"), [("s,2,5,t_2,false", 5), (mssd_line("s", 2, 5, "t_2", 4) + ",1", 22)]
+)
+def test_line_with_another_number_of_fields(tmp_path, connection, line, fields):
+    log = mssd_log(*PLAYS).replace(mssd_line(*PLAYS[1]), line)
+    scan = scan_mssd(write(tmp_path / "log_0.csv", log), connection)
+    assert problems(scan) == [f"expected 21 fields separated by ','. Received: {fields} in {line}"]
+
+
+def test_missing_column(tmp_path, connection):
+    path = write(tmp_path / "log_0.csv", mssd_log(*PLAYS).replace("skip_2", "skipped"))
+    with pytest.raises(
+        ValueError, match=r"log_0.csv: column 'skip_2' is missing. Received columns: \['session_id"
+    ):
+        scan_mssd(path, connection)
+
+
+def test_column_that_is_there_twice(tmp_path, connection):
+    path = write(tmp_path / "log_0.csv", mssd_log(*PLAYS).replace("skip_2", "skip_1"))
+    with pytest.raises(ValueError, match=r"log_0.csv: column 'skip_1' must be there once"):
+        scan_mssd(path, connection)
+
+
+def test_header_that_differs_from_the_first_files(tmp_path, connection):
+    write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
+    write(tmp_path / "log_1.csv", mssd_log(*PLAYS).replace("skip_2,skip_3", "skip_3,skip_2"))
+    with pytest.raises(ValueError, match=r"log_1.csv, line 1: expected the header .*log_0.csv"):
+        scan_mssd(tmp_path, connection)
+
+
+def test_empty_file(tmp_path, connection):
+    write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
+    for name in ("log_1.csv", "log_1.csv.gz"):
+        path = write(tmp_path / name, "")
+        with pytest.raises(ValueError, match=f"{name}: there are no events. Received an empty"):
+            scan_mssd(tmp_path, connection)
+        path.unlink()
+
+
+def test_missing_files(tmp_path, connection):
+    with pytest.raises(FileNotFoundError, match=r"Received: .*absent.csv"):
+        scan_mssd(tmp_path / "absent.csv", connection)
+    write(tmp_path / "notes.txt", "none")
+    with pytest.raises(FileNotFoundError, match=r"no file log_\*.csv .*Received: \['notes.txt'\]"):
+        scan_mssd(tmp_path, connection)
+
+
+def damaged(packed):
+    yield packed[: len(packed) // 2]
+    yield packed[:-4]
+    yield packed[:-8] + bytes(4) + packed[-4:]  # Another checksum, which DuckDB does not look at.
+    yield mssd_log(*PLAYS).encode()
+
+
+@pytest.mark.parametrize("kind", range(4))
+def test_damaged_archive(tmp_path, connection, kind):
+    write(tmp_path / "log_0.csv.gz", mssd_log(*PLAYS))
+    packed = gzip.compress(mssd_log(*PLAYS).encode())
+    (tmp_path / "log_1.csv.gz").write_bytes(list(damaged(packed))[kind])
+    with pytest.raises(ValueError, match=r"log_1.csv.gz cannot be unpacked. Received: "):
+        scan_mssd(tmp_path, connection)
+
+
+def test_other_engines_are_refused(tmp_path):
+    path = write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
+
+    class Connection:
+        name = "sqlite"
+
+    with pytest.raises(ValueError, match=r"Expected a connection to DuckDB.*Received: sqlite"):
+        scan_mssd(path, Connection())
+
+
+def test_nothing_is_read_before_it_is_asked_for(tmp_path, connection):
+    path = write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
+    scan = scan_mssd(path, connection)
+    assert isinstance(scan, ibis.Table)
+    write(path, mssd_log(*PLAYS[:2]))
+    assert len(values(scan, "session")) == 2

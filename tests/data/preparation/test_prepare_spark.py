@@ -1,0 +1,128 @@
+"""Spark prepares what DuckDB prepares."""
+
+import gzip
+
+import ibis
+import numpy as np
+import pandas as pd
+import pytest
+from prepare_log import manifest_of, once, prepare_log, random_log, rows_of, shards_of
+
+from keras_negrec.data import Vocabulary, prepare
+from keras_negrec.data.logs.mssd import COLUMNS
+
+pytestmark = once
+
+
+@pytest.fixture(scope="module")
+def spark():
+    pyspark = pytest.importorskip("pyspark.sql", reason="PySpark is not installed")
+    session = (
+        pyspark.SparkSession.builder.master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .getOrCreate()
+    )
+    yield ibis.pyspark.connect(session)
+    session.stop()
+
+
+def assert_equal(tmp_path):
+    a, b = tmp_path / "duckdb", tmp_path / "spark"
+    vocabulary = Vocabulary.load(a / "vocabulary.json")
+    assert vocabulary == Vocabulary.load(b / "vocabulary.json") and len(vocabulary) > 3
+    assert rows_of(a) == rows_of(b)
+    # Not as sets alone: the shards and the order inside of them agree too.
+    for one, other in zip(shards_of(a), shards_of(b), strict=True):
+        assert one.equals(other)
+    for name in ("counts", "split", "feedback", "parameters"):
+        assert manifest_of(a)[name] == manifest_of(b)[name]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"min_item_count": 4, "min_session_length": 3, "require_feedback": "both"},
+        {"group_by": "user", "k_core": 9, "max_length": 6, "session_gap": 3},
+        {"group_by": "user", "split": "time", "long_rows": "newest", "max_length": 4},
+    ],
+    ids=str,
+)
+def test_a_dataframe(tmp_path, spark, settings):
+    frame = random_log(1, users=True, times=True, num_sessions=120)
+    frame = pd.concat([frame, frame.iloc[:20].assign(feedback=2)], ignore_index=True)
+    for engine in ("duckdb", spark):
+        name = engine if isinstance(engine, str) else "spark"
+        prepare_log(frame, tmp_path / name, engine=engine, **settings)
+    assert_equal(tmp_path)
+
+
+def write_mssd(folder):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        lines = [",".join(COLUMNS)]
+        for session in range(30):
+            length = rng.integers(10, 21)
+            for position in range(1, length + 1):
+                skip = rng.integers(0, 4)
+                values = [f"{number}_{session}", position, length, f"t_{rng.integers(0, 40)}"]
+                values += [str(skip <= level).lower() for level in range(3)]
+                values += [str(skip == 3).lower(), 0, 1, 0, 0, 0, 0, "false", 16, "2018-07-15"]
+                values += ["true", "catalog", "trackdone", "trackdone"]
+                lines.append(",".join(map(str, values)))
+        content = ("\n".join(lines) + "\n").encode()
+        name = f"log_{number}_20180715_000000000000.csv"
+        if number:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+        else:
+            (folder / name).write_bytes(content)
+    return folder
+
+
+def write_lastfm1k(folder):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = []
+    for user in range(8):
+        times = pd.Timestamp("2009-05-04T23:08:57") - pd.to_timedelta(
+            np.cumsum(rng.choice([10, 200, 3000], 60)), unit="s"
+        )
+        for time in times:
+            track = rng.integers(0, 25)
+            track_id = f"{track:08x}-0000-4000-8000-000000000000"
+            fields = [f"user_{user:06d}", f"{time:%Y-%m-%dT%H:%M:%SZ}", "", "Artist", track_id, "T"]
+            lines.append("\t".join(fields))
+    file = folder / "userid-timestamp-artid-artname-traid-traname.tsv"
+    file.write_text("\n".join(lines) + "\n", "utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("write", "settings"),
+    [
+        (write_mssd, {"format": "mssd"}),
+        (write_lastfm1k, {"format": "lastfm1k", "group_by": "user"}),
+        (write_lastfm1k, {"format": "lastfm1k", "min_session_length": 2, "split": "session"}),
+    ],
+)
+def test_published_formats(tmp_path, spark, write, settings):
+    source = write(tmp_path / "raw")
+    for engine in ("duckdb", spark):
+        name = engine if isinstance(engine, str) else "spark"
+        prepare(source, tmp_path / name, engine=engine, num_shards=2, verbose=False, **settings)
+    assert_equal(tmp_path)
+
+
+def test_the_first_problem_is_named_by_its_line(tmp_path, spark):
+    folder = write_mssd(tmp_path / "raw")
+    file = min(folder.iterdir())
+    lines = file.read_text().splitlines()
+    lines[6] = lines[6].replace(",", ",x", 1)
+    file.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=r"log_0.*csv, line 7, column `session_position`: .*'x6'"):
+        prepare(folder, tmp_path / "out", format="mssd", engine=spark)

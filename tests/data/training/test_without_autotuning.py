@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_negrec
+from keras_negrec.data import Sessions, session_batches
+from keras_negrec.data.training.without_autotuning import without_autotuning
+
+SESSIONS = Sessions.from_lists([[1, 2, 3], [2, 3, 1], [3, 1]])
+
+
+def test_batches_are_the_same():
+    dataset = tf.data.Dataset.range(10).batch(3)
+    batches = [batch.tolist() for batch in without_autotuning(dataset).as_numpy_iterator()]
+    assert batches == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_session_batches(shuffle):
+    dataset = session_batches(SESSIONS, batch_size=2, max_length=3, shuffle=shuffle)
+    assert dataset.options().autotune.enabled is False
+
+
+@pytest.mark.parametrize(
+    "model_class",
+    [
+        keras_negrec.models.SASRec,
+        keras_negrec.models.BERT4Rec,
+        keras_negrec.models.MatrixFactorization,
+    ],
+)
+def test_what_models_are_fitted_on(model_class):
+    model = model_class(num_items=3, max_length=4)
+    assert model.training_dataset(SESSIONS).options().autotune.enabled is False
+
+
+def test_what_models_predict_on(monkeypatch):
+    model = keras_negrec.build_model("sasrec", num_items=3, max_length=4)
+    expected = model.history_vectors(SESSIONS)
+    predicted_on = []
+    predict = model.serving_model.predict
+
+    def noting_predict(x, **options):
+        predicted_on.append(x)
+        return predict(x, **options)
+
+    monkeypatch.setattr(model.serving_model, "predict", noting_predict)
+    vectors = model.history_vectors(SESSIONS, batch_size=2)
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    assert len(predicted_on) == 1
+    assert predicted_on[0].options().autotune.enabled is False
+
+
+def test_no_histories():
+    model = keras_negrec.build_model("sasrec", num_items=3, max_length=4, embedding_dim=8)
+    assert model.history_vectors(Sessions.from_lists([])).shape == (0, 8)

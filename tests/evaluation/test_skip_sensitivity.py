@@ -1,0 +1,216 @@
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_negrec
+from keras_negrec.data import Examples, Sessions
+from keras_negrec.evaluation import skip_sensitivity
+from keras_negrec.models import Popularity
+
+
+class Listener:
+    """Scores of a table, less `falls[item]` after a history whose newest event, item, was skipped.
+
+    Args:
+        scores: array `(num_rows, num_items)`, by the keys of the histories.
+        falls: array `(num_items, num_items)`.
+    """
+
+    def __init__(self, scores, falls):
+        self.scores, self.falls = np.asarray(scores, "float32"), np.asarray(falls, "float32")
+        self.num_items = self.scores.shape[1]
+
+    def score(self, histories):
+        newest = histories.row_splits[1:] - 1
+        skipped = histories.feedback[newest] < 0
+        falls = self.falls[histories.item_ids[newest] - 1] * skipped[:, np.newaxis]
+        return self.scores[histories.keys] - falls
+
+
+# Items 1 and 2 point one way, 3 and 4 another, 5 to 8 a third.
+VECTORS = np.array([[1, 0, 0]] * 2 + [[0, 2, 0]] * 2 + [[0, 0, 0.5]] * 4) + 0.01
+SCORES = np.array([[3.0, 1, 3, 1, 3, 1, 3, 1]])  # standard deviation 1
+
+
+def examples_of(histories, feedback):
+    """Their targets do not count."""
+    targets = np.ones(len(histories), int)
+    return Examples(Sessions.from_lists(histories, feedback), targets, targets)
+
+
+def test_known_answer():
+    falls = np.zeros((8, 8))
+    falls[0] = [2.0, 1.5, 0.25, 0, 0.25, 0, 0.25, 0]  # the others: 0.125 on average
+    metrics = skip_sensitivity(
+        Listener(SCORES, falls), examples_of([[5, 1]], [[1, 1]]), num_neighbors=1,
+        item_vectors=VECTORS,
+    )  # fmt: skip
+    assert metrics == pytest.approx(
+        {"item_fall": 2 - 0.125, "neighbor_fall": 1.5 - 0.125, "num_examples": 1}
+    )
+    assert all(type(value) is float for value in metrics.values())
+
+
+def test_units_are_standard_deviations():
+    falls = np.zeros((8, 8))
+    falls[0, :2] = [2.0, 1.0]
+    for scale in (1, 10):
+        metrics = skip_sensitivity(
+            Listener(SCORES * scale, falls * scale),
+            examples_of([[1]], [[2]]),
+            num_neighbors=1,
+            item_vectors=VECTORS,
+        )
+        assert (metrics["item_fall"], metrics["neighbor_fall"]) == pytest.approx((2, 1))
+
+
+def test_a_shift_of_all_scores_is_no_answer():
+    metrics = skip_sensitivity(
+        Listener(SCORES, np.full((8, 8), 4.0)),
+        examples_of([[1]], [[1]]),
+        num_neighbors=1,
+        item_vectors=VECTORS,
+    )
+    assert (metrics["item_fall"], metrics["neighbor_fall"]) == (0, 0)
+
+
+def test_rising_is_negative():
+    metrics = skip_sensitivity(
+        Listener(SCORES, -np.eye(8)), examples_of([[1]], [[1]]), num_neighbors=1,
+        item_vectors=VECTORS,
+    )  # fmt: skip
+    assert metrics["item_fall"] == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 1000])
+def test_against_a_loop(batch_size):
+    random = np.random.default_rng(0)
+    num_rows, num_items, num_neighbors = 40, 20, 3
+    scores, falls = random.normal(size=(num_rows, num_items)), random.normal(size=(20, 20))
+    vectors = random.normal(size=(num_items, 4))
+    histories = random.integers(1, num_items + 1, (num_rows, 3))
+    feedback = random.integers(-2, 3, (num_rows, 3))
+    item_falls, neighbor_falls = [], []
+    for row in range(num_rows):
+        if feedback[row, -1] <= 0:
+            continue
+        item = histories[row, -1] - 1
+        cosines = {
+            j: vectors[j] @ vectors[item] / np.linalg.norm(vectors[j]) for j in range(num_items)
+        }
+        del cosines[item]
+        neighbors = sorted(cosines, key=cosines.get)[-num_neighbors:]
+        others = [j for j in cosines if j not in neighbors]
+        fall = falls[item] / np.std(scores[row])
+        item_falls.append(fall[item] - np.mean(fall[others]))
+        neighbor_falls.append(np.mean(fall[neighbors]) - np.mean(fall[others]))
+    assert 5 < len(item_falls) < num_rows
+    metrics = skip_sensitivity(
+        Listener(scores, falls),
+        examples_of(histories.tolist(), feedback.tolist()),
+        num_neighbors=num_neighbors,
+        item_vectors=vectors,
+        batch_size=batch_size,
+    )
+    assert metrics == pytest.approx(
+        {
+            "item_fall": np.mean(item_falls),
+            "neighbor_fall": np.mean(neighbor_falls),
+            "num_examples": len(item_falls),
+        },
+        abs=1e-5,
+    )
+
+
+def test_who_does_not_listen():
+    sessions = Sessions.from_lists([[1, 2, 3], [4, 5]])
+    examples = Examples(sessions, np.array([1, 2]), np.array([0, 0]))
+    expected = {"item_fall": 0, "neighbor_fall": 0, "num_examples": 2}
+    popularity = Popularity(sessions, 8)
+    assert skip_sensitivity(popularity, examples, num_neighbors=2, item_vectors=VECTORS) == expected
+    nothing = Popularity(sessions.between(0, 0), 8)  # equal scores throughout
+    assert skip_sensitivity(nothing, examples, num_neighbors=2, item_vectors=VECTORS) == expected
+
+
+@pytest.mark.parametrize("feedback_inputs", [True, False])
+def test_models(feedback_inputs):
+    model = keras_negrec.build_model(
+        "sasrec",
+        num_items=8,
+        max_length=4,
+        embedding_dim=8,
+        num_layers=1,
+        feedback_inputs=feedback_inputs,
+    )
+    examples = examples_of([[1, 2, 3], [4, 5, 6]], [[1, -1, 1], [1, 1, 2]])
+    before = examples.histories.feedback.copy()
+    metrics = skip_sensitivity(model, examples, num_neighbors=2)
+    assert (metrics["item_fall"] != 0) == (metrics["neighbor_fall"] != 0) == feedback_inputs
+    np.testing.assert_array_equal(examples.histories.feedback, before)
+    vectors = model.item_embedding.get_weights()[0]
+    assert skip_sensitivity(model, examples, num_neighbors=2, item_vectors=vectors) == metrics
+
+
+def test_item_vectors_are_those_that_score():
+    examples = examples_of([[1, 2, 3], [4, 5, 6]], [[1, -1, 1], [1, 1, 2]])
+    features = np.random.default_rng(0).normal(size=(8, 3))
+    model = keras_negrec.build_model(
+        "sasrec", num_items=8, item_features=features, embedding_dim=4, feedback_inputs=True
+    )
+    kernel = ops.convert_to_numpy(model.item_embedding.feature_kernel)
+    own = ops.convert_to_numpy(model.item_embedding.embeddings)
+    vectors = own + features.astype("float32") @ kernel
+    found = skip_sensitivity(model, examples, num_neighbors=2)
+    expected = skip_sensitivity(model, examples, num_neighbors=2, item_vectors=vectors)
+    assert found == pytest.approx(expected, rel=1e-5)
+    other = skip_sensitivity(model, examples, num_neighbors=2, item_vectors=own)
+    assert found["neighbor_fall"] != pytest.approx(other["neighbor_fall"], rel=1e-3)
+
+
+def test_nothing_kept_gives_nan():
+    examples = examples_of([[1, 2], [3]], [[1, -1], [0]])
+    metrics = skip_sensitivity(
+        Listener(SCORES, np.eye(8)), examples, num_neighbors=1, item_vectors=VECTORS
+    )
+    assert metrics["num_examples"] == 0
+    assert math.isnan(metrics["item_fall"]) and math.isnan(metrics["neighbor_fall"])
+
+
+def test_an_empty_history_is_left_out():
+    histories = Sessions.from_lists([[1], [2]]).between([1, 0], [1, 1])
+    examples = Examples(histories, np.array([1, 1]), np.array([0, 0]))
+    model = Listener(np.repeat(SCORES, 2, axis=0), np.eye(8))
+    metrics = skip_sensitivity(model, examples, num_neighbors=1, item_vectors=VECTORS)
+    assert metrics["num_examples"] == 1
+    assert metrics["item_fall"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "`item_vectors` must be given .* Received: item_vectors=None"),
+        ({"item_vectors": np.ones((7, 2))}, r"one row for each of the 8 .* shape: \(7, 2\)"),
+        ({"item_vectors": VECTORS, "num_neighbors": 7}, "`num_neighbors` must be below 7.*=7"),
+        ({"item_vectors": VECTORS, "num_neighbors": 0}, "`num_neighbors` must be a positive"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        skip_sensitivity(
+            Listener(SCORES, np.eye(8)),
+            examples_of([[1]], [[1]]),
+            **{"num_neighbors": 2, **arguments},
+        )
+
+
+def test_infinite_scores():
+    scores = np.where(np.arange(8) == 3, -np.inf, SCORES)
+    with pytest.raises(ValueError, match="Scores must be finite"):
+        skip_sensitivity(
+            Listener(scores, np.eye(8)),
+            examples_of([[1]], [[1]]),
+            num_neighbors=2,
+            item_vectors=VECTORS,
+        )
