@@ -1,315 +1,191 @@
-"""What all sequential models of the package share."""
+"""The model of sessions: an encoder, an objective, and any number of feedback terms."""
 
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable
-from typing import ClassVar
 
 import keras
-import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from keras_negrec import layers
-from keras_negrec.argument_checks import (
-    check_choice,
-    check_fraction,
-    check_num_items,
-    check_positive_int,
-)
-from keras_negrec.data import NextItemTargets, Prepared, Sessions, session_batches
-from keras_negrec.data.training.training_targets import check_target
-from keras_negrec.models.negative_loss_names import negative_loss_names
+from keras_negrec.argument_checks import check_num_items, check_positive_int
+from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.data.training.targets import check_target
+from keras_negrec.models.encoders.encoder import Encoder
+from keras_negrec.models.feedback.feedback_term import FeedbackTerm
+from keras_negrec.models.objectives.objective import Objective
+from keras_negrec.models.objectives.softmax import Softmax
 from keras_negrec.models.recommender import Recommender
 
 
+@keras.saving.register_keras_serializable(package="keras_negrec")
 class SessionRecommender(Recommender):
     """A functional Keras model from sessions to scores of the whole catalogue.
 
-    Subclasses give the encoder: `SASRec`, `BERT4Rec`, `GRU4Rec`, `Caser`. The graph, on a dict of
-    inputs:
+    It is made of three kinds of exchangeable parts: an encoder turns a history into vectors, an
+    objective says how the next item is learned, and feedback terms how skips and likes are.
+    Each is an object with a config, built in or a user's own. `build_model` is the short way.
 
-        item_ids (batch, length)          item vectors [+ positions] [+ feedback], encoder
-        target_positions (batch, targets) where to predict: prediction vectors
-        -> "next_item": (batch, targets, num_items), column j the score of item j + 1
+    The graph, on a dict of inputs:
 
-    and with `num_sampled_negatives`, where `target_ids (batch, targets)` is one more input, `next_item`
-    is (batch, targets, 1 + num_sampled_negatives) with the target in column 0; `skips_as_negatives` adds
-    the row's own skipped items, the input `skipped_ids (batch, length)`, as further columns. With
-    `fused_softmax` and the input `target_ids`, `next_item` is (batch, targets), the cross-entropy
-    of the full softmax itself, and the logits are never in memory all at once.
+        item_ids (batch, length), other event columns     item vectors, encoder
+        target_positions (batch, targets)                 where to predict: prediction vectors
+        -> "next_item"                                    what the objective makes of them
+        -> the name of each feedback term                 what the term makes of them
 
-    Each negative-feedback loss has an output of its own. For `"contrastive"`,
-    `candidate_ids (batch, candidates)` gives `contrastive`: the similarities
-    (batch, contexts, candidates) of each context with the session's own items. For
-    `"not_to_recommend"` there is one more output of that name: the logits of `next_item` again,
-    or with `num_sampled_negatives` those of the input `skip_target_ids (batch, targets)` in column 0.
-    For `"keep"`, with the input `target_ids`, there is `keep (batch, targets, 1)`: the log odds
-    that the target, which may have been skipped, was kept.
-
-    A model with `"keep"` ranks by `score = s + keep_weight * b`, with `s` the logit of
-    `next_item`, which says what is shown next, and `b` the keep bias of the item
-    (`keras_negrec.layers.KeepLogit`): by how likely an item is both shown and kept.
-
-    `training_dataset` makes all of this from `Sessions` or from prepared data.
+    `training_dataset` makes inputs and labels from `Sessions` or from prepared data.
 
     Args:
+        encoder: `keras_negrec.models.Encoder`.
         num_items: int. Size of the catalogue. Default: that of `vocabulary`.
+        vocabulary: `Vocabulary` or None. Is saved with the model.
+        objective: `keras_negrec.models.Objective`; None is the softmax over the catalogue.
+        feedback: sequence of `keras_negrec.models.FeedbackTerm`.
         max_length: int. The most events the encoder sees.
         embedding_dim: int. Width of item and prediction vectors.
-        dropout: float from 0 up to but not including 1.
-        event_dropout: float from 0 up to but not including 1. The share of a history's events
-            that is hidden from the encoder at each training step.
-        positions: bool or None. Whether the encoder is told the position of each event; None is
-            what its paper does. Without, a causal encoder still sees each event after the ones
-            before it.
-        negative_loss: bool, str, or sequence of str: which negative-feedback losses the model
-            has outputs for, `"contrastive"` (True is the same), `"not_to_recommend"` and
-            `"keep"`.
-        context: what the contrastive loss moves: `"hidden"`, the prediction vectors, or
-            `"item"`, the item vectors themselves.
-        keep_weight: float of at least 0. How much an item's keep bias counts in its score, for
-            models with `"keep"`. Training does not depend on it, and the attribute of that name
-            can be set at any time: 0 ranks by what is shown alone, and more pushes items that are
-            often skipped further down.
-        similarity: `"cosine"` or `"dot"`: how the contrastive loss compares.
-        num_sampled_negatives: int or None. How many sampled negatives stand for the catalogue in
-            training; None is the full softmax.
-        fused_softmax: bool. Whether the output `next_item` of a full softmax is the loss and not
-            the logits: less memory and time, and no metrics of the logits. Its loss in `compile`
-            is `keras_negrec.losses.Identity`. Not for `jit_compile=True` on TensorFlow, which
-            makes it several times slower than the logits.
-        sampling_distribution: `"uniform"`, `"log_uniform"`, `"in_batch"` or `"mixed"`: what they
-            are drawn from, see `keras_negrec.layers.NegativeSampler`.
-        log_q_correction: bool. Whether the logits are corrected for how often an item is drawn,
-            as a softmax wants it. Binary and pairwise losses are used without.
-        skips_as_negatives: bool. Whether a session's skipped items are negatives beside the sampled
-            ones.
-        feedback_inputs: bool. Whether the encoder sees how each event was received.
-        max_sessions: int or None. For histories of several sessions, how many sessions back
-            are told apart; the model then has the input `session_ids`.
         num_features: int or None. How many numbers describe each item, for item vectors that
             are made of these too; give them to `model.item_embedding.set_features`.
-        target: what training predicts, `"next_positive"` or `"next"`, whatever is shown next. The
-            default is `"next_positive"`, and with `"keep"`, which needs it, `"next"`.
-        vocabulary: `Vocabulary` or None. Is saved with the model.
         dtype: dtype or dtype policy of the layers.
         name: str or None.
-        **encoder_options: arguments of the subclass's own encoder.
+        trainable: bool.
+
+    Attributes:
+        encoder, objective: this model's own copies of these parts, with their layers.
+        feedback_terms: dict of this model's own feedback terms by their names.
+        target: `"next_positive"` or `"next"`, what training predicts.
 
     Raises:
-        ValueError: an argument that is unknown or outside of its range; `num_items` against
-            `vocabulary`; `skips_as_negatives` or `sampling_distribution` without `num_sampled_negatives`;
-            `keep_weight` without `"keep"`; `"keep"` with another target than `"next"` or
-            together with `"not_to_recommend"`; `fused_softmax` with `num_sampled_negatives` or
-            `"not_to_recommend"`, which needs the logits.
-    """
+        ValueError: an argument outside of its range; `num_items` against `vocabulary`; feedback
+            terms that need different targets, or one that is there twice.
+        TypeError: a part of another kind.
 
-    causal: bool
-    has_positions: bool
-    transform_predictions: bool
-    encoder_defaults: ClassVar[dict]
-    # (embedding_dim, dropout, dtype, **encoder_options) -> encode, a function
-    # (x, padding_mask, positions) -> what `TakePositions` takes of the outputs, from
-    # x (batch, length, embedding_dim)
-    build_encoder: ClassVar[Callable]
+    Example:
+
+    >>> model = keras_negrec.models.SessionRecommender(
+    ...     keras_negrec.models.GRU4Rec(feedback_inputs=True),
+    ...     num_items=100,
+    ...     objective=keras_negrec.models.objectives.SampledSoftmax(32),
+    ...     feedback=[keras_negrec.models.feedback.Keep()],
+    ... )
+    >>> model.compile("adam")  # losses are those of the parts
+    >>> sorted(model.output)
+    ['keep', 'next_item']
+    """
 
     def __init__(
         self,
-        num_items=None,
+        encoder,
         *,
+        num_items=None,
+        vocabulary=None,
+        objective=None,
+        feedback=(),
         max_length=50,
         embedding_dim=64,
-        dropout=0.2,
-        event_dropout=0.0,
-        positions=None,
-        negative_loss=False,
-        context="hidden",
-        keep_weight=1.0,
-        similarity="cosine",
-        num_sampled_negatives=None,
-        fused_softmax=False,
-        sampling_distribution="uniform",
-        log_q_correction=True,
-        skips_as_negatives=False,
-        feedback_inputs=False,
-        max_sessions=None,
         num_features=None,
-        target=None,
-        vocabulary=None,
         dtype=None,
         name=None,
         trainable=True,
-        **encoder_options,
     ):
-        for option in encoder_options:
-            if option not in self.encoder_defaults:
-                raise ValueError(
-                    f"{type(self).__name__} has no argument `{option}`; its encoder's are "
-                    f"{', '.join(self.encoder_defaults)}. Received: "
-                    f"{option}={encoder_options[option]!r}"
-                )
-        encoder_options = {**self.encoder_defaults, **encoder_options}
+        encoder = _own("encoder", encoder, Encoder)
+        objective = _own("objective", objective or Softmax(), Objective)
+        terms = [_own("feedback", term, FeedbackTerm) for term in feedback]
+        names = [term.name for term in terms]
+        if len(set(names)) != len(names):
+            raise ValueError(f"`feedback` must have each term once. Received: {terms}")
         num_items = check_num_items(num_items, vocabulary)
         check_positive_int("max_length", max_length)
         check_positive_int("embedding_dim", embedding_dim)
-        check_fraction("dropout", dropout)
-        check_fraction("event_dropout", event_dropout)
-        positions = self.has_positions if positions is None else bool(positions)
-        if max_sessions is not None and not positions and self.has_positions:
-            raise ValueError(
-                "`max_sessions` needs positions. Received: positions=False, "
-                f"max_sessions={max_sessions}"
-            )
-        negative_losses = negative_loss_names(negative_loss)
-        keep = "keep" in negative_losses
+        target = objective.target
         if target is None:
-            target = "next" if keep else "next_positive"
-        check_target(target, "not_to_recommend" in negative_losses, keep)
-        _check_keep_weight(keep_weight, keep or keep_weight == 1)
-        check_choice("context", context, ("hidden", "item"))
-        check_choice("similarity", similarity, ("cosine", "dot"))
-        if num_sampled_negatives is not None:
-            check_positive_int("num_sampled_negatives", num_sampled_negatives)
-        elif skips_as_negatives:
-            raise ValueError(
-                "`skips_as_negatives` adds to sampled negatives, and the full softmax has all items "
-                "as negatives already. Received: skips_as_negatives=True, num_sampled_negatives=None"
-            )
-        elif sampling_distribution != "uniform":
-            raise ValueError(
-                "`sampling_distribution` is what sampled negatives are drawn from. Received: "
-                f"sampling_distribution={sampling_distribution!r}, num_sampled_negatives=None"
-            )
-        if fused_softmax and (
-            num_sampled_negatives is not None or "not_to_recommend" in negative_losses
-        ):
-            raise ValueError(
-                "`fused_softmax` is a full softmax without logits, and goes with neither "
-                '`num_sampled_negatives` nor the loss "not_to_recommend". '
-                f"Received: fused_softmax=True, num_sampled_negatives={num_sampled_negatives}, "
-                f"negative_loss={list(negative_losses)}"
-            )
+            target = next((term.target for term in terms if term.target), "next_positive")
+        check_target(target, terms)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
         item_embedding = layers.ItemEmbedding(
             num_items,
             embedding_dim,
-            mask_token=not self.causal,
+            mask_token=not encoder.causal,
             num_features=num_features,
             dtype=policy,
             name="item_embedding",
         )
-        hide_events = (
-            layers.EventDropout(event_dropout, max_id=num_items, dtype=policy, name="event_dropout")
-            if event_dropout
-            else None
-        )
-        position_embedding = (
-            layers.SessionPositionEmbedding(
-                max_length, max_sessions, dtype=policy, name="position_embedding"
-            )
-            if positions or max_sessions is not None
-            else None
-        )
-        feedback_embedding = (
-            layers.FeedbackEmbedding(dtype=policy, name="feedback_embedding")
-            if feedback_inputs
-            else None
-        )
-        encoder = self.build_encoder(embedding_dim, dropout, policy, **encoder_options)
-        head = layers.PredictionHead(
-            transform=self.transform_predictions, dtype=policy, name="prediction_head"
-        )
+        encoder.attach(item_embedding, max_length=max_length, dtype=policy)
+        objective.attach(item_embedding, dtype=policy)
+        for term in terms:
+            term.attach(item_embedding, objective, dtype=policy)
 
-        def encode(inputs, positions):
-            item_ids, feedback = inputs["item_ids"], inputs.get("feedback")
-            if hide_events is not None:
-                item_ids = hide_events(item_ids)
-            padding_mask = keras.ops.not_equal(item_ids, 0)
-            x = item_embedding(item_ids)
-            if position_embedding is not None:
-                session_ids = [] if max_sessions is None else [inputs["session_ids"]]
-                x = position_embedding(x, *session_ids)
-            if feedback_embedding is not None:
-                x = feedback_embedding(x, keras.ops.where(padding_mask, feedback, 0))
-            return head(encoder(x, padding_mask, positions))
-
-        encoder_inputs = ["item_ids"]
-        encoder_inputs += ["feedback"] if feedback_inputs else []
-        encoder_inputs += ["session_ids"] if max_sessions is not None else []
-        names = [*encoder_inputs, "target_positions"]
-        sampled = num_sampled_negatives is not None
-        names += ["target_ids"] if sampled or fused_softmax or keep else []
-        names += ["skipped_ids"] if skips_as_negatives else []
-        names += ["candidate_ids"] if "contrastive" in negative_losses else []
-        names += ["skip_target_ids"] if sampled and "not_to_recommend" in negative_losses else []
-        inputs = {key: keras.Input((None,), dtype="int32", name=key) for key in names}
-
-        predictions = encode(inputs, inputs["target_positions"])
-        sampler = None
-        if fused_softmax:
-            logits = item_embedding(predictions, reverse=True, target_ids=inputs["target_ids"])
-        elif not sampled:
-            logits = skip_logits = item_embedding(predictions, reverse=True)
-        else:
-            sampler = layers.NegativeSampler(
-                num_items,
-                num_sampled_negatives,
-                sampling_distribution,
-                dtype=policy,
-                name="negative_sampler",
-            )
-            logits, skip_logits = _sampled_logits(
-                item_embedding, sampler, predictions, inputs, log_q_correction
-            )
+        extra = ["target_positions", *objective.inputs, *(n for term in terms for n in term.inputs)]
+        inputs = {**_event_inputs(encoder)}
+        for key in extra:
+            inputs.setdefault(key, keras.Input((None,), dtype="int32", name=key))
+        predictions = encoder(inputs, inputs["target_positions"])
+        logits = objective.logits(predictions, inputs)
         outputs = {"next_item": logits}
-        if "contrastive" in negative_losses:
-            candidates = item_embedding(inputs["candidate_ids"])
-            outputs["contrastive"] = layers.FeedbackSimilarity(
-                similarity, dtype=policy, name="feedback_similarity"
-            )(predictions if context == "hidden" else candidates, candidates)
-        if "not_to_recommend" in negative_losses:
-            outputs["not_to_recommend"] = skip_logits
-        keep_logit = layers.KeepLogit(num_items, dtype=policy, name="keep_logit") if keep else None
-        if keep_logit is not None:
-            outputs["keep"] = keep_logit(predictions, inputs["target_ids"])
+        for term in terms:
+            outputs[term.name] = term.output(predictions, inputs, logits)
         super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
         self.dtype_policy = policy
 
+        self.encoder = encoder
+        self.objective = objective
+        self.target = target
         self.num_items = num_items
         self.max_length = max_length
         self.item_embedding = item_embedding
         self.vocabulary = vocabulary
-        self.negative_losses = negative_losses
-        self._sampler = sampler
-        self._keep_logit = keep_logit
-        self._encode = encode
-        self._encoder_inputs = encoder_inputs
-        self._config = {
-            "num_items": self.num_items,
+        self._terms = tuple(terms)
+        self._sizes = {
+            "num_items": num_items,
             "max_length": max_length,
             "embedding_dim": embedding_dim,
-            "dropout": dropout,
-            "event_dropout": event_dropout,
-            "positions": positions,
-            "negative_loss": list(negative_losses),
-            "context": context,
-            "keep_weight": keep_weight,
-            "similarity": similarity,
-            "num_sampled_negatives": num_sampled_negatives,
-            "fused_softmax": fused_softmax,
-            "sampling_distribution": sampling_distribution,
-            "log_q_correction": log_q_correction,
-            "skips_as_negatives": skips_as_negatives,
-            "feedback_inputs": feedback_inputs,
-            "max_sessions": max_sessions,
             "num_features": num_features,
-            "target": target,
-            "dtype": keras.dtype_policies.serialize(policy),
-            **encoder_options,
         }
+
+    def get_config(self):
+        parts = {"encoder": self.encoder, "objective": self.objective}
+        return {
+            **{key: keras.saving.serialize_keras_object(part) for key, part in parts.items()},
+            "feedback": [keras.saving.serialize_keras_object(term) for term in self._terms],
+            **self._sizes,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        def parts(value):
+            if isinstance(value, dict) and "class_name" in value:
+                return keras.saving.deserialize_keras_object(value, custom_objects)
+            return [parts(each) for each in value] if isinstance(value, list) else value
+
+        return cls(**{key: parts(value) for key, value in config.items()})
+
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, **kwargs):
+        """As in Keras; without `loss`, with the losses and weights of the model's parts.
+
+        Args:
+            optimizer, **kwargs: as in `keras.Model.compile`.
+            loss: dict of a loss for each output, or None.
+            loss_weights: dict of a weight for each output, or None.
+        """
+        if loss is None:
+            loss = {"next_item": self.objective.loss(self.num_items)}
+            loss |= {term.name: term.loss() for term in self._terms}
+            if loss_weights is None:
+                loss_weights = {"next_item": 1.0}
+                loss_weights |= {term.name: term.weight for term in self._terms}
+        if self.objective.reads_rows and keras.config.backend() == "tensorflow":
+            kwargs.setdefault("jit_compile", False)  # XLA copies a table to change rows of it.
+        super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles with what `get_compile_config` gave, losses included."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     @property
     def mask_id(self) -> int:
@@ -317,48 +193,43 @@ class SessionRecommender(Recommender):
         return self.num_items + 1
 
     @property
-    def keep_weight(self) -> float:
-        """How much an item's keep bias counts in its score, for models with `"keep"`."""
-        return self._config["keep_weight"]
+    def feedback_terms(self) -> dict[str, FeedbackTerm]:
+        """The feedback terms by their names."""
+        return {term.name: term for term in self._terms}
 
-    @keep_weight.setter
-    def keep_weight(self, keep_weight: float) -> None:
-        _check_keep_weight(keep_weight, self._keep_logit is not None)
-        self._config["keep_weight"] = keep_weight
+    @property
+    def ranking_weights(self) -> dict[str, float]:
+        """How much each feedback term that takes part in the ranking counts there."""
+        return {term.name: term.ranking_weight for term in self._ranking_terms}
+
+    def set_ranking_weights(self, **weights: float) -> None:
+        """Says how much feedback terms count in the ranking; training does not depend on it.
+
+        Args:
+            **weights: float of at least 0 by the name of a term.
+
+        Raises:
+            ValueError: a term that this model has not, or that takes no part in the ranking; a
+                weight out of range.
+        """
+        for name, weight in weights.items():
+            if name not in self.ranking_weights:
+                raise ValueError(
+                    f"The feedback terms that rank in this model are {list(self.ranking_weights)}. "
+                    f"Received: {name}={weight!r}"
+                )
+            self.feedback_terms[name].ranking_weight = weight
+
+    @property
+    def _ranking_terms(self) -> list[FeedbackTerm]:
+        return [term for term in self._terms if term.ranks]
 
     @property
     def _trains_by_rows(self) -> bool:
-        # Sampled objectives read the item table by look-ups alone.
-        return self._sampler is not None
-
-    @property
-    def _target_options(self) -> dict:
-        """What the model's training targets must know of it."""
-        config = self._config
-        return {
-            "target": config["target"],
-            "contrastive": (config["context"] if "contrastive" in self.negative_losses else None),
-            "not_to_recommend": "not_to_recommend" in self.negative_losses,
-            "keep": "keep" in self.negative_losses,
-            "sampled": config["num_sampled_negatives"] is not None or config["fused_softmax"],
-            "skips_as_negatives": config["skips_as_negatives"],
-        }
-
-    def targets(self, seed: int = 0):
-        """The transformation from batches of rows to what this model is fitted on.
-
-        Next-item targets for causal encoders; others have their own.
-        """
-        return NextItemTargets(**self._target_options)
+        return self.objective.reads_rows
 
     def training_dataset(
-        self,
-        sessions: Sessions | Prepared,
-        *,
-        batch_size: int = 128,
-        shuffle: bool = True,
-        seed: int = 0,
-        **stream_options,
+        self, sessions, *, batch_size: int = 128, shuffle: bool = True, seed: int = 0, **options
     ) -> tf.data.Dataset:
         """What `fit` takes: batches of the sessions with this model's training targets.
 
@@ -367,11 +238,11 @@ class SessionRecommender(Recommender):
 
         Args:
             sessions: `Sessions`, ids of this model's catalogue, or `Prepared`, whose training
-                rows are then streamed from its folder.
+                sessions are then streamed from its folder.
             batch_size: int. Rows in a batch.
             shuffle: bool. Draw a new order at each epoch.
             seed: int. The same seed gives the same epochs, masks included.
-            **stream_options: for `Prepared`, further arguments of `Prepared.dataset`: `part`,
+            **options: for `Prepared`, further arguments of `Prepared.batches`: `part`,
                 `start_step`, `repeat`, `worker`, `num_workers`, `buffer_events`.
 
         Returns:
@@ -379,65 +250,52 @@ class SessionRecommender(Recommender):
 
         Raises:
             ValueError: an item id above `num_items`, or prepared data with another vocabulary
-                than the model's; no sessions.
-            TypeError: `stream_options` with `Sessions`.
+                than the model's; no sessions; an event column that the encoder needs and the
+                sessions do not have.
+            TypeError: something else than sessions; `options` with `Sessions`.
         """
         self._check_catalogue(sessions)
-        part = stream_options.get("part", "train")
+        part = {"part": options["part"]} if "part" in options else {}
         if self.item_embedding.num_features is not None:
-            self.item_embedding.adapt(self._count(sessions, part))
-        if self._config["sampling_distribution"] in ("in_batch", "mixed") and self._sampler:
-            positive = self._config["target"] != "next"
-            self._sampler.adapt(self._count(sessions, part, positive=positive))
-        options = {
-            "batch_size": batch_size,
-            "max_length": self.max_length + self.causal,  # the last event is a target only
-            "overlap": int(self.causal),
-            "shuffle": shuffle,
-            "seed": seed,
-            **stream_options,
-        }
-        if isinstance(sessions, Prepared):
-            batches = sessions.dataset(with_steps=True, **options)
-        else:
-            batches = session_batches(sessions, **options)
+            self.item_embedding.adapt(sessions.item_counts(self.num_items, **part))
+        if self.objective.counts_items:
+            positive = self.target == "next_positive"
+            counts = sessions.item_counts(self.num_items, positive=positive, **part)
+            self.objective.adapt(counts)
+        causal = self.encoder.causal
+        batches = sessions.batches(
+            batch_size=batch_size,
+            max_length=self.max_length + causal,  # the last event is a target only
+            overlap=int(causal),
+            shuffle=shuffle,
+            seed=seed,
+            with_steps=True,
+            **options,
+        )
         names = list(self.input)  # Keras mixes up inputs when given more than it knows
 
         def keep_own_inputs(x, y, sample_weight):
             return {name: x[name] for name in names}, y, sample_weight
 
-        dataset = batches.apply(self.targets(seed)).map(keep_own_inputs)
-        return dataset.prefetch(tf.data.AUTOTUNE)
-
-    def _count(self, rows: Sessions | Prepared, part: str, *, positive=False) -> np.ndarray:
-        """How often each item occurs in the rows, or is kept."""
-        if isinstance(rows, Prepared):
-            counts = rows.train_counts(part, positive=positive)
-            return np.pad(counts, (0, self.num_items - len(counts)))
-        item_ids = rows.item_ids[rows.feedback > 0] if positive else rows.item_ids
-        return np.bincount(item_ids, minlength=self.num_items + 1)[1:]
-
-    def _query(self, inputs: dict) -> dict:
-        """The encoder's inputs whose last position predicts what follows the history."""
-        return inputs
+        targets = self.encoder.targets(self.target, self.objective, self._terms, seed)
+        return batches.apply(targets).map(keep_own_inputs).prefetch(tf.data.AUTOTUNE)
 
     @functools.cached_property
     def serving_model(self) -> keras.Model:
         """A functional model from histories to the prediction vector of what comes next.
 
-        Inputs are the encoder's (`item_ids`, and `feedback` and `session_ids` where this model
-        has them), of shape `(batch, length)`, left-padded; the output has shape
-        `(batch, embedding_dim)`, or one more with `"keep"`, like `item_vectors`. Weights are
-        shared with this model.
+        Inputs are the event columns that the encoder reads, of shape `(batch, length)`,
+        left-padded; the output has shape `(batch, dim)`: `embedding_dim`, and the columns of
+        feedback terms that rank, like `item_vectors`. Weights are shared with this model.
         """
-        inputs = {
-            key: keras.Input((None,), dtype="int32", name=key) for key in self._encoder_inputs
-        }
-        last = keras.ops.full_like(inputs["item_ids"][:, :1], -1)
-        vectors = self._encode(self._query(inputs), last)[:, 0]
-        if self._keep_logit is not None:
-            ones = keras.ops.ones_like(vectors[:, :1])
-            vectors = keras.ops.concatenate([vectors, ones], axis=-1)
+        inputs = _event_inputs(self.encoder)
+        last = ops.full_like(inputs["item_ids"][:, :1], -1)
+        vectors = self.encoder(self.encoder.next_event(inputs), last)[:, 0]
+        columns = [
+            ops.cast(term.history_columns(vectors), vectors.dtype) for term in self._ranking_terms
+        ]
+        if columns:
+            vectors = ops.concatenate([vectors, *columns], axis=-1)
         return keras.Model(inputs, vectors, name=f"{self.name}_serving")
 
     def item_vectors(self, rows=None):
@@ -447,52 +305,34 @@ class SessionRecommender(Recommender):
             rows: optional int array of shape `(n,)`: which items, 0 the first. Default: all.
 
         Returns:
-            Float tensor of shape `(num_items, embedding_dim)`, or `(n, embedding_dim)`; with
-            `"keep"` of one more column, the keep biases times `keep_weight`.
+            Float tensor of shape `(num_items, dim)`, or `(n, dim)`; the columns of feedback terms
+            that rank, times their weights, come last.
         """
         vectors = super().item_vectors(rows)
-        if self._keep_logit is None:
-            return vectors
-        bias = self._keep_logit.keep_biases() * self.keep_weight
-        bias = bias if rows is None else keras.ops.take(bias, rows, axis=0)
-        column = keras.ops.cast(keras.ops.expand_dims(bias, -1), vectors.dtype)
-        return keras.ops.concatenate([vectors, column], axis=-1)
+        columns = [
+            ops.cast(term.item_columns(rows) * term.ranking_weight, vectors.dtype)
+            for term in self._ranking_terms
+        ]
+        return ops.concatenate([vectors, *columns], axis=-1) if columns else vectors
 
-    def _check_catalogue(self, rows: Sessions | Prepared) -> None:
+    def _check_catalogue(self, rows) -> None:
         super()._check_catalogue(rows)
-        columns = rows.manifest["columns"] if isinstance(rows, Prepared) else rows.columns
-        if "session_ids" in self._encoder_inputs and "session_ids" not in columns:
-            raise ValueError("This model was built with `max_sessions` and needs `session_ids`.")
+        missing = [name for name in self.encoder.inputs if name not in rows.column_names]
+        if missing:
+            raise ValueError(
+                f"The model's encoder reads the event column `{missing[0]}` (with `max_sessions` "
+                f"it reads `session_ids`). Received data with {list(rows.column_names)}"
+            )
 
 
-def _check_keep_weight(keep_weight, has_keep: bool) -> None:
-    is_number = isinstance(keep_weight, int | float) and not isinstance(keep_weight, bool)
-    if not is_number or not 0 <= keep_weight < math.inf:
-        raise ValueError(f"`keep_weight` must be a number of at least 0. Received: {keep_weight!r}")
-    if not has_keep:
-        raise ValueError(
-            '`keep_weight` is for models with `negative_loss="keep"`. Received: '
-            f"keep_weight={keep_weight!r}, and a model without"
-        )
+def _own(name: str, part, kind: type):
+    if not isinstance(part, kind):
+        raise TypeError(f"`{name}` must be of type {kind.__name__}. Received: {part!r}")
+    return part.copy()
 
 
-def _sampled_logits(item_embedding, sampler, predictions, inputs, log_q_correction):
-    """Logits of the targets among sampled negatives, and those of what was skipped, or None."""
-    layer = layers.SampledLogits(dtype=sampler.dtype_policy, name="sampled_logits")
-    negative_ids, target_log_counts, negative_log_counts = sampler(inputs["target_ids"])
-    negatives = item_embedding(negative_ids), negative_ids
-
-    def score(ids, **options):
-        if log_q_correction:
-            options["negative_log_counts"] = negative_log_counts
-        return layer(predictions, item_embedding(ids), ids, *negatives, **options)
-
-    options = {"target_log_counts": target_log_counts} if log_q_correction else {}
-    if "skipped_ids" in inputs:
-        own_ids = inputs["skipped_ids"]
-        options |= {"own_ids": own_ids, "own_embeddings": item_embedding(own_ids)}
-    logits, skip_logits = score(inputs["target_ids"], **options), None
-    if "skip_target_ids" in inputs:
-        # The skipped item is there for certain: only the sample is corrected.
-        skip_logits = score(inputs["skip_target_ids"])
-    return logits, skip_logits
+def _event_inputs(encoder: Encoder) -> dict:
+    return {
+        name: keras.Input((None,), dtype=EVENT_COLUMNS[name].input_dtype, name=name)
+        for name in encoder.inputs
+    }

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from keras_negrec.argument_checks import check_choice, check_fraction, check_positive_int
+from collections.abc import Sequence
+
+from keras_negrec.argument_checks import check_fraction, check_positive_int
 from keras_negrec.backend.tensorflow import tf
-from keras_negrec.data.training import training_targets
+from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.data.training.targets import (
+    NextItemClasses,
+    Targets,
+    as_inputs,
+    check_target,
+    next_column,
+    same_session,
+    take,
+)
 
 
 class ClozeTargets:
@@ -23,15 +34,8 @@ class ClozeTargets:
         mask_probability: float. The share of a row's events that is masked.
         last_probability: float. The share of rows in which only the last one is.
         target: `"next_positive"` masks positive events only, `"next"` masks any event.
-        contrastive: None, or the context of the negative-feedback loss: `"hidden"`
-            (labels for each masked position that was positive) or `"item"` (labels for each
-            event: the next positive against the session's negatives).
-        not_to_recommend: bool. Whether there are labels for the not-to-recommend loss: then
-            skipped events are masked too, and the loss is for what they hide.
-        keep: bool. Whether there are labels for the keep loss: 1 where the masked event was
-            kept, 0 where it was skipped; neutral feedback does not count.
-        sampled: bool. Whether the model samples its negatives (then class 0 is the target).
-        skips_as_negatives: bool. Whether the skipped items of each row go along as `skipped_ids`.
+        objective, feedback: as for `NextItemTargets`. A term that asks for skips has skipped
+            events masked too.
         seed: int. The same seed gives the same masks, epoch by epoch.
 
     Call arguments:
@@ -44,9 +48,8 @@ class ClozeTargets:
         inputs of the length of the rows.
 
     Raises:
-        ValueError: an argument outside of its choices or range; `target="next"` with
-            `not_to_recommend`, which would raise and lower the same items; `keep` with another
-            target.
+        ValueError: an argument outside of its range; an unknown `target`, or one that a feedback
+            term contradicts.
 
     Example:
 
@@ -59,28 +62,22 @@ class ClozeTargets:
 
     def __init__(
         self,
-        mask_id,
-        mask_probability=0.2,
-        last_probability=0.2,
-        target="next_positive",
-        contrastive=None,
-        not_to_recommend=False,
-        keep=False,
-        sampled=False,
-        skips_as_negatives=False,
-        seed=0,
+        mask_id: int,
+        mask_probability: float = 0.2,
+        last_probability: float = 0.2,
+        target: str = "next_positive",
+        *,
+        objective=None,
+        feedback: Sequence = (),
+        seed: int = 0,
     ):
         self.mask_id = check_positive_int("mask_id", mask_id)
         self.mask_probability = check_fraction("mask_probability", mask_probability)
         self.last_probability = check_fraction("last_probability", last_probability)
-        training_targets.check_target(target, not_to_recommend, keep)
-        check_choice("contrastive", contrastive, (None, "hidden", "item"))
+        check_target(target, feedback)
         self.target = target
-        self.contrastive = contrastive
-        self.not_to_recommend = not_to_recommend
-        self.keep = keep
-        self.sampled = sampled
-        self.skips_as_negatives = skips_as_negatives
+        self.objective = objective or NextItemClasses()
+        self.feedback = tuple(feedback)
         self.seed = seed
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -96,17 +93,19 @@ class ClozeTargets:
 
     def transform(self, batch: dict, seed) -> tuple[dict, dict, dict]:
         """One batch of rows to `(x, y, sample_weight)`; `seed` is two integers."""
-        batch = {name: tf.cast(values, "int32") for name, values in batch.items()}
+        batch = as_inputs(batch)
         shape = tf.shape(batch["item_ids"])
         row_seed, event_seed, count_seed = tf.unstack(
             tf.random.split(tf.cast(seed, "int64"), 3), num=3
         )
         only_last = tf.random.stateless_uniform(shape[:1], row_seed) < self.last_probability
         batch = self._end_at_last_target(batch, only_last)
-        items, positive = batch["item_ids"], batch["feedback"] > 0
+        items, feedback = batch["item_ids"], batch["feedback"]
         can_be_target = self._can_be_target(batch)
-        skipped = (batch["feedback"] < 0) & (items > 0)
-        maskable = can_be_target | skipped if self.not_to_recommend else can_be_target
+        skipped = (feedback < 0) & (items > 0)
+        maskable = can_be_target
+        if any(term.asks_for_skips for term in self.feedback):
+            maskable |= skipped
 
         # The events with the highest random scores are masked: a fixed number of slots.
         scores = tf.random.stateless_uniform(shape, event_seed)
@@ -122,47 +121,34 @@ class ClozeTargets:
         wanted = tf.minimum(wanted, num_maskable)
         used = tf.range(tf.shape(positions)[1]) < wanted[:, tf.newaxis]
         positions = tf.where(used, positions, 0)
-        is_target = used & tf.gather(can_be_target, positions, axis=1, batch_dims=1)
+        is_target = used & take(can_be_target, positions)
 
         masked = tf.reduce_any(
             (tf.range(shape[1]) == positions[..., tf.newaxis]) & used[..., tf.newaxis], axis=1
         )
-        inputs = dict(batch)
-        inputs["item_ids"] = tf.where(masked, self.mask_id, items)
-        inputs["feedback"] = tf.where(masked, 0, batch["feedback"])
-        target_ids = tf.gather(items, positions, axis=1, batch_dims=1)
-
-        labels = None
-        same = training_targets.same_session(batch)
-        if self.contrastive == "item":
-            column = tf.where(items > 0, training_targets.next_column(positive, same), -1)
-            labels = training_targets.candidate_labels(batch, column, same)
-        elif self.contrastive == "hidden":
-            is_positive = tf.gather(positive, positions, axis=1, batch_dims=1)
-            labels = training_targets.candidate_labels(
-                batch,
-                tf.where(is_target & is_positive, positions, -1),
-                tf.gather(same, positions, axis=1, batch_dims=1),
-            )
-        skip_target_ids = None
-        if self.not_to_recommend:
-            is_skip = used & tf.gather(skipped, positions, axis=1, batch_dims=1)
-            skip_target_ids = tf.where(is_skip, target_ids, 0)
-        target_feedback = None
-        if self.keep:
-            target_feedback = tf.gather(batch["feedback"], positions, axis=1, batch_dims=1)
-        return training_targets.training_element(
+        hidden = {name: EVENT_COLUMNS[name].masked for name in batch} | {"item_ids": self.mask_id}
+        inputs = {
+            name: values
+            if hidden[name] is None
+            else tf.where(masked, tf.cast(hidden[name], values.dtype), values)
+            for name, values in batch.items()
+        }
+        item_at, feedback_at = take(items, positions), take(feedback, positions)
+        same = same_session(batch)
+        targets = Targets(
             batch=batch,
             inputs=inputs,
             positions=positions,
             is_target=is_target,
-            target_ids=target_ids,
-            labels=labels,
-            skip_target_ids=skip_target_ids,
-            target_feedback=target_feedback,
-            sampled=self.sampled,
-            skips_as_negatives=self.skips_as_negatives,
+            target_ids=tf.where(is_target, item_at, 0),
+            target_feedback=feedback_at,
+            skip_target_ids=tf.where(used & take(skipped, positions), item_at, 0),
+            positive_columns=tf.where(is_target & (feedback_at > 0), positions, -1),
+            same_session=same,
+            session_columns=take(same, positions),
+            next_positive_columns=tf.where(items > 0, next_column(feedback > 0, same), -1),
         )
+        return targets.element(self.objective, self.feedback)
 
     def _can_be_target(self, batch: dict) -> tf.Tensor:
         return batch["feedback"] > 0 if self.target == "next_positive" else batch["item_ids"] > 0
@@ -177,8 +163,6 @@ class ClozeTargets:
         shift = tf.where(chosen & tf.reduce_any(can_be_target, axis=1), after_last, 0)
         source = tf.range(length) - shift[:, tf.newaxis]
         return {
-            name: tf.where(
-                source >= 0, tf.gather(values, tf.maximum(source, 0), axis=1, batch_dims=1), 0
-            )
+            name: tf.where(source >= 0, take(values, source), tf.zeros((), values.dtype))
             for name, values in batch.items()
         }

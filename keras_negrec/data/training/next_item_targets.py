@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from keras_negrec.argument_checks import check_choice
+from collections.abc import Sequence
+
 from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.backend.tensorflow import tf
-from keras_negrec.data.training import training_targets
+from keras_negrec.data.training.targets import (
+    NextItemClasses,
+    Targets,
+    as_inputs,
+    check_target,
+    next_column,
+    same_session,
+    take,
+)
 
 
 class NextItemTargets:
@@ -19,30 +28,22 @@ class NextItemTargets:
 
     Args:
         target: `"next_positive"` or `"next"` (whatever its feedback).
-        contrastive: None, or the context of the negative-feedback loss: `"hidden"`
-            (labels for each target position) or `"item"` (labels for each event).
-        not_to_recommend: bool. Whether there are labels for the not-to-recommend loss: the
-            item of the next event, where that was skipped.
-        keep: bool. Whether there are labels for the keep loss: 1 where the target was kept, 0
-            where it was skipped; neutral feedback does not count.
-        sampled: bool. Whether the model samples its negatives (then class 0 is the target).
-        skips_as_negatives: bool. Whether the skipped items of each row go along as `skipped_ids`.
+        objective: of `keras_negrec.models.objectives`, what says how the next item is learned;
+            None gives the plain classes of the targets.
+        feedback: feedback terms of `keras_negrec.models.feedback`.
 
     Call arguments:
         dataset: `tf.data.Dataset` of dicts with int32 tensors `item_ids`, `feedback` and
-            optionally `session_ids`, of shape `(batch, length)`, left-padded; or of
+            optionally further event columns, of shape `(batch, length)`, left-padded; or of
             `(dict, step)`, whose steps are not needed here.
 
     Returns:
         `tf.data.Dataset` of `(x, y, sample_weight)`. `x`: the encoder's inputs of shape
-        `(batch, length - 1)`, `target_positions`, and as needed `target_ids`,
-        `skip_target_ids`, `skipped_ids` and `candidate_ids`. `y` and `sample_weight`:
-        `next_item`, and as needed `contrastive`, `not_to_recommend` and `keep`.
+        `(batch, length - 1)`, `target_positions`, and what objective and terms add. `y` and
+        `sample_weight`: `next_item`, and an entry for each term.
 
     Raises:
-        ValueError: an unknown `target` or `contrastive`; `target="next"` with
-            `not_to_recommend`, which would raise and lower the same items; `keep` with another
-            target.
+        ValueError: an unknown `target`, or one that a feedback term contradicts.
 
     Example:
 
@@ -55,23 +56,11 @@ class NextItemTargets:
     array([[1., 1., 0.]], dtype=float32)
     """
 
-    def __init__(
-        self,
-        target="next_positive",
-        contrastive=None,
-        not_to_recommend=False,
-        keep=False,
-        sampled=False,
-        skips_as_negatives=False,
-    ):
-        training_targets.check_target(target, not_to_recommend, keep)
-        check_choice("contrastive", contrastive, (None, "hidden", "item"))
+    def __init__(self, target: str = "next_positive", *, objective=None, feedback: Sequence = ()):
+        check_target(target, feedback)
         self.target = target
-        self.contrastive = contrastive
-        self.not_to_recommend = not_to_recommend
-        self.keep = keep
-        self.sampled = sampled
-        self.skips_as_negatives = skips_as_negatives
+        self.objective = objective or NextItemClasses()
+        self.feedback = tuple(feedback)
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         return dataset.map(
@@ -80,64 +69,37 @@ class NextItemTargets:
 
     def transform(self, batch: dict) -> tuple[dict, dict, dict]:
         """One batch of rows to `(x, y, sample_weight)`."""
-        batch = {name: tf.cast(values, "int32") for name, values in batch.items()}
-        items, positive = batch["item_ids"], batch["feedback"] > 0
-        same = training_targets.same_session(batch)
-        chosen = positive if self.target == "next_positive" else items > 0
-        next_positive = training_targets.next_column(positive, same)
-        next_chosen = (
-            next_positive
-            if self.target == "next_positive"
-            else training_targets.next_column(chosen, same)
-        )
-        next_chosen = tf.where(items > 0, next_chosen, -1)
-        next_positive = tf.where(items > 0, next_positive, -1)
+        batch = as_inputs(batch)
+        items, feedback = batch["item_ids"], batch["feedback"]
+        same = same_session(batch)
+        next_positive = tf.where(items > 0, next_column(feedback > 0, same), -1)
+        next_target = next_positive
+        if self.target == "next":
+            next_target = tf.where(items > 0, next_column(items > 0, same), -1)
 
-        inputs = {name: values[:, :-1] for name, values in batch.items()}
-        has_target = next_chosen[:, :-1] >= 0
-        next_is_skipped = (batch["feedback"][:, 1:] < 0) & (items[:, :-1] > 0)
-        if "session_ids" in batch:
-            sessions = batch["session_ids"]
-            next_is_skipped &= sessions[:, 1:] == sessions[:, :-1]
-        asked = has_target | next_is_skipped if self.not_to_recommend else has_target
+        asked = next_target[:, :-1] >= 0
+        next_is_skipped = (feedback[:, 1:] < 0) & (items[:, :-1] > 0)
+        next_is_skipped &= tf.linalg.diag_part(same[:, :-1, 1:])
+        if any(term.asks_for_skips for term in self.feedback):
+            asked |= next_is_skipped
         positions, used = pack_positions(asked)
-        target_column = tf.gather(next_chosen, positions, axis=1, batch_dims=1)
-        is_target = used & (target_column >= 0)
-        target_ids = tf.gather(items, tf.maximum(target_column, 0), axis=1, batch_dims=1)
-
-        labels = None
-        if self.contrastive == "item":
-            labels = training_targets.candidate_labels(batch, next_positive, same)
-        elif self.contrastive == "hidden":
-            column = tf.gather(next_positive, positions, axis=1, batch_dims=1)
-            labels = training_targets.candidate_labels(
-                batch,
-                tf.where(is_target, column, -1),
-                tf.gather(same, positions, axis=1, batch_dims=1),
-            )
-        skip_target_ids = None
-        if self.not_to_recommend:
-            skip_target_ids = tf.gather(
-                tf.where(next_is_skipped, items[:, 1:], 0), positions, axis=1, batch_dims=1
-            )
-            skip_target_ids = tf.where(used, skip_target_ids, 0)
-        target_feedback = None
-        if self.keep:
-            target_feedback = tf.gather(
-                batch["feedback"], tf.maximum(target_column, 0), axis=1, batch_dims=1
-            )
-        return training_targets.training_element(
+        target_columns = take(next_target, positions)
+        is_target = used & (target_columns >= 0)
+        skip_target_ids = take(tf.where(next_is_skipped, items[:, 1:], 0), positions)
+        targets = Targets(
             batch=batch,
-            inputs=inputs,
+            inputs={name: values[:, :-1] for name, values in batch.items()},
             positions=positions,
             is_target=is_target,
-            target_ids=target_ids,
-            labels=labels,
-            skip_target_ids=skip_target_ids,
-            target_feedback=target_feedback,
-            sampled=self.sampled,
-            skips_as_negatives=self.skips_as_negatives,
+            target_ids=tf.where(is_target, take(items, target_columns), 0),
+            target_feedback=take(feedback, target_columns),
+            skip_target_ids=tf.where(used, skip_target_ids, 0),
+            positive_columns=tf.where(is_target, take(next_positive, positions), -1),
+            same_session=same,
+            session_columns=take(same, positions),
+            next_positive_columns=next_positive,
         )
+        return targets.element(self.objective, self.feedback)
 
 
 def pack_positions(is_asked: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,0 +1,75 @@
+"""BERT4Rec."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_negrec.argument_checks import check_fraction
+from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.data.training.cloze_targets import ClozeTargets
+from keras_negrec.layers import AppendMaskToken
+from keras_negrec.models.encoders.transformer_encoder import TransformerEncoder
+
+
+@keras.saving.register_keras_serializable(package="keras_negrec")
+class BERT4Rec(TransformerEncoder):
+    """Bidirectional self-attention, trained to fill in masked events.
+
+    To predict, the mask token is put after the history, in place of its oldest event.
+
+    Args:
+        mask_probability: float. The share of a row's events that is masked in training.
+        last_probability: float. The share of rows in which only the last event is masked.
+        num_layers: int. Transformer blocks.
+        num_heads: int. Attention heads; must divide `embedding_dim`.
+        intermediate_dim: int or None. Width of the feed-forward networks; None is 4 times
+            `embedding_dim`.
+        **kwargs: arguments of `Encoder`.
+
+    Example:
+
+    >>> model = keras_negrec.build_model(keras_negrec.models.BERT4Rec(), num_items=100)
+    >>> model.output["next_item"].shape, model.mask_id
+    ((None, None, 100), 101)
+
+    Reference:
+        [Sun et al., 2019](https://arxiv.org/abs/1904.06690)
+    """
+
+    causal = False
+    transform_predictions = True
+
+    def __init__(self, *, mask_probability=0.2, last_probability=0.2, **kwargs):
+        super().__init__(**kwargs)
+        self.mask_probability = check_fraction("mask_probability", mask_probability)
+        self.last_probability = check_fraction("last_probability", last_probability)
+
+    def attach(self, item_embedding, **kwargs):
+        self._mask_id = item_embedding.num_items + 1
+        super().attach(item_embedding, **kwargs)
+
+    def next_event(self, events):
+        values = {name: EVENT_COLUMNS[name].masked for name in events}
+        values["item_ids"] = self._mask_id
+        return {
+            name: AppendMaskToken(values[name], name=f"append_{name}")(events[name])
+            for name in events
+        }
+
+    def targets(self, target, objective, feedback, seed=0):
+        return ClozeTargets(
+            self._mask_id,
+            mask_probability=self.mask_probability,
+            last_probability=self.last_probability,
+            target=target,
+            objective=objective,
+            feedback=feedback,
+            seed=seed,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "mask_probability": self.mask_probability,
+            "last_probability": self.last_probability,
+        }

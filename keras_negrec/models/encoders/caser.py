@@ -1,0 +1,69 @@
+"""Caser."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from keras_negrec.layers import ConvolutionalSequenceEmbedding, TakePositions
+from keras_negrec.layers.dropout import Dropout
+from keras_negrec.models.encoders.encoder import Encoder
+
+
+@keras.saving.register_keras_serializable(package="keras_negrec")
+class Caser(Encoder):
+    """Horizontal and vertical convolutions over the newest events.
+
+    Window, filters and activations are the paper's. Differs from it in that there is no user
+    vector, since a session has no user to learn one for; in the objective, a softmax in place of
+    binary cross-entropy; in tied item vectors; and in one next item as the target, at every
+    position, in place of the next few.
+
+    Args:
+        window: int. How many of the newest events count.
+        horizontal_filters: int. Filters of each height.
+        vertical_filters: int.
+        **kwargs: arguments of `Encoder`.
+
+    Example:
+
+    >>> model = keras_negrec.build_model(keras_negrec.models.Caser(window=3), num_items=100)
+    >>> model.output["next_item"].shape
+    (None, None, 100)
+
+    Reference:
+        [Tang & Wang, 2018](https://arxiv.org/abs/1809.07426)
+    """
+
+    def __init__(self, *, window=5, horizontal_filters=16, vertical_filters=4, **kwargs):
+        super().__init__(**kwargs)
+        self.window = window
+        self.horizontal_filters = horizontal_filters
+        self.vertical_filters = vertical_filters
+
+    def build(self, *, embedding_dim, max_length, dtype):
+        self._convolutions = ConvolutionalSequenceEmbedding(
+            self.window,
+            self.horizontal_filters,
+            self.vertical_filters,
+            dtype=dtype,
+            name="convolutions",
+        )
+        self._dropout = Dropout(self.dropout, dtype=dtype, name="dropout")
+        self._dense = keras.layers.Dense(
+            embedding_dim, activation="relu", dtype=dtype, name="dense"
+        )
+        self._take_positions = TakePositions(dtype=dtype, name="take_positions")
+
+    def encode(self, x, events, positions):
+        x = x * ops.cast(ops.expand_dims(events["padding_mask"], -1), x.dtype)
+        x = self._take_positions(self._convolutions(x), positions)
+        return self._dense(self._dropout(x))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "window": self.window,
+            "horizontal_filters": self.horizontal_filters,
+            "vertical_filters": self.vertical_filters,
+        }

@@ -1,0 +1,58 @@
+"""The stack of transformer blocks that SASRec and BERT4Rec share."""
+
+from __future__ import annotations
+
+from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.layers import TransformerBlock
+from keras_negrec.layers.dropout import Dropout
+from keras_negrec.layers.layer_normalization import LayerNormalization
+from keras_negrec.models.encoders.encoder import Encoder
+
+
+class TransformerEncoder(Encoder):
+    """Self-attention, to what came before or in both directions.
+
+    Args:
+        num_layers: int. Transformer blocks.
+        num_heads: int. Attention heads; must divide `embedding_dim`.
+        intermediate_dim: int or None. Width of the feed-forward networks; None is 4 times
+            `embedding_dim`.
+        **kwargs: arguments of `Encoder`.
+    """
+
+    has_position_embedding = True
+
+    def __init__(self, *, num_layers=2, num_heads=2, intermediate_dim=None, **kwargs):
+        super().__init__(**kwargs)
+        self.num_layers = check_positive_int("num_layers", num_layers)
+        self.num_heads = check_positive_int("num_heads", num_heads)
+        self.intermediate_dim = intermediate_dim
+
+    def build(self, *, embedding_dim, max_length, dtype):
+        self._norm = LayerNormalization(epsilon=1e-6, dtype=dtype, name="embedding_norm")
+        self._dropout = Dropout(self.dropout, dtype=dtype, name="embedding_dropout")
+        self._blocks = [
+            TransformerBlock(
+                4 * embedding_dim if self.intermediate_dim is None else self.intermediate_dim,
+                self.num_heads,
+                self.dropout,
+                causal=self.causal,
+                dtype=dtype,
+                name=f"transformer_block_{i}",
+            )
+            for i in range(self.num_layers)
+        ]
+
+    def encode(self, x, events, positions):
+        x = self._dropout(self._norm(x))
+        for block in self._blocks[:-1]:
+            x = block(x, events["padding_mask"])
+        return self._blocks[-1](x, events["padding_mask"], positions)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "intermediate_dim": self.intermediate_dim,
+        }

@@ -1,0 +1,88 @@
+"""What all feedback terms share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_negrec.argument_checks import check_positive_float
+from keras_negrec.data.training.targets import Targets
+from keras_negrec.models.part import Part
+
+
+class FeedbackTerm(Part):
+    """A loss that learns from how events were received, and maybe a part of the ranking.
+
+    A term has an output of its own in the model, under its `name`, with a Keras loss and a
+    weight. A subclass overrides `training_columns`, `output` and `loss`. One that takes part in
+    the ranking sets `ranks`, and adds columns to the vectors of histories and items, whose product
+    is added to the score with its `ranking_weight`: a score stays a product of two vectors,
+    and all that ranks, exports or grows a model knows nothing of the term.
+
+    Args:
+        weight: float above 0. Weight of its loss beside that of the next item.
+
+    Attributes:
+        name: str. Of the output; `<name>_loss` is its line in the history.
+        target: `"next"` or `"next_positive"` where the term needs training to predict that, else
+            None.
+        inputs: tuple of str. Names of the inputs that `training_columns` give a model, beside
+            those of the objective.
+        asks_for_skips: bool. Whether positions before a skip are asked for, too.
+        ranks: bool. Whether the term takes part in the ranking.
+        ranking_weight: float. How much it counts there; models with it can set it at any time.
+
+    Raises:
+        ValueError: a weight that is not above 0.
+    """
+
+    name: str
+    target: str | None = None
+    inputs: tuple[str, ...] = ()
+    asks_for_skips = False
+    ranks = False
+    ranking_weight = 1.0
+
+    def __init__(self, weight=0.25):
+        self.weight = check_positive_float(f"{type(self).__name__}(weight)", weight)
+
+    def attach(self, item_embedding, objective, *, dtype) -> None:
+        """Makes the layers; models call it once. `item_embedding` knows `num_items`."""
+
+    def training_columns(self, targets: Targets, objective) -> tuple[dict, dict, dict]:
+        """What a batch gives this term, in TensorFlow.
+
+        Args:
+            targets: `keras_negrec.data.training.targets.Targets`.
+            objective: that of the model; `objective.label` says how it is told of items.
+
+        Returns:
+            Inputs of the model, labels and sample weights, each a dict by name.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must override `training_columns`.")
+
+    def output(self, predictions, inputs: dict, logits):
+        """The output that `loss` takes.
+
+        Args:
+            predictions: float tensor of shape `(batch, num_positions, embedding_dim)`.
+            inputs: dict of the model's inputs.
+            logits: the output of the objective.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must override `output`.")
+
+    def loss(self) -> keras.losses.Loss:
+        """The Keras loss of labels against the output."""
+        raise NotImplementedError(f"{type(self).__name__} must override `loss`.")
+
+    def history_columns(self, predictions) -> Any:
+        """Columns of a history for the ranking: `(batch, n)`, from `(batch, embedding_dim)`."""
+        raise NotImplementedError(f"{type(self).__name__} must override `history_columns`.")
+
+    def item_columns(self, rows=None) -> Any:
+        """Columns of all items, or of some rows, for the ranking: `(num_items, n)`."""
+        raise NotImplementedError(f"{type(self).__name__} must override `item_columns`.")
+
+    def get_config(self) -> dict:
+        return {"weight": self.weight}

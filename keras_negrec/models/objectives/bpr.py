@@ -1,0 +1,30 @@
+"""Bayesian personalized ranking."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_negrec import losses
+from keras_negrec.models.objectives.sampled_objective import SampledObjective
+
+
+@keras.saving.register_keras_serializable(package="keras_negrec")
+class BPR(SampledObjective):
+    """The pairwise loss of the target against each sampled negative.
+
+    Args:
+        num_sampled_negatives, sampling_distribution, skips_as_negatives, target: as for
+            `SampledObjective`.
+
+    Example:
+
+    >>> model = keras_negrec.build_model("gru4rec", num_items=999, objective="bpr")
+    >>> model.objective.num_sampled_negatives
+    256
+
+    Reference:
+        [Rendle et al., 2009](https://arxiv.org/abs/1205.2618)
+    """
+
+    def loss(self, num_items):
+        return losses.BayesianPersonalizedRanking()

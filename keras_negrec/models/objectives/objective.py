@@ -1,0 +1,74 @@
+"""What all objectives share."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_negrec.argument_checks import check_choice
+from keras_negrec.data.training.targets import NextItemClasses
+from keras_negrec.models.part import Part
+
+
+class Objective(NextItemClasses, Part):
+    """How the next item is learned: what it needs of a batch, its logits, and its Keras loss.
+
+    A subclass overrides `loss`, and what differs from a full softmax: `logits`, `label` and
+    `inputs`.
+
+    Args:
+        target: what training predicts: `"next_positive"`, the next kept item; `"next"`, whatever
+            is shown next; None is `"next_positive"` unless a feedback term needs the other.
+
+    Attributes:
+        inputs: tuple of str. Names of the inputs that `label` and `training_columns` give a model.
+        reads_rows: bool. Whether training reads the item table by look-ups alone, so that a step
+            of `keras_negrec.optimizers.LazyAdam` costs the same whatever the catalogue.
+        gives_logits: bool. Whether `logits` are logits, which other terms can use.
+        counts_items: bool. Whether `adapt` wants to know how frequent the items are.
+
+    Raises:
+        ValueError: an unknown target.
+    """
+
+    inputs: tuple[str, ...] = ()
+    reads_rows = False
+    gives_logits = True
+    counts_items = False
+
+    def __init__(self, *, target=None):
+        check_choice("target", target, (None, "next_positive", "next"))
+        self.target = target
+
+    def attach(self, item_embedding, *, dtype) -> None:
+        """Makes the layers; models call it once."""
+        self.item_embedding = item_embedding
+
+    def logits(self, predictions, inputs: dict, name: str = "target_ids"):
+        """The output that `loss` takes.
+
+        Args:
+            predictions: float tensor of shape `(batch, num_positions, embedding_dim)`.
+            inputs: dict of the model's inputs.
+            name: under which name `label` was given the items to predict.
+
+        Returns:
+            Float tensor of shape `(batch, num_positions, num_classes)`.
+        """
+        return self.item_embedding(predictions, reverse=True)
+
+    def loss(self, num_items: int) -> keras.losses.Loss:
+        """The Keras loss of classes against logits, for a catalogue of that size."""
+        raise NotImplementedError(f"{type(self).__name__} must override `loss`.")
+
+    def adapt(self, item_counts) -> None:
+        """Is told how often each item is a target: int array of shape `(num_items,)`."""
+
+    def get_config(self) -> dict:
+        return {"target": self.target}
+
+
+def softmax_crossentropy() -> keras.losses.Loss:
+    """Cross-entropy over the classes of logits, as a mean over what has a target."""
+    return keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, reduction="mean_with_sample_weight"
+    )
