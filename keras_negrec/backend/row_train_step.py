@@ -6,6 +6,7 @@ import jax
 from jax import numpy as jnp
 from keras.utils import unpack_x_y_sample_weight
 
+from keras_negrec.backend.keras_private import update_metrics_variables
 from keras_negrec.backend.lookup_rows import Taps
 from keras_negrec.backend.row_gradients import RowGradient
 
@@ -78,7 +79,7 @@ def row_train_step(model, tables, state, data):
     trainable, optimizer_variables = model.optimizer.stateless_apply(
         optimizer_variables, in_order(of_tables, gradients), trainable
     )
-    logs, metrics_variables = model._update_metrics_variables(
-        metrics_variables, loss, x, y, y_pred, sample_weight
+    logs, metrics_variables = update_metrics_variables(
+        model, metrics_variables, loss, x, y, y_pred, sample_weight
     )
     return logs, (trainable, non_trainable, optimizer_variables, metrics_variables)

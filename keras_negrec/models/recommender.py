@@ -11,12 +11,12 @@ from keras import ops
 
 from keras_negrec.argument_checks import check_item_ids
 from keras_negrec.backend.item_table import is_item_table
+from keras_negrec.backend.keras_private import portable_config
 from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.data import Prepared, Sessions, Vocabulary
 from keras_negrec.data.training.without_autotuning import without_autotuning
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
-from keras_negrec.optimizers._portable_config import portable_config
 
 
 class Recommender(keras.Model):

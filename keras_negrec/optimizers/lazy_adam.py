@@ -6,8 +6,14 @@ import keras
 from keras import ops
 
 from keras_negrec.backend.item_table import is_item_table
+from keras_negrec.backend.keras_private import (
+    OptimizerSteps,
+    decay_weights_with,
+    moments_of,
+    portable_config,
+    update_variables_with,
+)
 from keras_negrec.backend.row_gradients import read_rows, unique_rows, with_rows, write_rows
-from keras_negrec.optimizers._portable_config import portable_config
 
 _SET_HERE = (
     "clipnorm",
@@ -20,7 +26,7 @@ _SET_HERE = (
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
-class LazyAdam(keras.optimizers.Adam):
+class LazyAdam(OptimizerSteps, keras.optimizers.Adam):
     """Adam whose step costs the same however many rows a table has.
 
     Where a gradient holds some rows of a table, as that of item vectors does in a model of this
@@ -120,24 +126,20 @@ class LazyAdam(keras.optimizers.Adam):
         if self.dense_optimizer is not None:
             self.dense_optimizer.iterations.assign_add(1)
 
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+    def update_variables(self, gradients, variables, learning_rate):
         if self.dense_optimizer is None:
-            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            super().update_variables(gradients, variables, learning_rate)
             return
-        gradients: dict = {True: [], False: []}
-        variables: dict = {True: [], False: []}
-        for gradient, variable in zip(grads, trainable_variables, strict=True):
-            gradients[self._is_own(variable)].append(gradient)
-            variables[self._is_own(variable)].append(variable)
-        super()._backend_update_step(gradients[True], variables[True], learning_rate)
-        self.dense_optimizer._backend_update_step(
-            gradients[False], variables[False], self.dense_optimizer.learning_rate
-        )
+        pairs = list(zip(gradients, variables, strict=True))
+        own = [pair for pair in pairs if self._is_own(pair[1])]
+        others = [pair for pair in pairs if not self._is_own(pair[1])]
+        super().update_variables(*_unzip(own), learning_rate)
+        update_variables_with(self.dense_optimizer, *_unzip(others))
 
-    def _apply_weight_decay(self, variables):
+    def decay_weights(self, variables):
         if self.dense_optimizer is not None:
             others = [variable for variable in variables if not self._is_own(variable)]
-            self.dense_optimizer._apply_weight_decay(others)
+            decay_weights_with(self.dense_optimizer, others)
 
     def _is_own(self, variable) -> bool:
         return self.dense_optimizer is None or is_item_table(variable)
@@ -148,8 +150,7 @@ class LazyAdam(keras.optimizers.Adam):
             super().update_step(gradient, variable, learning_rate)
             return
         rows, gradient = found
-        index = self._get_variable_index(variable)
-        momentum, velocity = self._momentums[index], self._velocities[index]
+        momentum, velocity = moments_of(self, variable)
         gradient = ops.cast(gradient, variable.dtype)
         step = ops.cast(self.iterations + 1, variable.dtype)
         alpha = (
@@ -167,20 +168,20 @@ class LazyAdam(keras.optimizers.Adam):
         write_rows(velocity, rows, new_velocity)
         write_rows(variable, rows, new)
 
-    def _clip_gradients(self, grads):
+    def clip_gradients(self, gradients):
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
-            return grads
+            return gradients
         # A row that is there several times must be summed before anything is measured.
-        found = [unique_rows(gradient) for gradient in grads]
-        values = super()._clip_gradients(
+        found = [unique_rows(gradient) for gradient in gradients]
+        values = super().clip_gradients(
             [
                 gradient if of_rows is None else of_rows[1]
-                for gradient, of_rows in zip(grads, found, strict=True)
+                for gradient, of_rows in zip(gradients, found, strict=True)
             ]
         )
         return [
             value if of_rows is None else with_rows(gradient, of_rows[0], value)
-            for gradient, of_rows, value in zip(grads, found, values, strict=True)
+            for gradient, of_rows, value in zip(gradients, found, values, strict=True)
         ]
 
     def get_config(self):
@@ -196,3 +197,7 @@ class LazyAdam(keras.optimizers.Adam):
         if dense_optimizer is not None:
             dense_optimizer = keras.saving.deserialize_keras_object(dense_optimizer, custom_objects)
         return super().from_config({**config, "dense_optimizer": dense_optimizer}, custom_objects)
+
+
+def _unzip(pairs: list[tuple]) -> tuple[list, list]:
+    return [gradient for gradient, _ in pairs], [variable for _, variable in pairs]
