@@ -30,7 +30,8 @@ class SampledLogits(keras.layers.Layer):
         own_ids: int tensor of shape `(batch, num_own)`, given with `own_embeddings`; 0 is none.
 
     Returns:
-        Float tensor of shape `(batch, num_positions, 1 + num_negatives + num_own)`.
+        Float tensor of shape `(batch, num_positions, 1 + num_negatives + num_own)`, float32 with
+        log counts.
 
     Example:
 
@@ -58,14 +59,17 @@ class SampledLogits(keras.layers.Layer):
     ):
         target = ops.sum(predictions * target_embeddings, axis=-1, keepdims=True)
         negative = ops.matmul(predictions, ops.transpose(negative_embeddings))
-        if target_log_counts is not None:
-            target = target - ops.expand_dims(ops.cast(target_log_counts, target.dtype), -1)
         if negative_log_counts is not None:
-            negative = negative - ops.cast(negative_log_counts, negative.dtype)
+            # Log counts of rare items are large: in half precision they would swallow the rest.
+            target, negative = ops.cast(target, "float32"), ops.cast(negative, "float32")
+            negative = negative - negative_log_counts
+        if target_log_counts is not None:
+            target = target - ops.expand_dims(target_log_counts, -1)
         target_ids = ops.expand_dims(target_ids, -1)
         logits = [target, _remove(ops.equal(target_ids, negative_ids), negative)]
         if own_embeddings is not None:
             own = ops.matmul(predictions, ops.transpose(own_embeddings, (0, 2, 1)))
+            own = ops.cast(own, target.dtype)
             own_ids = ops.expand_dims(own_ids, 1)
             hit_or_none = ops.logical_or(ops.equal(target_ids, own_ids), ops.equal(own_ids, 0))
             logits.append(_remove(hit_or_none, own))

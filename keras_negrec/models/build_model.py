@@ -200,9 +200,7 @@ def _make_parts(by_name: dict[str, tuple[type, dict]], options: dict) -> dict:
             f"{here or 'those of the objects given'}. Received: {option}={value!r}"
         )
     return {
-        key: kind(
-            **given, **{option: options[option] for option in taken[key] if option in options}
-        )
+        key: kind(**given, **{name: options[name] for name in taken[key] if name in options})
         for key, (kind, given) in by_name.items()
     }
 

@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
+from keras_negrec.backend.keras_private import (
+    flatten_layers,
+    moving_averages,
+    trainable_variables_of,
+)
 from keras_negrec.data import Vocabulary
-from keras_negrec.layers import ItemEmbedding, KeepLogit, NegativeSampler
-from keras_negrec.losses import GeneralizedBinaryCrossentropy
+from keras_negrec.layers import ItemEmbedding
 from keras_negrec.models.ensemble import Ensemble
 from keras_negrec.models.recommender import Recommender
-from keras_negrec.models.sampling_rate import sampling_rate
+from keras_negrec.models.session_recommender import SessionRecommender
 
 
 def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=None) -> Recommender:
@@ -99,7 +103,7 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
     _start_new_items(grown, model.num_items, features)
     if model.compiled:
         _compile_alike(model, grown)
-    for old, new in zip(model._flatten_layers(), grown._flatten_layers(), strict=True):
+    for old, new in zip(flatten_layers(model), flatten_layers(grown), strict=True):
         new.trainable = old.trainable
     return grown
 
@@ -168,41 +172,32 @@ def _start_new_items(grown: Recommender, first: int, features) -> None:
     else:
         _set_rows(embedding.embeddings, first, 0.0)
         _set_rows(embedding.features, first, features)
-    for layer in grown.layers:
-        if isinstance(layer, NegativeSampler) and hasattr(layer, "frequencies"):
-            old_frequencies = ops.convert_to_numpy(layer.frequencies)[:first]
-            _set_rows(layer.frequencies, first, old_frequencies.min())
-        if isinstance(layer, KeepLogit):
-            _set_rows(layer.item_bias, first, ops.convert_to_numpy(layer.item_bias)[:first].mean())
+    if isinstance(grown, SessionRecommender):
+        for part in (grown.encoder, grown.objective, *grown.feedback_terms.values()):
+            part.start_new_items(first)
 
 
 def _compile_alike(model: Recommender, grown: Recommender) -> None:
     config = keras.saving.deserialize_keras_object(model.get_compile_config())
 
-    def of_larger_catalogue(loss):
-        if isinstance(loss, GeneralizedBinaryCrossentropy):
-            num_sampled_negatives = model.get_config()["num_sampled_negatives"] or 0
-            if np.isclose(
-                loss.sampling_rate, sampling_rate(num_sampled_negatives, model.num_items)
-            ):
-                rate = sampling_rate(num_sampled_negatives, grown.num_items)
-                return type(loss).from_config({**loss.get_config(), "sampling_rate": rate})
-        return loss
-
-    config["loss"] = keras.tree.map_structure(of_larger_catalogue, config["loss"])
+    if isinstance(model, SessionRecommender) and isinstance(grown, SessionRecommender):
+        of_old_size = keras.losses.serialize(model.objective.loss(model.num_items))
+        for name, loss in config["loss"].items():
+            if keras.losses.serialize(loss) == of_old_size:
+                config["loss"][name] = grown.objective.loss(grown.num_items)
     grown.compile(**config)
     if not model.optimizer.built:
         return
     new_of = {id(old): new for old, new in zip(model.weights, grown.weights, strict=True)}
-    trained = model.optimizer._trainable_variables
+    trained = trainable_variables_of(model.optimizer)
     grown.optimizer.build([new_of[id(variable)] for variable in trained])
     for old, new in zip(model.optimizer.variables, grown.optimizer.variables, strict=True):
         _carry_over(old, new)
     optimizer: Any = getattr(grown.optimizer, "inner_optimizer", grown.optimizer)
     if optimizer.use_ema:  # averages of new rows that started at 0 would be far too short
-        averages = optimizer._model_variables_moving_average
+        averages = moving_averages(optimizer)
         for old, new, average in zip(
-            trained, optimizer._trainable_variables, averages, strict=True
+            trained, trainable_variables_of(optimizer), averages, strict=True
         ):
             if old.shape != new.shape:
                 first = old.shape[0]

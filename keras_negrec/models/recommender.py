@@ -9,11 +9,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_negrec.argument_checks import check_item_ids
 from keras_negrec.backend.item_table import is_item_table
-from keras_negrec.backend.keras_private import portable_config
+from keras_negrec.backend.keras_private import compile_loss, flatten_layers, portable_config
 from keras_negrec.backend.length_multiple import length_multiple
-from keras_negrec.data import Prepared, Sessions, Vocabulary
+from keras_negrec.data import Sessions, Vocabulary
 from keras_negrec.data.training.without_autotuning import without_autotuning
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
@@ -58,7 +57,7 @@ class Recommender(keras.Model):
         with self.distribute_strategy.scope():
             if self.optimizer is not None and not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
-            losses = self._compile_loss
+            losses = compile_loss(self)
             if losses is not None and not losses.built and self._every_output_has_a_loss:
                 losses.build(self.output, self.output)
 
@@ -84,7 +83,7 @@ class Recommender(keras.Model):
         return super().train_step(*state_and_data)
 
     def _layers_with_rows(self) -> list:
-        return [layer for layer in self._flatten_layers() if hasattr(layer, "row_gradients")]
+        return [layer for layer in flatten_layers(self) if hasattr(layer, "row_gradients")]
 
     @property
     def item_columns(self) -> list[tuple[ItemEmbedding, int]]:
@@ -152,26 +151,14 @@ class Recommender(keras.Model):
         table = ops.convert_to_numpy(ops.cast(self.item_vectors(), "float32"))
         return np.matmul(vectors, table.T)
 
-    def _check_catalogue(self, rows: Sessions | Prepared) -> None:
+    def _check_catalogue(self, rows) -> None:
         """An error unless all ids are of this model's catalogue."""
-        if not isinstance(rows, Sessions | Prepared):
+        if not hasattr(rows, "check_catalogue"):
             raise TypeError(
                 "Expected `Sessions`, such as the `train` of a `Split` or the `histories` of "
-                "`Examples`, or `Prepared`. Received "
-                f"one of type {type(rows).__name__}."
+                f"`Examples`, or `Prepared`. Received one of type {type(rows).__name__}."
             )
-        if isinstance(rows, Sessions):
-            check_item_ids(rows.item_ids, self.num_items)
-        elif len(rows.vocabulary) > self.num_items:
-            raise ValueError(
-                f"The model knows {self.num_items} items. Received prepared data with "
-                f"{len(rows.vocabulary)}."
-            )
-        elif self.vocabulary is not None and self.vocabulary != rows.vocabulary:
-            raise ValueError(
-                "The model and the prepared data must have the same vocabulary. Received "
-                f"{self.vocabulary} and {rows.vocabulary}, with different items or another order."
-            )
+        rows.check_catalogue(self.num_items, self.vocabulary)
 
     def get_config(self):
         return {**self._config, "name": self.name, "trainable": self.trainable}

@@ -112,15 +112,15 @@ class SessionRecommender(Recommender):
             name="item_embedding",
         )
         encoder.attach(item_embedding, max_length=max_length, dtype=policy)
+        inputs = _event_inputs(encoder)
+        inputs["target_positions"] = keras.Input((None,), dtype="int32", name="target_positions")
+        predictions = encoder(inputs, inputs["target_positions"])
         objective.attach(item_embedding, dtype=policy)
         for term in terms:
             term.attach(item_embedding, objective, dtype=policy)
-
-        extra = ["target_positions", *objective.inputs, *(n for term in terms for n in term.inputs)]
-        inputs = {**_event_inputs(encoder)}
-        for key in extra:
-            inputs.setdefault(key, keras.Input((None,), dtype="int32", name=key))
-        predictions = encoder(inputs, inputs["target_positions"])
+        for part in (objective, *terms):
+            for key in part.inputs:
+                inputs.setdefault(key, keras.Input((None,), dtype="int32", name=key))
         logits = objective.logits(predictions, inputs)
         outputs = {"next_item": logits}
         for term in terms:

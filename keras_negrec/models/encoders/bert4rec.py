@@ -11,7 +11,7 @@ from keras_negrec.layers import AppendMaskToken
 from keras_negrec.models.encoders.transformer_encoder import TransformerEncoder
 
 
-@keras.saving.register_keras_serializable(package="keras_negrec")
+@keras.saving.register_keras_serializable(package="keras_negrec.models")
 class BERT4Rec(TransformerEncoder):
     """Bidirectional self-attention, trained to fill in masked events.
 

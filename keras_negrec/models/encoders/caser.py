@@ -10,7 +10,7 @@ from keras_negrec.layers.dropout import Dropout
 from keras_negrec.models.encoders.encoder import Encoder
 
 
-@keras.saving.register_keras_serializable(package="keras_negrec")
+@keras.saving.register_keras_serializable(package="keras_negrec.models")
 class Caser(Encoder):
     """Horizontal and vertical convolutions over the newest events.
 

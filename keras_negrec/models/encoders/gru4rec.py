@@ -10,7 +10,7 @@ from keras_negrec.layers.dropout import Dropout
 from keras_negrec.models.encoders.encoder import Encoder
 
 
-@keras.saving.register_keras_serializable(package="keras_negrec")
+@keras.saving.register_keras_serializable(package="keras_negrec.models")
 class GRU4Rec(Encoder):
     """A recurrent network: at every position the next item from the events up to it.
 

@@ -7,7 +7,7 @@ import keras
 from keras_negrec.models.encoders.transformer_encoder import TransformerEncoder
 
 
-@keras.saving.register_keras_serializable(package="keras_negrec")
+@keras.saving.register_keras_serializable(package="keras_negrec.models")
 class SASRec(TransformerEncoder):
     """Causal self-attention: at every position the next item from the events up to it.
 

@@ -11,7 +11,7 @@ from keras_negrec.data.training.targets import take
 from keras_negrec.models.feedback.feedback_term import FeedbackTerm
 
 
-@keras.saving.register_keras_serializable(package="keras_negrec")
+@keras.saving.register_keras_serializable(package="keras_negrec.models")
 class Contrastive(FeedbackTerm):
     """Pulls a session's context towards the next kept item and away from its skipped ones.
 

@@ -12,7 +12,7 @@ from keras_negrec.backend.tensorflow import tf
 from keras_negrec.models.feedback.feedback_term import FeedbackTerm
 
 
-@keras.saving.register_keras_serializable(package="keras_negrec")
+@keras.saving.register_keras_serializable(package="keras_negrec.models")
 class Keep(FeedbackTerm):
     """Learns how likely each item is kept where it is shown, and ranks by that too.
 

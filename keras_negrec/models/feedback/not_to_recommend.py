@@ -9,7 +9,7 @@ from keras_negrec.backend.tensorflow import tf
 from keras_negrec.models.feedback.feedback_term import FeedbackTerm
 
 
-@keras.saving.register_keras_serializable(package="keras_negrec")
+@keras.saving.register_keras_serializable(package="keras_negrec.models")
 class NotToRecommend(FeedbackTerm):
     """Lowers the probability of an item right where it was skipped.
 

@@ -8,7 +8,7 @@ from keras_negrec import losses
 from keras_negrec.models.objectives.sampled_objective import SampledObjective
 
 
-@keras.saving.register_keras_serializable(package="keras_negrec")
+@keras.saving.register_keras_serializable(package="keras_negrec.models")
 class BPR(SampledObjective):
     """The pairwise loss of the target against each sampled negative.
 

@@ -8,7 +8,7 @@ from keras_negrec.models.objectives.objective import softmax_crossentropy
 from keras_negrec.models.objectives.sampled_objective import SampledObjective
 
 
-@keras.saving.register_keras_serializable(package="keras_negrec")
+@keras.saving.register_keras_serializable(package="keras_negrec.models")
 class SampledSoftmax(SampledObjective):
     """Cross-entropy of the next item among sampled negatives, corrected for how they are drawn.
 

@@ -9,7 +9,7 @@ from keras_negrec.backend.tensorflow import tf
 from keras_negrec.models.objectives.objective import Objective, softmax_crossentropy
 
 
-@keras.saving.register_keras_serializable(package="keras_negrec")
+@keras.saving.register_keras_serializable(package="keras_negrec.models")
 class Softmax(Objective):
     """Cross-entropy of the next item over the whole catalogue.
 
