@@ -16,9 +16,8 @@ class PredictionHead(keras.layers.Layer):
     is the score of each item.
 
     Args:
-        transform: bool. Whether a dense layer and a normalization turn outputs into prediction
-            vectors; otherwise they are these vectors as they are.
-        activation: activation of the dense layer.
+        transform: bool. Whether a dense layer (gelu) and a normalization turn outputs into
+            prediction vectors; otherwise they are these vectors as they are.
 
     Call arguments:
         inputs: float tensor of shape `(..., embedding_dim)`.
@@ -33,17 +32,16 @@ class PredictionHead(keras.layers.Layer):
     (2, 5, 8)
     """
 
-    def __init__(self, transform=True, activation="gelu", **kwargs):
+    def __init__(self, transform=True, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.transform = transform
-        self.activation = keras.activations.get(activation)
 
     def build(self, inputs_shape):
         if self.transform:
             self.dense = keras.layers.Dense(
                 inputs_shape[-1],
-                activation=in_fewer_passes(self.activation),
+                activation=in_fewer_passes(keras.activations.gelu),
                 kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
                 dtype=self.dtype_policy,
                 name="dense",
@@ -60,7 +58,5 @@ class PredictionHead(keras.layers.Layer):
 
     def get_config(self):
         config = super().get_config()
-        config.update(
-            transform=self.transform, activation=keras.activations.serialize(self.activation)
-        )
+        config.update(transform=self.transform)
         return config

@@ -45,6 +45,9 @@ class SampledLogits(keras.layers.Layer):
         [Yi et al., 2019](https://research.google/pubs/pub48840/) for the correction.
     """
 
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)  # log counts stay in float32
+
     def call(
         self,
         predictions,

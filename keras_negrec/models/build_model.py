@@ -190,13 +190,15 @@ def _make_parts(by_name: dict[str, tuple[type, dict]], options: dict) -> dict:
         if any(option in arguments for arguments in taken.values()):
             continue
         kinds = [*ENCODERS.values(), *OBJECTIVES.values(), *FEEDBACK_TERMS.values()]
-        owners = [kind.__name__ for kind in kinds if option in _arguments(kind)]
+        owners = [kind for kind in kinds if option in _arguments(kind)]
         if owners and option in _MAY_BE_UNUSED:
+            owners[0](**{option: value})  # refuses what would be wrong where it is used
             continue
         here = "; ".join(f"{by_name[key][0].__name__}: {', '.join(a)}" for key, a in taken.items())
-        of = f"`{option}` is an argument of {' and '.join(owners)}, " if owners else ""
+        of = " and ".join(owner.__name__ for owner in owners)
         raise ValueError(
-            f"No part of this model has an argument `{option}`. {of}The arguments here are "
+            f"No part of this model has an argument `{option}`"
+            f"{f': `{option}` is an argument of {of}' if of else ''}. The arguments here are "
             f"{here or 'those of the objects given'}. Received: {option}={value!r}"
         )
     return {

@@ -20,8 +20,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     Example:
 
     >>> optimizer = keras_negrec.optimizers.LazyAdam(1e-3)
-    >>> model = keras_negrec.models.SASRec(
-    ...     num_items=50, num_sampled_negatives=16, dtype="mixed_float16"
+    >>> model = keras_negrec.build_model(
+    ...     "sasrec", num_items=50, num_sampled_negatives=16, dtype="mixed_float16"
     ... )
     >>> model.compile(keras_negrec.optimizers.LossScaleOptimizer(optimizer))
 

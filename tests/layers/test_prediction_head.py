@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from keras import ops
@@ -12,19 +14,20 @@ INPUTS = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
 def test_layer(transform, num_weights):
     run_layer_test(
         PredictionHead,
-        {"transform": transform, "activation": "relu"},
+        {"transform": transform},
         (INPUTS,),
         expected_output_shape=(3, 5, 4),
         expected_num_trainable_weights=num_weights,
     )
 
 
-def test_transform_is_dense_with_activation_then_normalization():
-    head = PredictionHead(activation="relu")
+def test_transform_is_dense_with_gelu_then_normalization():
+    head = PredictionHead()
     head.build(INPUTS.shape)
     kernel = np.random.default_rng(1).normal(size=(4, 4)).astype("float32")
     head.dense.kernel.assign(kernel)
-    dense = np.maximum(INPUTS @ kernel, 0)
+    dense = INPUTS @ kernel
+    dense = dense * np.vectorize(lambda x: 0.5 * (1 + math.erf(x / math.sqrt(2))))(dense)  # gelu
     centred = dense - dense.mean(-1, keepdims=True)
     expected = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
     np.testing.assert_allclose(ops.convert_to_numpy(head(INPUTS)), expected, atol=1e-4)

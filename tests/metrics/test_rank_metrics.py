@@ -206,7 +206,7 @@ def test_in_fit(name, tmp_path):
         parts = y["next_item"], y_pred["next_item"], weight["next_item"]
         assert history[key] == pytest.approx([reference(figure, k, [parts])], abs=1e-5)
     parts = y["contrastive"], y_pred["contrastive"], weight["contrastive"]
-    auc = history["negative_feedback_feedback_auc"]
+    auc = history["contrastive_feedback_auc"]
     assert auc == pytest.approx([reference_auc([parts])], abs=1e-5)
     assert 0 < auc[0] < 1
 

@@ -8,7 +8,7 @@ from toy_sessions import NUM_ITEMS, toy_sessions
 
 import keras_negrec
 from keras_negrec.data import Sessions, Vocabulary
-from keras_negrec.models import MatrixFactorization, Popularity
+from keras_negrec.models import Caser, MatrixFactorization, Popularity, SessionRecommender
 
 OLD = [f"track {i}" for i in range(NUM_ITEMS)]
 NEW = ["new b", "new a", "new c"]
@@ -372,7 +372,7 @@ def test_frozen_layers_stay_frozen(when):
 
 
 def test_a_model_that_is_not_compiled():
-    model = keras_negrec.models.Caser(vocabulary=VOCABULARY, embedding_dim=8)
+    model = SessionRecommender(Caser(), vocabulary=VOCABULARY, embedding_dim=8)
     assert not keras_negrec.grow_vocabulary(model, NEW).compiled
 
 

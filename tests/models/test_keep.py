@@ -51,7 +51,7 @@ def test_against_the_definition(name, num_sampled_negatives):
     model = build(name, num_sampled_negatives=num_sampled_negatives)
     bias = with_random_biases(model)
     if name == "bert4rec":
-        model._config["last_probability"] = 0.0
+        model.encoder.last_probability = 0.0
     sessions = mixed_sessions()
     [(x, y, weight)] = model.training_dataset(sessions, batch_size=99, shuffle=False)
     x, y, weight = (
@@ -116,7 +116,7 @@ def test_score_is_what_is_shown_plus_the_keep_bias(name):
     )
     table = ops.convert_to_numpy(model.item_embedding.table())
     np.testing.assert_allclose(shown, vectors[:, :-1] @ table.T, atol=1e-5)
-    model.keep_weight = 1.5
+    model.set_ranking_weights(keep=1.5)
     np.testing.assert_allclose(model.score(histories), shown + 1.5 * bias, atol=1e-5)
     assert model.item_vectors().shape == (NUM_ITEMS, 9)
 
@@ -124,10 +124,10 @@ def test_score_is_what_is_shown_plus_the_keep_bias(name):
 def test_strength_is_saved(tmp_path):
     model = build()
     with_random_biases(model)
-    model.keep_weight = 0.25
+    model.set_ranking_weights(keep=0.25)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert loaded.keep_weight == 0.25
+    assert loaded.ranking_weights == {"keep": 0.25}
     histories = toy_sessions(5)
     np.testing.assert_allclose(loaded.score(histories), model.score(histories), atol=1e-6)
 
@@ -138,18 +138,20 @@ def test_strength_out_of_range(strength):
         build(keep_weight=strength)
     model = build()
     with pytest.raises(ValueError, match=r"`keep_weight` must be a number of at least 0. Rec"):
-        model.keep_weight = strength
+        model.set_ranking_weights(keep=strength)
 
 
 def test_strength_of_a_model_without_keep():
     model = build(negative_loss="contrastive")
-    with pytest.raises(ValueError, match=r'is for models with `negative_loss="keep"`. Received'):
-        model.keep_weight = 1.0
+    with pytest.raises(
+        ValueError, match=r"terms that rank in this model are \[\]. Received: keep=1.0"
+    ):
+        model.set_ranking_weights(keep=1.0)
 
 
 def test_what_cannot_be_combined():
-    assert build().get_config()["target"] == "next"
-    assert build(negative_loss=True).get_config()["target"] == "next_positive"
+    assert build().target == "next"
+    assert build(negative_loss=True).target == "next_positive"
     with pytest.raises(ValueError, match=r'`keep` needs target="next".*Received: target=.next_p'):
         build(target="next_positive")
     with pytest.raises(ValueError, match="`not_to_recommend` and `keep` cannot be combined"):
@@ -171,7 +173,7 @@ def test_learns_which_of_the_shown_items_are_kept(name):
     scores = model.score(sessions)
     bias = ops.convert_to_numpy(model.get_layer("keep_logit").keep_biases())
     assert bias[:5].min() > 0 > bias[5:].max()
-    model.keep_weight = 0.0
+    model.set_ranking_weights(keep=0.0)
     shown = model.score(sessions)
     # What is shown does not depend on what is kept: half the items above, half below.
     assert np.mean(shown[:, :5] > shown[:, 5:]) < 0.65
@@ -192,7 +194,7 @@ def test_new_items_start_with_the_mean_bias():
 
 def test_bert4rec_never_sees_how_the_masked_event_was_received():
     model = build("bert4rec", feedback_inputs=True)
-    assert isinstance(model, BERT4Rec)
+    assert isinstance(model.encoder, BERT4Rec)
     sessions = mixed_sessions()
     [(x, y, _)] = model.training_dataset(sessions, batch_size=99, shuffle=False)
     masked = x["item_ids"].numpy() == model.mask_id

@@ -61,7 +61,7 @@ def test_against_the_definition(name, context, with_sessions):
     table = {item: table[item - 1] for item in range(1, NUM_ITEMS + 1)}
     sessions = random_sessions(with_sessions)
     if name == "bert4rec":  # rows as they are: the last event's case is tested elsewhere
-        model._config["last_probability"] = 0.0
+        model.encoder.last_probability = 0.0
     [(x, y, weight)] = model.training_dataset(sessions, batch_size=99, shuffle=False)
     x = {key: values.numpy() for key, values in x.items()}
     similarities = ops.convert_to_numpy(model(x)["contrastive"])
@@ -121,7 +121,7 @@ def test_not_to_recommend_against_the_definition(name):
     table = np.random.default_rng(0).normal(size=(NUM_ITEMS, 8)).astype("float32")
     model.item_embedding.embeddings.assign(table)
     if name == "bert4rec":
-        model._config["last_probability"] = 0.0
+        model.encoder.last_probability = 0.0
     sessions = random_sessions(with_sessions=False)
     [(x, y, weight)] = model.training_dataset(sessions, batch_size=99, shuffle=False)
     x, y, weight = (
@@ -137,7 +137,7 @@ def test_not_to_recommend_against_the_definition(name):
         one = sessions.take([row])
         items, values = one.item_ids.tolist(), one.feedback.tolist()
         for slot, position in enumerate(x["target_positions"][row]):
-            i = position - (length + model.causal - len(items))  # padding on the left
+            i = position - (length + model.encoder.causal - len(items))  # padding on the left
             if name == "bert4rec":
                 asked = i >= 0 and x["item_ids"][row, position] == model.mask_id
                 skipped = items[i] if asked and values[i] < 0 else None

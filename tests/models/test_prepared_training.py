@@ -152,7 +152,7 @@ def test_in_batch_sampling_knows_the_counts_of_the_training_rows(prepared, targe
             target=target,
         )
         model.training_dataset(rows)
-        frequencies.append(keras.ops.convert_to_numpy(model._sampler.frequencies))
+        frequencies.append(keras.ops.convert_to_numpy(model.objective.sampler.frequencies))
     np.testing.assert_array_equal(*frequencies)
     assert len(np.unique(frequencies[0])) > 2
 

@@ -3,7 +3,22 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from keras_negrec.models import feedback, objectives
+
 NUM_ITEMS = 6
+
+
+def parts(
+    contrastive=None, not_to_recommend=False, keep=False, sampled=False, skips_as_negatives=False
+):
+    """Objective and feedback terms, as arguments of the targets."""
+    objective = objectives.Softmax()
+    if sampled or skips_as_negatives:
+        objective = objectives.SampledSoftmax(5, skips_as_negatives=skips_as_negatives)
+    terms = [feedback.Contrastive(context=contrastive)] if contrastive else []
+    terms += [feedback.NotToRecommend()] if not_to_recommend else []
+    terms += [feedback.Keep()] if keep else []
+    return {"objective": objective, "feedback": terms}
 
 
 @st.composite

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
-from target_batches import labels_of, next_event, target_batches
+from target_batches import labels_of, next_event, parts, target_batches
 
 from keras_negrec.data import NextItemTargets
 
@@ -26,13 +26,14 @@ CHOICES = st.fixed_dictionaries(
 )
 
 
-def transform(batch, **arguments):
-    x, y, weight = NextItemTargets(**arguments).transform(batch)
+def transform(batch, target="next_positive", **arguments):
+    x, y, weight = NextItemTargets(target, **parts(**arguments)).transform(batch)
     return tuple({name: values.numpy() for name, values in part.items()} for part in (x, y, weight))
 
 
 @given(target_batches(), CHOICES)
 def test_against_reference(batch, arguments):
+    arguments["sampled"] |= arguments["skips_as_negatives"]
     x, y, weight = transform(batch, **arguments)
     rows, length = batch["item_ids"].shape
     not_to_recommend = arguments["not_to_recommend"]
@@ -171,16 +172,15 @@ def test_rows_are_never_mixed():
 def test_as_a_dataset_transformation():
     batch = one_row([1, 2, 3], [1, -1, 1])
     dataset = tf.data.Dataset.from_tensors(batch).repeat(2)
-    elements = list(dataset.apply(NextItemTargets(contrastive="hidden")))
+    elements = list(dataset.apply(NextItemTargets(**parts(contrastive="hidden"))))
     assert len(elements) == 2
-    expected = NextItemTargets(contrastive="hidden").transform(batch)
+    expected = NextItemTargets(**parts(contrastive="hidden")).transform(batch)
     tf.nest.map_structure(np.testing.assert_array_equal, elements[1], expected)
 
 
-@pytest.mark.parametrize("name", ["target", "contrastive"])
-def test_unknown_choices(name):
-    with pytest.raises(ValueError, match=f"`{name}` must be one of"):
-        NextItemTargets(**{name: "previous"})
+def test_unknown_target():
+    with pytest.raises(ValueError, match="`target` must be one of"):
+        NextItemTargets("previous")
 
 
 def test_not_to_recommend_asks_for_the_skip_right_after_each_event():
@@ -206,4 +206,4 @@ def test_not_to_recommend_asks_for_the_skip_right_after_each_event():
 
 def test_not_to_recommend_contradicts_the_next_item_as_target():
     with pytest.raises(ValueError, match='needs target="next_positive"'):
-        NextItemTargets("next", not_to_recommend=True)
+        NextItemTargets("next", **parts(not_to_recommend=True))

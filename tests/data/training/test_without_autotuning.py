@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,15 +24,15 @@ def test_session_batches(shuffle):
 
 
 @pytest.mark.parametrize(
-    "model_class",
+    "build",
     [
-        keras_negrec.models.SASRec,
-        keras_negrec.models.BERT4Rec,
+        functools.partial(keras_negrec.build_model, "sasrec"),
+        functools.partial(keras_negrec.build_model, "bert4rec"),
         keras_negrec.models.MatrixFactorization,
     ],
 )
-def test_what_models_are_fitted_on(model_class):
-    model = model_class(num_items=3, max_length=4)
+def test_what_models_are_fitted_on(build):
+    model = build(num_items=3, max_length=4)
     assert model.training_dataset(SESSIONS).options().autotune.enabled is False
 
 
