@@ -9,10 +9,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_negrec.argument_checks import check_item_ids
 from keras_negrec.backend.item_table import is_item_table
 from keras_negrec.backend.length_multiple import length_multiple
-from keras_negrec.data import Prepared, Sessions, Vocabulary
+from keras_negrec.data import Sessions, TrainingData, Vocabulary
 from keras_negrec.data.training.without_autotuning import without_autotuning
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
@@ -152,26 +151,15 @@ class Recommender(keras.Model):
         table = ops.convert_to_numpy(ops.cast(self.item_vectors(), "float32"))
         return np.matmul(vectors, table.T)
 
-    def _check_catalogue(self, rows: Sessions | Prepared) -> None:
+    def _check_catalogue(self, rows: TrainingData) -> None:
         """An error unless all ids are of this model's catalogue."""
-        if not isinstance(rows, Sessions | Prepared):
+        if not isinstance(rows, TrainingData):
             raise TypeError(
                 "Expected `Sessions`, such as the `train` of a `Split` or the `histories` of "
                 "`Examples`, or `Prepared`. Received "
                 f"one of type {type(rows).__name__}."
             )
-        if isinstance(rows, Sessions):
-            check_item_ids(rows.item_ids, self.num_items)
-        elif len(rows.vocabulary) > self.num_items:
-            raise ValueError(
-                f"The model knows {self.num_items} items. Received prepared data with "
-                f"{len(rows.vocabulary)}."
-            )
-        elif self.vocabulary is not None and self.vocabulary != rows.vocabulary:
-            raise ValueError(
-                "The model and the prepared data must have the same vocabulary. Received "
-                f"{self.vocabulary} and {rows.vocabulary}, with different items or another order."
-            )
+        rows.check_catalogue(self.num_items, self.vocabulary)
 
     def get_config(self):
         return {**self._config, "name": self.name, "trainable": self.trainable}

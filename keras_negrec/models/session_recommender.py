@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_negrec import layers
@@ -18,7 +17,7 @@ from keras_negrec.argument_checks import (
     check_num_items,
     check_positive_int,
 )
-from keras_negrec.data import NextItemTargets, Prepared, Sessions, session_batches
+from keras_negrec.data import NextItemTargets, TrainingData
 from keras_negrec.data.training.training_targets import check_target
 from keras_negrec.models.negative_loss_names import negative_loss_names
 from keras_negrec.models.recommender import Recommender
@@ -353,7 +352,7 @@ class SessionRecommender(Recommender):
 
     def training_dataset(
         self,
-        sessions: Sessions | Prepared,
+        sessions: TrainingData,
         *,
         batch_size: int = 128,
         shuffle: bool = True,
@@ -371,8 +370,8 @@ class SessionRecommender(Recommender):
             batch_size: int. Rows in a batch.
             shuffle: bool. Draw a new order at each epoch.
             seed: int. The same seed gives the same epochs, masks included.
-            **stream_options: for `Prepared`, further arguments of `Prepared.dataset`: `part`,
-                `start_step`, `repeat`, `worker`, `num_workers`, `buffer_events`.
+            **stream_options: further arguments of `TrainingData.batches`: `start_step`,
+                `repeat`, `worker`, `num_workers`, `buffer_events`.
 
         Returns:
             A `tf.data.Dataset` of `(x, y, sample_weight)`.
@@ -380,15 +379,14 @@ class SessionRecommender(Recommender):
         Raises:
             ValueError: an item id above `num_items`, or prepared data with another vocabulary
                 than the model's; no sessions.
-            TypeError: `stream_options` with `Sessions`.
+            TypeError: an unknown option.
         """
         self._check_catalogue(sessions)
-        part = stream_options.get("part", "train")
         if self.item_embedding.num_features is not None:
-            self.item_embedding.adapt(self._count(sessions, part))
+            self.item_embedding.adapt(sessions.item_counts(self.num_items))
         if self._config["sampling_distribution"] in ("in_batch", "mixed") and self._sampler:
             positive = self._config["target"] != "next"
-            self._sampler.adapt(self._count(sessions, part, positive=positive))
+            self._sampler.adapt(sessions.item_counts(self.num_items, positive=positive))
         options = {
             "batch_size": batch_size,
             "max_length": self.max_length + self.causal,  # the last event is a target only
@@ -397,10 +395,7 @@ class SessionRecommender(Recommender):
             "seed": seed,
             **stream_options,
         }
-        if isinstance(sessions, Prepared):
-            batches = sessions.dataset(with_steps=True, **options)
-        else:
-            batches = session_batches(sessions, **options)
+        batches = sessions.batches(with_steps=True, **options)
         names = list(self.input)  # Keras mixes up inputs when given more than it knows
 
         def keep_own_inputs(x, y, sample_weight):
@@ -408,14 +403,6 @@ class SessionRecommender(Recommender):
 
         dataset = batches.apply(self.targets(seed)).map(keep_own_inputs)
         return dataset.prefetch(tf.data.AUTOTUNE)
-
-    def _count(self, rows: Sessions | Prepared, part: str, *, positive=False) -> np.ndarray:
-        """How often each item occurs in the rows, or is kept."""
-        if isinstance(rows, Prepared):
-            counts = rows.train_counts(part, positive=positive)
-            return np.pad(counts, (0, self.num_items - len(counts)))
-        item_ids = rows.item_ids[rows.feedback > 0] if positive else rows.item_ids
-        return np.bincount(item_ids, minlength=self.num_items + 1)[1:]
 
     def _query(self, inputs: dict) -> dict:
         """The encoder's inputs whose last position predicts what follows the history."""
@@ -458,10 +445,9 @@ class SessionRecommender(Recommender):
         column = keras.ops.cast(keras.ops.expand_dims(bias, -1), vectors.dtype)
         return keras.ops.concatenate([vectors, column], axis=-1)
 
-    def _check_catalogue(self, rows: Sessions | Prepared) -> None:
+    def _check_catalogue(self, rows: TrainingData) -> None:
         super()._check_catalogue(rows)
-        columns = rows.manifest["columns"] if isinstance(rows, Prepared) else rows.columns
-        if "session_ids" in self._encoder_inputs and "session_ids" not in columns:
+        if "session_ids" in self._encoder_inputs and "session_ids" not in rows.column_names:
             raise ValueError("This model was built with `max_sessions` and needs `session_ids`.")
 
 
