@@ -89,7 +89,7 @@ def write_manifest(folder, **values):
         json.loads(path.read_text())
         if path.exists()
         else {
-            "schema_version": 1,
+            "schema_version": 2,
             "vocabulary_sha256": hashlib.sha256(
                 (folder / "vocabulary.json").read_bytes()
             ).hexdigest(),

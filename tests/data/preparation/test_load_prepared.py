@@ -29,7 +29,7 @@ def rewrite(path, change):
 def test_a_whole_folder(folder):
     prepared = load_prepared(str(folder))
     assert prepared.vocabulary == Vocabulary([f"item {i}" for i in range(1, 11)])
-    assert prepared.manifest["schema_version"] == 1
+    assert prepared.manifest["schema_version"] == 2
     assert repr(prepared) == "<Prepared: 10 rows, 120 events in 2 shards, 10 items>"
 
 
@@ -51,13 +51,13 @@ def test_a_manifest_that_is_no_json(folder):
 
 
 def test_another_schema_version(folder):
-    write_manifest(folder, schema_version=2)
-    with pytest.raises(ValueError, match=r"reads schema version 1.* Received: 2"):
+    write_manifest(folder, schema_version=1)
+    with pytest.raises(ValueError, match=r"reads schema version 2.* Received: 1"):
         load_prepared(folder)
 
 
 def test_a_manifest_without_shards(folder):
-    (folder / "manifest.json").write_text('{"schema_version": 1}')
+    (folder / "manifest.json").write_text('{"schema_version": 2}')
     with pytest.raises(ValueError, match="`shards` is missing"):
         load_prepared(folder)
 
