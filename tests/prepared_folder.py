@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_negrec.data import Vocabulary
+from keras_negrec.data import Sessions, Vocabulary, load_prepared
 
 
 def write_prepared(
@@ -38,12 +38,11 @@ def write_prepared(
     train_end, validation_at, test_at = (np.asarray(cut) for cut in cuts)
     columns = {
         "key": pa.array(sessions.keys.tolist()),
-        "item_ids": pa.array(rows_of(sessions.item_ids, sessions), pa.list_(pa.int32())),
-        "feedback": pa.array(rows_of(sessions.feedback, sessions), pa.list_(pa.int8())),
+        **{
+            name: pa.array(rows_of(values, sessions), pa.list_(pa.from_numpy_dtype(values.dtype)))
+            for name, values in sessions.columns.items()
+        },
     }
-    if sessions.session_ids is not None:
-        rows = rows_of(sessions.session_ids, sessions)
-        columns["session_ids"] = pa.array(rows, pa.list_(pa.int32()))
     for name, values in (
         ("train_end", train_end),
         ("validation_at", validation_at),
@@ -90,7 +89,7 @@ def write_manifest(folder, **values):
         json.loads(path.read_text())
         if path.exists()
         else {
-            "schema_version": 1,
+            "schema_version": 2,
             "vocabulary_sha256": hashlib.sha256(
                 (folder / "vocabulary.json").read_bytes()
             ).hexdigest(),
@@ -113,3 +112,31 @@ def leave_one_out_cuts(sessions):
         else:
             cuts.append((kept[-3] + 1, kept[-3] + 1, kept[-2] + 1))
     return np.array(cuts).T
+
+
+def numbered(lengths, with_sessions=False):
+    """Sessions whose item ids number all events, so that each can be told apart."""
+    num_events = int(np.sum(lengths))
+    columns = {
+        "item_ids": np.arange(1, num_events + 1),
+        "feedback": np.arange(num_events) % 5 - 2,
+    }
+    if with_sessions:
+        columns["session_ids"] = np.concatenate([np.arange(n) // 2 for n in lengths])
+    return Sessions(columns, np.append(0, np.cumsum(lengths)), np.arange(len(lengths)))
+
+
+def all_train(folder, sessions, **options):
+    """A folder of these sessions in which all events train, unless `cuts` are given."""
+    options.setdefault("cuts", (sessions.lengths, [-1] * len(sessions), [-1] * len(sessions)))
+    return load_prepared(write_prepared(folder / "prepared", sessions, **options))
+
+
+def epoch(dataset):
+    """All batches of one pass, as arrays."""
+    return [{name: values.numpy() for name, values in batch.items()} for batch in dataset]
+
+
+def rows_in(batches):
+    """The rows of all batches without padding."""
+    return [tuple(row[row > 0].tolist()) for batch in batches for row in batch["item_ids"]]

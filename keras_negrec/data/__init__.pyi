@@ -28,5 +28,5 @@ from .splits.split import Split as Split
 from .splits.split_at import split_at as split_at
 from .training.cloze_targets import ClozeTargets as ClozeTargets
 from .training.next_item_targets import NextItemTargets as NextItemTargets
-from .training.session_batches import session_batches as session_batches
+from .training.training_data import TrainingData as TrainingData
 from .vocabulary import Vocabulary as Vocabulary

@@ -6,15 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import duckdb
-
 from keras_negrec.data.preparation.inspect_command import add_inspect_command
 from keras_negrec.data.preparation.prepare_command import add_prepare_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; what is wrong with its input is one line on the standard error."""
-    parser = argparse.ArgumentParser(prog="python -m keras_negrec.data")
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_negrec.data", description="Makes training data of raw logs."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_prepare_command(commands)
     add_inspect_command(commands)
@@ -24,7 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, OSError, ImportError, duckdb.Error) as error:
+    except Exception as error:
+        is_of_engine = type(error).__module__.split(".")[0] in ("_duckdb", "duckdb")
+        if not is_of_engine and not isinstance(
+            error, (ValueError, TypeError, OSError, ImportError)
+        ):
+            raise
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,16 +1,21 @@
-"""Sessions in memory: one ragged row of events for each listener or session."""
+"""Sessions in memory: one ragged row of events for each session or user."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from keras_negrec.argument_checks import check_item_ids, check_positive_int
 from keras_negrec.data.event_columns import EVENT_COLUMNS, further_columns
 from keras_negrec.data.logs.check_events import check_events
 from keras_negrec.data.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class Sessions:
@@ -56,7 +61,7 @@ class Sessions:
             for name, column in EVENT_COLUMNS.items()
             if name in columns
         }
-        self.row_splits = row_splits
+        self.row_splits = np.asarray(row_splits, "int64")
         self.keys = keys
         self._check()
 
@@ -205,6 +210,8 @@ class Sessions:
         Raises:
             ValueError: no parts, or parts with different columns.
         """
+        if len(parts) == 1:
+            return parts[0]
         names = {tuple(part.columns) for part in parts}
         if len(names) != 1:
             raise ValueError(
@@ -286,20 +293,97 @@ class Sessions:
         ends = self.lengths[rows] - nth_newest * step
         return self.between(ends - length, ends, rows)
 
-    def padded(self, length: int) -> dict[str, np.ndarray]:
+    def padded(self, length: int, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """The newest `length` events of each row as a batch, padded with 0 on the left.
+
+        Args:
+            length: int.
+            rows: int array, which rows; all of them by default.
 
         Returns:
             Dict of arrays of shape `(num_rows, length)`, one for each of `columns`, as a model
             takes them: `item_ids` and `feedback` int32.
         """
-        newest = self.between(self.lengths - length, self.lengths)
-        places = length - np.repeat(newest.lengths, newest.lengths) + newest.positions()
+        which = slice(None) if rows is None else rows
+        ends = self.row_splits[1:][which]
+        starts = self.row_splits[:-1][which]
+        events = (ends - length)[:, np.newaxis] + np.arange(length)
+        is_event = events >= starts[:, np.newaxis]
+        events = events[is_event]
         batch = {}
-        for name, values in newest.columns.items():
-            batch[name] = np.zeros((len(self), length), EVENT_COLUMNS[name].input_dtype)
-            batch[name][newest.rows(), places] = values
+        for name, values in self.columns.items():
+            batch[name] = np.zeros(is_event.shape, EVENT_COLUMNS[name].input_dtype)
+            batch[name][is_event] = values[events]
         return batch
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of `columns`."""
+        return list(self.columns)
+
+    def batches(
+        self,
+        *,
+        batch_size: int,
+        max_length: int,
+        overlap: int = 0,
+        shuffle: bool = True,
+        seed: int = 0,
+        **options: Any,
+    ) -> tf.data.Dataset:
+        """Left-padded batches: the newest event is always in the last column.
+
+        See `keras_negrec.data.TrainingData.batches`, also for further options.
+
+        Raises:
+            ValueError: an argument outside of its range, no rows, or an empty row.
+
+        Example:
+
+        >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3], [4]])
+        >>> batches = sessions.batches(batch_size=2, max_length=3, shuffle=False)
+        >>> next(iter(batches))["item_ids"].numpy()
+        array([[1, 2, 3],
+               [0, 0, 4]], dtype=int32)
+        """
+        from keras_negrec.data.training.stream_batches import stream_batches  # loads TensorFlow
+
+        if options.get("transform") is None and len(self) and self.lengths.min() == 0:
+            key = self.keys[self.lengths.argmin()]
+            raise ValueError(f"A session must have at least one event. Row {key!r} is empty.")
+        num_workers = check_positive_int("num_workers", options.get("num_workers", 1))
+        pieces = np.array_split(np.arange(len(self)), num_workers)
+        return stream_batches(
+            range(num_workers),
+            read=lambda piece: self if num_workers == 1 else self.take(pieces[piece]),
+            lengths=lambda piece: self.lengths[pieces[piece]],
+            columns=self.column_names,
+            source="`sessions`",
+            batch_size=batch_size,
+            max_length=max_length,
+            overlap=overlap,
+            shuffle=shuffle,
+            seed=seed,
+            **options,
+        )
+
+    def item_counts(self, num_items: int, positive: bool = False) -> np.ndarray:
+        """How often each item occurs, or with `positive` is kept: int64 `(num_items,)`.
+
+        Raises:
+            ValueError: an item id above `num_items`.
+        """
+        check_item_ids(self.item_ids, num_items)
+        item_ids = self.item_ids[self.feedback > 0] if positive else self.item_ids
+        return np.bincount(item_ids, minlength=num_items + 1)[1:]
+
+    def check_catalogue(self, num_items: int, vocabulary: Vocabulary | None = None) -> None:
+        """A ValueError unless all item ids are among `1..num_items`."""
+        check_item_ids(self.item_ids, num_items)
+
+    def chunks(self) -> Iterator[Sessions]:
+        """All rows at once: they are in memory."""
+        yield self
 
     def fingerprint(self) -> str:
         """A hash of rows and events, the same in every process and on every machine.

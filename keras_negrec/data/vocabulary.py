@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from keras_negrec.atomic_write import atomic_write
+
 
 class Vocabulary:
     """Maps external item ids (strings or integers) to `1..num_items` and back.
@@ -46,10 +48,36 @@ class Vocabulary:
         """Builds the vocabulary of all events' items, the most frequent first.
 
         Equally frequent items are ordered by their id, so that the result does not depend on
-        the order of the events.
+        the order of the events. Give the events that train: others would have a say in what
+        log-uniform sampling draws. Where held-out items must be known too, see `by_frequency`.
         """
-        counts = pd.Series(_as_array(items)).value_counts(sort=False).sort_index()
-        return cls(counts.sort_values(ascending=False, kind="stable").index.to_numpy())
+        counts = pd.Series(_as_array(items)).value_counts(sort=False)
+        distinct = counts.index.to_numpy()
+        return cls(distinct[frequency_order(distinct, counts.to_numpy())])
+
+    def by_frequency(self, counts: np.ndarray) -> Vocabulary:
+        """The same items, the most frequent first; equally frequent ones in the order of their ids.
+
+        Args:
+            counts: array of shape `(num_items,)`, how often each item occurs in what trains.
+
+        Example:
+
+        >>> events = pd.DataFrame({"session": 1, "item": list("babcc"), "feedback": 1})
+        >>> vocabulary = keras_negrec.data.Vocabulary.from_items(events["item"])
+        >>> sessions = keras_negrec.data.Sessions.from_events(events, vocabulary)
+        >>> train = keras_negrec.data.leave_one_out(sessions).train  # b a b, without c c
+        >>> list(vocabulary.by_frequency(train.item_counts(len(vocabulary))).items)
+        ['b', 'a', 'c']
+
+        The sessions are then made, and split, again: ids are others, and rows and cuts the same.
+        """
+        if np.shape(counts) != (len(self),):
+            raise ValueError(
+                f"`counts` must have shape ({len(self)},), one for each item. Received shape: "
+                f"{np.shape(counts)}"
+            )
+        return Vocabulary(self.items[frequency_order(self.items, np.asarray(counts))])
 
     @property
     def items(self) -> np.ndarray:
@@ -106,8 +134,9 @@ class Vocabulary:
         return self.items[ids - 1]
 
     def save(self, path: str | Path) -> None:
-        """Writes the vocabulary as a JSON list."""
-        Path(path).write_text(json.dumps(self.items.tolist(), ensure_ascii=False), "utf-8")
+        """Writes the vocabulary as a JSON list; the file is there whole or not at all."""
+        with atomic_write(Path(path)) as partial:
+            partial.write_text(json.dumps(self.items.tolist(), ensure_ascii=False), "utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
@@ -125,6 +154,12 @@ class Vocabulary:
     def __repr__(self) -> str:
         kind = "strings" if self.is_string else "integers"
         return f"<Vocabulary of {len(self)} items ({kind})>"
+
+
+def frequency_order(items: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Where the most frequent items are, first of all; of equals the smaller id comes first."""
+    by_item = np.argsort(items, kind="stable")
+    return by_item[np.argsort(-counts[by_item], kind="stable")]
 
 
 def _as_array(items: Iterable) -> np.ndarray:

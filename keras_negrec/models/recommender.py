@@ -12,7 +12,7 @@ from keras import ops
 from keras_negrec.backend.item_table import is_item_table
 from keras_negrec.backend.keras_private import compile_loss, flatten_layers, portable_config
 from keras_negrec.backend.length_multiple import length_multiple
-from keras_negrec.data import Sessions, Vocabulary
+from keras_negrec.data import Sessions, TrainingData, Vocabulary
 from keras_negrec.data.training.without_autotuning import without_autotuning
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
@@ -151,9 +151,9 @@ class Recommender(keras.Model):
         table = ops.convert_to_numpy(ops.cast(self.item_vectors(), "float32"))
         return np.matmul(vectors, table.T)
 
-    def _check_catalogue(self, rows) -> None:
+    def _check_catalogue(self, rows: TrainingData) -> None:
         """An error unless all ids are of this model's catalogue."""
-        if not hasattr(rows, "check_catalogue"):
+        if not isinstance(rows, TrainingData):
             raise TypeError(
                 "Expected `Sessions`, such as the `train` of a `Split` or the `histories` of "
                 f"`Examples`, or `Prepared`. Received one of type {type(rows).__name__}."

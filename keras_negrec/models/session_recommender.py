@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_negrec import layers
 from keras_negrec.argument_checks import check_num_items, check_positive_int
+from keras_negrec.data import TrainingData
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.training.targets import check_target
 from keras_negrec.models.encoders.encoder import Encoder
@@ -229,7 +230,13 @@ class SessionRecommender(Recommender):
         return self.objective.reads_rows
 
     def training_dataset(
-        self, sessions, *, batch_size: int = 128, shuffle: bool = True, seed: int = 0, **options
+        self,
+        sessions: TrainingData,
+        *,
+        batch_size: int = 128,
+        shuffle: bool = True,
+        seed: int = 0,
+        **options,
     ) -> tf.data.Dataset:
         """What `fit` takes: batches of the sessions with this model's training targets.
 
@@ -237,13 +244,13 @@ class SessionRecommender(Recommender):
         with `num_features` the item vectors which items occur.
 
         Args:
-            sessions: `Sessions`, ids of this model's catalogue, or `Prepared`, whose training
-                sessions are then streamed from its folder.
+            sessions: `Sessions`, ids of this model's catalogue, or `Prepared`, which is
+                streamed from its folder.
             batch_size: int. Rows in a batch.
             shuffle: bool. Draw a new order at each epoch.
             seed: int. The same seed gives the same epochs, masks included.
-            **options: for `Prepared`, further arguments of `Prepared.batches`: `part`,
-                `start_step`, `repeat`, `worker`, `num_workers`, `buffer_events`.
+            **options: further arguments of `TrainingData.batches`: `start_step`, `repeat`,
+                `worker`, `num_workers`, `buffer_events`.
 
         Returns:
             A `tf.data.Dataset` of `(x, y, sample_weight)`.
@@ -252,16 +259,14 @@ class SessionRecommender(Recommender):
             ValueError: an item id above `num_items`, or prepared data with another vocabulary
                 than the model's; no sessions; an event column that the encoder needs and the
                 sessions do not have.
-            TypeError: something else than sessions; `options` with `Sessions`.
+            TypeError: something else than sessions; an unknown option.
         """
         self._check_catalogue(sessions)
-        part = {"part": options["part"]} if "part" in options else {}
         if self.item_embedding.num_features is not None:
-            self.item_embedding.adapt(sessions.item_counts(self.num_items, **part))
+            self.item_embedding.adapt(sessions.item_counts(self.num_items))
         if self.objective.counts_items:
             positive = self.target == "next_positive"
-            counts = sessions.item_counts(self.num_items, positive=positive, **part)
-            self.objective.adapt(counts)
+            self.objective.adapt(sessions.item_counts(self.num_items, positive=positive))
         causal = self.encoder.causal
         batches = sessions.batches(
             batch_size=batch_size,
@@ -315,7 +320,7 @@ class SessionRecommender(Recommender):
         ]
         return ops.concatenate([vectors, *columns], axis=-1) if columns else vectors
 
-    def _check_catalogue(self, rows) -> None:
+    def _check_catalogue(self, rows: TrainingData) -> None:
         super()._check_catalogue(rows)
         missing = [name for name in self.encoder.inputs if name not in rows.column_names]
         if missing:

@@ -4,7 +4,7 @@ import pytest
 
 import keras_negrec
 from keras_negrec.backend.length_multiple import length_multiple
-from keras_negrec.data import Sessions, session_batches
+from keras_negrec.data import Sessions
 
 
 @pytest.mark.skipif(keras.config.backend() != "jax", reason="other backends take any shape")
@@ -30,7 +30,7 @@ def test_epoch_has_few_shapes_and_all_events(model):
         [random.choice([-1, 1], size=length).tolist() for length in lengths],
     )
     model = keras_negrec.build_model(model, num_items=49, max_length=100, num_sampled_negatives=3)
-    batches = session_batches(sessions, batch_size=8, max_length=100)
+    batches = sessions.batches(batch_size=8, max_length=100)
     assert sum(np.count_nonzero(batch["item_ids"]) for batch in batches) == lengths.sum()
     shapes, num_rows = set(), 0
     for inputs, *_ in model.training_dataset(sessions, batch_size=8):

@@ -105,7 +105,7 @@ class Interruption(keras.callbacks.Callback):
 
 
 def test_an_interrupted_training_ends_like_one_that_was_not(prepared, tmp_path):
-    # As the documentation of `Prepared.dataset` says it is done with `BackupAndRestore`.
+    # As the documentation of `TrainingData.batches` says it is done with `BackupAndRestore`.
     import json
 
     def train(*callbacks, folder):
@@ -165,7 +165,7 @@ def test_item_features_know_which_items_train(tmp_path):
     model.training_dataset(prepared)
     occurs = keras.ops.convert_to_numpy(model.item_embedding.occurs)
     np.testing.assert_array_equal(occurs, [1, 1, 0, 0])
-    model.training_dataset(prepared, part="before_test")
+    model.training_dataset(prepared.before_test())
     np.testing.assert_array_equal(
         keras.ops.convert_to_numpy(model.item_embedding.occurs), [1, 1, 0, 0]
     )
@@ -203,8 +203,8 @@ def test_another_vocabulary(prepared, model_of):
     turned = Vocabulary(prepared.vocabulary.items[::-1])
     with pytest.raises(ValueError, match="must have the same vocabulary"):
         model_of(vocabulary=turned).training_dataset(prepared)
-    with pytest.raises(TypeError, match="start_step"):
-        model_of(num_items=10).training_dataset(prepared.sessions(), start_step=1)
+    with pytest.raises(TypeError, match="first_step"):
+        model_of(num_items=10).training_dataset(prepared.sessions(), first_step=1)
 
 
 def test_session_ids_are_needed_with_max_sessions(tmp_path):

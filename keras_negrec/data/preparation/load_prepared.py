@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
+from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.data.preparation.manifest import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    read_manifest,
+    vocabulary_hash,
+)
 from keras_negrec.data.preparation.prepared import Prepared
 from keras_negrec.data.preparation.shard_rows import row_groups
 from keras_negrec.data.vocabulary import Vocabulary
-
-_SCHEMA_VERSION = 1
 
 
 def load_prepared(folder: str | Path) -> Prepared:
@@ -28,7 +31,7 @@ def load_prepared(folder: str | Path) -> Prepared:
         FileNotFoundError: no such folder, or one that is not complete: its `manifest.json` or
             one of the files that it names is not there.
         ValueError: another schema version; a vocabulary or a shard that is not the one of the
-            manifest.
+            manifest; a column of events that is not registered.
 
     Example:
 
@@ -38,32 +41,36 @@ def load_prepared(folder: str | Path) -> Prepared:
     ...     plays, "prepared", format_options=columns, verbose=False
     ... )
     >>> prepared = keras_negrec.data.load_prepared("prepared")
-    >>> len(prepared.sessions("train")), len(prepared.vocabulary)
+    >>> len(prepared.sessions()), len(prepared.vocabulary)
     (50, 30)
     """
     folder = Path(folder)
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no such folder. Received: {folder}")
-    if not path.is_file():
+    manifest = read_manifest(folder)
+    if manifest is None:
         raise FileNotFoundError(
             f"{folder} has no manifest.json, which is written last: its preparation did not come "
             "to its end. Run `prepare` again with the same arguments to complete it."
         )
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read as JSON. Received: {error}") from error
-    if manifest.get("schema_version") != _SCHEMA_VERSION:
+    if manifest.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
-            f"{path}: this version of keras_negrec reads schema version {_SCHEMA_VERSION}; run "
+            f"{path}: this version of keras_negrec reads schema version {SCHEMA_VERSION}; run "
             f"`prepare` again. Received: {manifest.get('schema_version')!r}"
         )
     for name in ("shards", "columns", "vocabulary_sha256"):
         if name not in manifest:
             raise ValueError(f"{path}: `{name}` is missing. Received: {sorted(manifest)}")
+    unknown = sorted(set(manifest["columns"]) - set(EVENT_COLUMNS))
+    if unknown:
+        raise ValueError(
+            f"{folder} holds the column {unknown[0]!r}. Make it known before: "
+            f"keras_negrec.data.register_event_column({unknown[0]!r}, ...). Received columns: "
+            f"{manifest['columns']}"
+        )
     vocabulary_path = _existing(folder / "vocabulary.json")
-    digest = hashlib.sha256(vocabulary_path.read_bytes()).hexdigest()
+    digest = vocabulary_hash(folder)
     if digest != manifest["vocabulary_sha256"]:
         raise ValueError(
             f"{vocabulary_path} is not the vocabulary that the shards were written with: its "

@@ -1,33 +1,34 @@
-"""What a prepared folder says of itself, and how it comes to be there whole or not at all."""
+"""What a prepared folder says of itself."""
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-import types
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from keras_negrec.atomic_write import atomic_write, sync
+from keras_negrec.atomic_write import atomic_write
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a complete folder, None where there is none."""
+    """The manifest of a complete folder, None where there is none.
+
+    Raises:
+        ValueError: a file of that name that is no JSON.
+    """
+    path = folder / MANIFEST
     try:
-        return json.loads((folder / MANIFEST).read_text("utf-8"))
+        return json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as JSON. Received: {error}") from error
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -37,10 +38,44 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
         partial.write_text(text + "\n", "utf-8")
 
 
-def vocabulary_hash(items: Iterable) -> str:
-    """The hash of a vocabulary's items in their order."""
-    text = json.dumps(list(items), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def vocabulary_hash(folder: Path) -> str:
+    """The SHA-256 of the folder's vocabulary, as it is on the disk."""
+    return hashlib.sha256((folder / "vocabulary.json").read_bytes()).hexdigest()
+
+
+def find_prepared(folder: Path, request: dict, overwrite: bool) -> dict[str, Any] | None:
+    """The manifest of a folder that holds what is asked for; None to go on and write it.
+
+    Args:
+        folder: where to look.
+        request: the `parameters` and `sources` that a manifest would have.
+        overwrite: whether a folder that was prepared otherwise may be replaced.
+
+    Raises:
+        FileExistsError: a folder of something else.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise FileExistsError(
+                "`folder` must be new, empty or a prepared folder: this one holds something "
+                f"without a manifest. Received: {folder}"
+            )
+        return None
+    there = {"schema_version": manifest["schema_version"], "sources": manifest["sources"]}
+    asked = {"schema_version": SCHEMA_VERSION, "sources": request["sources"]}
+    there |= manifest["parameters"]
+    asked |= request["parameters"]
+    other = [name for name in asked if there.get(name) != asked[name]]
+    if not other:
+        return manifest
+    if not overwrite:
+        raise FileExistsError(
+            f"{folder} was prepared with other {', '.join(other)}. Pass overwrite=True to replace "
+            f"it. Received: { {name: asked[name] for name in other} }, there: "
+            f"{ {name: there.get(name) for name in other} }"
+        )
+    return None
 
 
 def describe_sources(source) -> list[dict[str, Any]]:
@@ -72,85 +107,3 @@ def describe_sources(source) -> list[dict[str, Any]]:
         }
         for file in files
     ]
-
-
-def as_json(value: Any) -> Any:
-    """A parameter as JSON holds it; a function is known by its name and its code."""
-    if callable(value):
-        cells = getattr(value, "__closure__", None) or ()
-        known = [_code_of(getattr(value, "__code__", None)), getattr(value, "__defaults__", None)]
-        known += [as_json(cell.cell_contents) for cell in cells]
-        name = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', repr(value))}"
-        return f"{name} {hashlib.sha256(repr(known).encode()).hexdigest()[:16]}"
-    if isinstance(value, dict):
-        return {str(key): as_json(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [as_json(entry) for entry in value]
-    if isinstance(value, (str, int, float, bool)) or value is None:
-        return value
-    if hasattr(value, "item"):
-        return value.item()
-    return str(value)
-
-
-def _code_of(code: types.CodeType | None) -> Any:
-    """What a function does, without where it stands."""
-    if code is None:
-        return None
-    constants = [_code_of(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
-    return code.co_code, code.co_names, constants
-
-
-@contextlib.contextmanager
-def partial_folder(folder: Path) -> Iterator[Path]:
-    """A new hidden folder beside `folder` to work in; what is left of it at the end is removed.
-
-    Folders of runs that were interrupted are removed too. A lock that dies with its process
-    tells them from those of runs that are still under way.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{folder.name}.partial-"
-    for stale in folder.parent.glob(f"{glob.escape(prefix)}*"):
-        with _locked(stale) as is_ours:
-            if is_ours:
-                shutil.rmtree(stale, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
-    try:
-        with _locked(partial):
-            yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def publish(partial: Path, folder: Path) -> None:
-    """Puts a finished folder in its place, in which a former one is replaced."""
-    old = None
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
-        os.rename(folder, old)
-    partial.chmod(0o755)  # Temporary folders are for their owner alone.
-    os.rename(partial, folder)
-    sync(folder.parent)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether the lock on a folder could be had, which is then held."""
-    import fcntl  # Not on Windows, where the rest of the package works.
-
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:  # Its process has just finished.
-        yield False
-        return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = True
-        except BlockingIOError:
-            is_ours = False
-        yield is_ours
-    finally:
-        os.close(descriptor)

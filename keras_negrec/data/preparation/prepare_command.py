@@ -1,4 +1,4 @@
-"""The command `prepare`."""
+"""The command `prepare`. Nothing heavy loads before it runs, so that its help is there at once."""
 
 from __future__ import annotations
 
@@ -7,22 +7,38 @@ import inspect
 import json
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
-
-from keras_negrec.data.logs.event_table import scan_formats
+from keras_negrec.data.preparation.parameters import CHOICES
 from keras_negrec.data.preparation.prepare import prepare
 from keras_negrec.data.preparation.prepare_report import prepare_report
 
-_DEFAULTS = {
-    name: parameter.default for name, parameter in inspect.signature(prepare).parameters.items()
+FORMATS = "frame (any CSV or Parquet), kuairand, lastfm1k, movielens, mssd, sequences or yambda"
+
+_OPTIONS = {
+    "engine": "what does the work",
+    "errors": "what an event with a problem, or a session that contradicts itself, does: end the "
+    "run with an error, or be counted and left out",
+    "duplicates": "what becomes of an item that is twice at one position of a session: one of the "
+    "two is dropped, both are kept, or the run ends with an error",
+    "group_by": "what a row of the folder is: one session, or the whole history of a user",
+    "session_gap": "splits sessions at gaps longer than this, in the unit of the log's times "
+    "(seconds where it has dates)",
+    "min_item_count": "takes out the items with fewer events",
+    "min_session_length": "takes out the sessions with fewer events",
+    "require_feedback": "takes out the sessions without any feedback, without a skip, or without "
+    "both a skip and something kept",
+    "k_core": "takes out the items and rows with fewer events, until all have as many",
+    "max_length": "how many events of a row may train; longer rows are shortened",
+    "long_rows": "what becomes of the older events of longer rows: rows of their own that only "
+    "train, or nothing",
+    "split": "how to hold out what is to be ranked: leave_one_out (the last kept items of each "
+    "row), session (whole rows), time (what happened last), or none",
+    "validation_share": "the share held out to choose by, for --split session or time",
+    "test_share": "the share held out to report, for --split session or time",
+    "validation_from": "the number or date at which validation begins, for --split time",
+    "test_from": "the number or date at which the test begins, for --split time",
+    "seed": "draws the order of the rows, and which of them --split session holds out",
+    "num_shards": "how many Parquet files to write",
+    "memory_limit": "how much memory DuckDB may take, for example 2GB",
 }
 
 
@@ -30,43 +46,41 @@ def add_prepare_command(commands) -> None:
     """Adds the command and its options, which are the arguments of `prepare`."""
     parser = commands.add_parser(
         "prepare",
-        help="raw logs to a folder that training reads",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        help="make a folder that training reads of a raw log",
+        description="Reads a raw log of any size, and writes filtered sessions with their split "
+        "to a folder that training reads.",
     )
-    parser.add_argument("--format", choices=scan_formats(), required=True)
-    parser.add_argument("--input", nargs="+", required=True, help="files, or a folder of them")
-    parser.add_argument("--output", required=True, help="folder to write")
-
-    def add(name: str, **settings) -> None:
-        parser.add_argument(f"--{name.replace('_', '-')}", default=_DEFAULTS[name], **settings)
-
+    parser.add_argument("--format", required=True, help=f"what the log is: {FORMATS}")
+    parser.add_argument(
+        "--input", nargs="+", required=True, help="the files of the log, or a folder of them"
+    )
+    parser.add_argument("--output", required=True, help="the folder to write")
     parser.add_argument(
         "--format-options",
         type=_json_object,
         default={},
         metavar="JSON",
-        help='what the reader of the format takes, for example \'{"feedback": "skip_1"}\'',
+        help="what the reader of the format takes, for example the columns of a table: "
+        '\'{"session": "listener", "item": "track", "feedback": "rating"}\'',
     )
-    add("engine", choices=("duckdb", "spark"))
-    add("errors", choices=("raise", "skip"), help="rows with a problem")
-    add("duplicates", choices=("drop", "keep", "raise"))
-    add("group_by", choices=("session", "user"), help="what a row is")
-    add("session_gap", type=float, help="a longer gap parts a session")
-    add("min_item_count", type=int, help="rarer items are taken out")
-    add("min_session_length", type=int, help="shorter sessions are taken out")
-    add("require_feedback", choices=("any", "negative", "both"), help="of a session")
-    add("k_core", type=int, help="events that items and rows must at least have")
-    add("max_length", type=int, help="of the part of a row that trains")
-    add("long_rows", choices=("windows", "newest"), help="what longer rows become")
-    add("split", type=_split, help="leave_one_out, session, time or none")
-    add("validation_share", type=float)
-    add("test_share", type=float)
-    add("validation_from", type=_time, help="number or date at which validation begins")
-    add("test_from", type=_time, help="number or date at which the test begins")
-    add("seed", type=int)
-    add("num_shards", type=int, help="Parquet files")
-    add("memory_limit", help="of DuckDB, for example 2GB")
-    parser.add_argument("--overwrite", action="store_true", help="replace what the folder holds")
+    parameters = inspect.signature(prepare).parameters
+    types = {"split": _split, "validation_from": _time, "test_from": _time}
+    types |= dict.fromkeys(("session_gap", "validation_share", "test_share"), float)
+    counts = ("min_item_count", "min_session_length", "k_core", "max_length", "seed", "num_shards")
+    types |= dict.fromkeys(counts, int)
+    choices = CHOICES | {"engine": ("duckdb", "spark")}
+    for name, text in _OPTIONS.items():
+        default = parameters[name].default
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            default=default,
+            type=types.get(name, str),
+            choices=None if name in types else [c for c in choices.get(name, ()) if c] or None,
+            help=text if default is None else f"{text} (default: {default})",
+        )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the folder if it holds something else"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -92,18 +106,18 @@ def _time(text: str) -> float | str:
 
 
 def _run(given: argparse.Namespace) -> None:
-    names = [name for name in _DEFAULTS if name in vars(given)]
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    names = ["format", "format_options", "overwrite", *_OPTIONS]
     settings = {name: getattr(given, name) for name in names}
     source = given.input[0] if len(given.input) == 1 else given.input
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    done = "already prepared from these sources with these parameters"
+    tasks: dict[str, int] = {}
     with Progress(*columns, console=console, transient=True) as progress:
-        tasks: dict[str, TaskID] = {}
 
         def tell(step: str, share: float | None) -> None:
-            nonlocal done
-            done = ""
             if step not in tasks:
                 for task in tasks.values():
                     progress.update(task, total=1, completed=1)
@@ -113,4 +127,5 @@ def _run(given: argparse.Namespace) -> None:
 
         manifest = prepare(source, given.output, **settings, verbose=False, progress=tell)
     name = Path(given.output).name
-    print(f"{name}: {done}" if done else prepare_report(manifest, name))
+    done = f"{name}: already prepared from these sources with these parameters"
+    print(prepare_report(manifest, name) if tasks else done)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ibis
 
+from keras_negrec.data.event_columns import further_columns
 from keras_negrec.data.logs.engine import Engine
 from keras_negrec.data.logs.event_table import EventTable
 
@@ -31,7 +32,7 @@ class SessionTable:
             order) and `num_events`.
         keys: `["session"]` or `["user", "session"]`.
         fields: names of the fields of an event: `order`, `code` and `feedback`, with `row` and
-            `time` where they are known and needed.
+            `time` where they are known and needed, and the further columns of the log.
         items: stored, `item` and its provisional `code`.
         time: the name of the field that holds the time of an event, if any does.
     """
@@ -48,21 +49,21 @@ class SessionTable:
 
     def totals(self) -> tuple[int, int]:
         """The number of events and of sessions."""
-        return _totals(self.table)
+        return count_sessions(self.table)
 
 
-def part_sessions(events: ibis.Table, session_gap: float, keys: list[str]) -> ibis.Table:
-    """Parts sessions where more than `session_gap` lies between two events.
+def split_at_gaps(events: ibis.Table, session_gap: float, keys: list[str]) -> ibis.Table:
+    """Splits sessions where more than `session_gap` lies between two events.
 
-    The parts of session `s` are `s_0`, `s_1` and so on.
+    Session `s` becomes `s_0`, `s_1` and so on.
     """
     gap = events.time - events.time.lag().over(ibis.window(group_by=keys, order_by="time"))
     events = events.mutate(begins=ibis.ifelse(gap > session_gap, 1, 0).cast("int64"))
-    # By range and not by row: of events at one time all belong to the part that one begins.
+    # By range and not by row: events at one time are of one session, whichever of them begins it.
     window = ibis.range_window(preceding=None, following=0, group_by=keys, order_by="time")
-    events = events.mutate(part=events.begins.sum().over(window))
-    session = events.session.cast("string") + "_" + events.part.cast("string")
-    return events.mutate(session=session).drop("begins", "part")
+    events = events.mutate(nth=events.begins.sum().over(window))
+    session = events.session.cast("string") + "_" + events.nth.cast("string")
+    return events.mutate(session=session).drop("begins", "nth")
 
 
 def to_sessions(
@@ -76,23 +77,23 @@ def to_sessions(
     errors: str,
     several_files: bool,
 ) -> tuple[SessionTable, list[Dropped], dict[str, int]]:
-    """Groups events to sessions, and takes out duplicates and sessions that cannot be.
+    """Groups events to sessions, and takes out duplicates and sessions that contradict themselves.
 
     Args:
         log: `EventTable`.
         engine: where the sessions are stored.
         by_user: whether sessions are those of users.
-        session_gap: see `part_sessions`, or None.
+        session_gap: see `split_at_gaps`, or None.
         with_times: whether the times of events are needed.
         duplicates: `"drop"`, `"keep"` or `"raise"`.
-        errors: `"raise"` or `"skip"` for sessions that cannot be.
+        errors: `"raise"` or `"skip"` for sessions that contradict themselves.
         several_files: whether the log has more than one file.
 
     Returns:
         The sessions, what was taken out, and how many sessions or events are odd but kept.
 
     Raises:
-        ValueError: duplicates or a session that cannot be, where asked.
+        ValueError: duplicates or a session that contradicts itself, where asked.
     """
     events = log.table
     keys = ["user", "session"] if by_user else ["session"]
@@ -101,17 +102,22 @@ def to_sessions(
     code = ibis.row_number().over(window).cast("int32") + 1
     items = engine.store(counted.select("item", code=code))
     if session_gap is not None:
-        events = part_sessions(events, session_gap, keys)
+        events = split_at_gaps(events, session_gap, keys)
     events = events.join(items, "item")
     has_row, has_time = "row" in events.columns, "time" in events.columns
     keep_time = with_times and has_time and log.ordered_by != "timestamp"
+    further = [column for column in further_columns() if column.log_column in events.columns]
+    events = events.mutate(
+        **{column.log_column: events[column.log_column].cast(column.dtype) for column in further}
+    )
     more = ["row"] * has_row + ["time"] * keep_time
+    others = ["feedback", *(column.log_column for column in further)]
     # In this order equal events are neighbors, and the first of them is the one to keep: the
     # strongest feedback, and of two equally strong ones the negative.
     strength = -events.feedback.abs()
     struct = ibis.struct(
         {"order": events.order, "code": events.code, "strength": strength}
-        | {name: events[name] for name in ["feedback", *more]}
+        | {name: events[name] for name in [*others, *more]}
     )
     measures = {"events": struct.collect(), "num_read": events.count()}
     if several_files:
@@ -167,9 +173,9 @@ def to_sessions(
         table = table.semi_join(faultless, keys)
     if table is not sessions:
         table = engine.store(table.select(*keys, "events"))
-    fields = ["order", "code", "strength", "feedback", *more]
+    fields = ["order", "code", "strength", *others, *more]
     if has_row:  # Events of the same order stay in that of the table.
-        fields = ["order", *more, "code", "feedback"]
+        fields = ["order", *more, "code", *others]
         in_order = table.events.map(lambda e: ibis.struct({name: e[name] for name in fields}))
         table = engine.store(table.select(*keys, events=in_order.sort()))
     table = table.select(*keys, "events", num_events=table.events.length())
@@ -177,84 +183,13 @@ def to_sessions(
     return SessionTable(table, keys, fields, items, time), dropped, odd
 
 
-def drop_rare_items(
-    sessions: SessionTable, engine: Engine, min_item_count: int
-) -> tuple[SessionTable, list[Dropped]]:
-    """Takes out the events of items with fewer than so many of them."""
-    counts = sessions.events().group_by("code").agg(count=lambda t: t.count())
-    rare = counts.filter(counts["count"] < min_item_count)
-    totals = rare.agg(events=rare["count"].sum(), items=rare.count()).to_pyarrow().to_pylist()[0]
-    if not totals["items"]:
-        return sessions, []
-    often = engine.store(counts.filter(counts["count"] >= min_item_count).select("code"))
-    before = sessions.totals()[1]
-    sessions = _regroup(sessions, sessions.events().semi_join(often, "code"), engine)
-    reason = f"items with fewer than {min_item_count} events"
-    emptied = before - sessions.totals()[1]
-    return sessions, [Dropped(reason, int(totals["events"]), emptied, totals["items"])]
-
-
-def drop_sessions(
-    sessions: SessionTable, keep: Callable[[ibis.Table], ibis.ir.BooleanValue], reason: str
-) -> tuple[SessionTable, list[Dropped]]:
-    """Takes out the sessions that are not to be kept."""
-    table = sessions.table
-    events, count = _totals(table.filter(~keep(table)))
-    if not count:
-        return sessions, []
-    kept = replace(sessions, table=table.filter(keep(table)))
-    num_items = _num_distinct(sessions.events(), "code") - _num_distinct(kept.events(), "code")
-    return kept, [Dropped(reason, events, count, num_items)]
-
-
-def drop_below_core(
-    sessions: SessionTable, engine: Engine, k: int
-) -> tuple[SessionTable, list[Dropped]]:
-    """Takes out items and rows with fewer than `k` events until none is left."""
-    row = sessions.keys[0]
-    num_events, num_sessions = sessions.totals()
-    events = engine.store(sessions.events())
-    num_items = _num_distinct(events, "code")
-    remaining = num_events
-    while True:
-        for column in ("code", row):
-            counts = events.group_by(column).agg(count=events.count())
-            enough = counts.filter(counts["count"] >= k).select(column)
-            smaller = engine.store(events.semi_join(enough, column))
-            engine.drop(events)
-            events = smaller
-        count = int(events.count().to_pyarrow().as_py())
-        if count == remaining:
-            break
-        remaining = count
-    if remaining == num_events:
-        return sessions, []
-    kept = _regroup(sessions, events, engine)
-    dropped = Dropped(
-        f"items and rows outside of the {k}-core",
-        num_events - remaining,
-        num_sessions - kept.totals()[1],
-        num_items - _num_distinct(events, "code"),
-    )
-    return kept, [dropped]
-
-
-def lowest_feedback(table: ibis.Table):
-    """The lowest feedback of each session."""
-    return table.events.map(lambda e: e.feedback).mins()
-
-
-def highest_feedback(table: ibis.Table):
-    """The highest feedback of each session."""
-    return table.events.map(lambda e: e.feedback).maxs()
-
-
 def to_rows(sessions: SessionTable, seed: int, with_times: bool) -> ibis.Table:
-    """One row a session, or one a user, in an order that is random but always the same.
+    """One row a session, or one a user's history, in an order that is random but always the same.
 
     Returns:
-        A table with the columns `digest`, 32 characters by which it is ordered, `key`, `codes`
-        and `feedback`, `session_ids` where rows are users, and `times` where asked.
+        A table with the columns `digest`, 32 characters by which it is ordered, `key`, one array
+        for each column of events (`item_ids` are codes), with `session_ids` where rows are
+        histories of users, and `times` where asked.
     """
     table, time = sessions.table, sessions.time
     columns: dict[str, Any] = {}
@@ -274,8 +209,11 @@ def to_rows(sessions: SessionTable, seed: int, with_times: bool) -> ibis.Table:
         ).flatten()
         table = table.mutate(events=table.sessions.map(lambda s: s.events).flatten(), **columns)
     columns = {name: table[name] for name in columns}
-    columns["codes"] = table.events.map(lambda e: e.code)
-    columns["feedback"] = table.events.map(lambda e: e.feedback)
+    fields = {"item_ids": "code", "feedback": "feedback"}
+    fields |= {column.name: column.log_column for column in further_columns()}
+    for name, field in fields.items():
+        if field in sessions.fields:
+            columns[name] = table.events.map(lambda e, field=field: e[field])
     if with_times:
         columns["times"] = table.events.map(lambda e: e[time].cast("float64"))
     digest = (ibis.literal(f"{seed}:") + table.key.cast("string")).hexdigest("md5")
@@ -336,13 +274,8 @@ def _raise_fault(sessions: ibis.Table, log: EventTable, found: list[dict], keys:
     )
 
 
-def _regroup(sessions: SessionTable, events: ibis.Table, engine: Engine) -> SessionTable:
-    struct = ibis.struct({name: events[name] for name in sessions.fields})
-    table = events.group_by(sessions.keys).agg(events=struct.collect(), num_events=events.count())
-    return replace(sessions, table=engine.store(table.mutate(events=table.events.sort())))
-
-
-def _totals(table: ibis.Table) -> tuple[int, int]:
+def count_sessions(table: ibis.Table) -> tuple[int, int]:
+    """The number of events and of sessions."""
     totals = table.agg(events=table.num_events.sum(), sessions=table.count())
     [row] = totals.to_pyarrow().to_pylist()
     return int(row["events"] or 0), int(row["sessions"])
@@ -350,7 +283,3 @@ def _totals(table: ibis.Table) -> tuple[int, int]:
 
 def _sum(column) -> int:
     return int(column.sum().to_pyarrow().as_py() or 0)
-
-
-def _num_distinct(table: ibis.Table, column: str) -> int:
-    return int(table[column].nunique().to_pyarrow().as_py())

@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.sessions import Sessions
+from keras_negrec.data.splits.cuts import Cuts
 
 CUTS = ("train_end", "validation_at", "test_at")
 
@@ -37,10 +39,10 @@ def row_groups(path: Path) -> list[RowGroup]:
     ]
 
 
-def read_cuts(group: RowGroup) -> dict[str, np.ndarray]:
-    """`train_end`, `validation_at` and `test_at` of the rows: int32 arrays."""
+def read_cuts(group: RowGroup) -> Cuts:
+    """The cuts of the rows."""
     table = _read(group, list(CUTS))
-    return {name: _whole_numbers(table[name], name, group).astype("int32") for name in CUTS}
+    return Cuts(*(_numbers(table[name], name, group).astype("int32") for name in CUTS))
 
 
 def read_rows(group: RowGroup, *, num_items: int, columns: list[str]) -> Sessions:
@@ -53,7 +55,9 @@ def read_rows(group: RowGroup, *, num_items: int, columns: list[str]) -> Session
     table = _read(group, ["key", *columns])
     splits, item_ids = _lists(table["item_ids"], "item_ids", group)
     values = {"item_ids": item_ids}
-    for name in columns[1:]:
+    for name in columns:
+        if name == "item_ids":
+            continue
         other_splits, values[name] = _lists(table[name], name, group)
         if not np.array_equal(splits, other_splits):
             row = int(np.argmax(np.diff(splits) != np.diff(other_splits)))
@@ -100,23 +104,33 @@ def _lists(column: pa.ChunkedArray, name: str, group: RowGroup) -> tuple[np.ndar
     kind = column.type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
         raise ValueError(
-            f"{_where(group)}: column `{name}` must be lists of integers. Received: {kind}"
+            f"{_where(group)}: column `{name}` must be lists of {_noun(name)}. Received: {kind}"
         )
     if column.null_count:
         raise ValueError(f"{_where(group)}: column `{name}` has missing values.")
     lists = column.combine_chunks()
     lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
     offsets = lists.offsets.to_numpy().astype("int64")
-    return offsets - offsets[0], _whole_numbers(lists.flatten(), name, group)
+    return offsets - offsets[0], _numbers(lists.flatten(), name, group)
 
 
-def _whole_numbers(values, name: str, group: RowGroup) -> np.ndarray:
-    if values.null_count or not pa.types.is_integer(values.type):
+def _numbers(values, name: str, group: RowGroup) -> np.ndarray:
+    kind = values.type
+    is_right = pa.types.is_floating(kind) if _is_float(name) else pa.types.is_integer(kind)
+    if values.null_count or not is_right:
         raise ValueError(
-            f"{_where(group)}: column `{name}` must be integers, none missing. Received: "
-            f"{values.type}, {values.null_count} missing"
+            f"{_where(group)}: column `{name}` must be {_noun(name)}, none missing. Received: "
+            f"{kind}, {values.null_count} missing"
         )
     return values.to_numpy()
+
+
+def _is_float(name: str) -> bool:
+    return name in EVENT_COLUMNS and EVENT_COLUMNS[name].dtype.startswith("float")
+
+
+def _noun(name: str) -> str:
+    return "floating-point numbers" if _is_float(name) else "integers"
 
 
 def _where(group: RowGroup) -> str:

@@ -26,14 +26,28 @@ class Cuts:
     validation_at: np.ndarray
     test_at: np.ndarray
 
-    def validation(self, sessions: Sessions) -> Examples:
-        rows = np.flatnonzero(self.validation_at >= 0)
-        ends = np.where(self.test_at[rows] >= 0, self.test_at[rows], sessions.lengths[rows])
-        return Examples.after(sessions.between(0, ends, rows), self.validation_at[rows])
+    @property
+    def before_test(self) -> np.ndarray:
+        """How many events of each row come before the test target, or train in rows without one."""
+        return np.where(self.test_at >= 0, self.test_at, self.train_end)
 
-    def test(self, sessions: Sessions) -> Examples:
-        rows = np.flatnonzero(self.test_at >= 0)
-        return Examples.after(sessions.take(rows), self.test_at[rows])
+    def rows_to_rank(self, split: str, sessions: Sessions) -> tuple[Sessions, np.ndarray]:
+        """The rows with an example, as far as its future goes, and where its history ends.
+
+        Args:
+            split: `"validation"` or `"test"`.
+            sessions: the rows that the cuts are of.
+        """
+        cuts = getattr(self, f"{split}_at")
+        rows = np.flatnonzero(cuts >= 0)
+        ends = sessions.lengths[rows]
+        if split == "validation":
+            ends = np.where(self.test_at[rows] >= 0, self.test_at[rows], ends)
+        return sessions.between(0, ends, rows), cuts[rows]
+
+    def examples(self, split: str, sessions: Sessions) -> Examples:
+        """The examples of `"validation"` or `"test"`."""
+        return Examples.after(*self.rows_to_rank(split, sessions))
 
 
 def no_cuts(sessions: Sessions) -> Cuts:

@@ -48,6 +48,6 @@ def leave_one_out(sessions: Sessions) -> Split:
         )
     return Split(
         train=sessions.between(0, cuts.train_end),
-        validation=cuts.validation(sessions),
-        test=cuts.test(sessions),
+        validation=cuts.examples("validation", sessions),
+        test=cuts.examples("test", sessions),
     )

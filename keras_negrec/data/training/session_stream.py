@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 from keras_negrec.backend.length_multiple import length_multiple
-from keras_negrec.data.event_columns import EVENT_COLUMNS
-from keras_negrec.data.sessions import Sessions
+
+if TYPE_CHECKING:
+    from keras_negrec.data.sessions import Sessions
 
 _READERS = 2  # threads; reading one pool while another is sent takes no more
 
@@ -99,7 +100,13 @@ class SessionStream(Generic[Group]):
         epoch, skipped = divmod(start, self.num_steps)
         for nth, (windows, rows) in enumerate(self._batches(epoch)):
             if nth >= skipped:
-                yield pad(windows, rows, self.max_length), epoch * self.num_steps + nth
+                length = self._padded_length(windows, rows)
+                yield windows.padded(length, rows), epoch * self.num_steps + nth
+
+    def _padded_length(self, windows: Sessions, rows: np.ndarray) -> int:
+        longest = int((windows.row_splits[rows + 1] - windows.row_splits[rows]).max())
+        multiple = length_multiple(self.max_length)
+        return min(-(-longest // multiple) * multiple, self.max_length)
 
     def _batches(self, epoch: int) -> Iterator[tuple[Sessions, np.ndarray]]:
         """The rows of each batch among some windows."""
@@ -110,7 +117,8 @@ class SessionStream(Generic[Group]):
         with ThreadPoolExecutor(_READERS) as readers:
             pending = self._submit(readers, pools[0])
             for nth in range(1, len(pools) + 1):
-                windows = Sessions.concatenate([*carried, *(part.result() for part in pending)])
+                parts = [*carried, *(part.result() for part in pending)]
+                windows = parts[0].concatenate(parts)
                 is_last = nth == len(pools)
                 if not is_last:
                     pending = self._submit(readers, pools[nth])
@@ -157,25 +165,6 @@ class SessionStream(Generic[Group]):
         if self.shuffle:
             batches = [batches[nth] for nth in random.permutation(len(batches))]
         return batches, np.concatenate(left)
-
-
-def pad(windows: Sessions, rows: np.ndarray, max_length: int) -> dict[str, np.ndarray]:
-    """A left-padded batch, as long as its longest row, rounded up as in `session_batches`.
-
-    Returns:
-        Dict of arrays of shape `(len(rows), length)`.
-    """
-    lengths = windows.lengths[rows]
-    multiple = length_multiple(max_length)
-    length = min(-(-int(lengths.max()) // multiple) * multiple, max_length)
-    is_event = np.arange(length) >= (length - lengths)[:, np.newaxis]
-    starts = windows.row_splits[rows] - (length - lengths)
-    events = (starts[:, np.newaxis] + np.arange(length))[is_event]
-    batch = {}
-    for name, values in windows.columns.items():
-        batch[name] = np.zeros((len(rows), length), EVENT_COLUMNS[name].input_dtype)
-        batch[name][is_event] = values[events]
-    return batch
 
 
 def window_lengths(lengths: np.ndarray, max_length: int, overlap: int) -> np.ndarray:

@@ -7,12 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.sparse
 
-from keras_negrec.argument_checks import (
-    check_item_ids,
-    check_num_items,
-    check_positive_int,
-)
-from keras_negrec.data import Sessions, Vocabulary
+from keras_negrec.argument_checks import check_item_ids, check_num_items, check_positive_int
+from keras_negrec.data import Sessions, TrainingData, Vocabulary
 
 _PAIRS_AT_ONCE = 2**22
 _SCORES_AT_ONCE = 2**24  # at most 200 MB as a sparse matrix
@@ -34,11 +30,11 @@ class ItemCooccurrence:
     kept score 0, and so does everything after a history that kept nothing.
 
     The counts are sparse throughout, and with `num_neighbors` their size is bounded by
-    `num_items * num_neighbors`. The defaults are what did well on held-out users of LastFM and
-    KuaiRand both.
+    `num_items * num_neighbors`. Of prepared data only the kept events are in memory, some 50 bytes
+    each. The defaults are what did well on held-out users of LastFM and KuaiRand both.
 
     Args:
-        sessions: `Sessions`, the training events.
+        sessions: `Sessions` or `Prepared`, the training events.
         num_items: int. Size of the catalogue. Default: that of `vocabulary`.
         window: int or None. How many kept items two items may be apart; None counts the whole
             row.
@@ -53,8 +49,8 @@ class ItemCooccurrence:
         vocabulary: `Vocabulary` or None. What `recommend` answers with.
 
     Raises:
-        ValueError: an argument outside of its range, an item id above `num_items`, or
-            `num_items` against `vocabulary`.
+        ValueError: an argument outside of its range, an item id above `num_items`, or `num_items`
+            or the sessions' vocabulary against `vocabulary`.
 
     Example:
 
@@ -71,7 +67,7 @@ class ItemCooccurrence:
 
     def __init__(
         self,
-        sessions: Sessions,
+        sessions: TrainingData,
         num_items: int | None = None,
         *,
         window: int | None = 20,
@@ -98,7 +94,7 @@ class ItemCooccurrence:
         if num_neighbors is not None:
             check_positive_int("num_neighbors", num_neighbors)
         self.num_neighbors = num_neighbors
-        check_item_ids(sessions.item_ids, self.num_items)
+        sessions.check_catalogue(self.num_items, vocabulary)
         self.similarities = self._similarities(sessions)
 
     def score(self, histories: Sessions) -> np.ndarray:
@@ -130,13 +126,11 @@ class ItemCooccurrence:
             (events[rows] @ self.similarities).toarray(out=scores[rows])
         return scores
 
-    def _similarities(self, sessions: Sessions) -> scipy.sparse.csr_array:
+    def _similarities(self, sessions: TrainingData) -> scipy.sparse.csr_array:
         """`s` as a matrix of shape `(num_items, num_items)`."""
-        kept = np.flatnonzero(sessions.feedback > 0)
-        items = sessions.item_ids[kept].astype("int64") - 1
-        rows = sessions.rows()[kept]
+        items, rows, num_rows = _kept_events(sessions)
         in_session = scipy.sparse.coo_array(
-            (np.ones(len(kept)), (items, rows)), shape=(self.num_items, len(sessions))
+            (np.ones(len(items)), (items, rows)), shape=(self.num_items, num_rows)
         ).tocsr()
         norms = np.sqrt(np.diff(in_session.indptr))
         blocks = []
@@ -195,6 +189,17 @@ class ItemCooccurrence:
             )
             yield start, groups @ in_group
             start = stop
+
+
+def _kept_events(sessions: TrainingData) -> tuple[np.ndarray, np.ndarray, int]:
+    """The kept events' items from 0, the row of each, and how many rows there are."""
+    items, rows, num_rows = [np.zeros(0, "int64")], [np.zeros(0, "int64")], 0
+    for chunk in sessions.chunks():
+        kept = chunk.feedback > 0
+        items.append(chunk.item_ids[kept].astype("int64") - 1)
+        rows.append(chunk.rows()[kept] + num_rows)
+        num_rows += len(chunk)
+    return np.concatenate(items), np.concatenate(rows), num_rows
 
 
 def _keep_largest(matrix: scipy.sparse.csr_array, k: int) -> None:

@@ -16,7 +16,7 @@ from keras_negrec.argument_checks import (
     check_positive_float,
     check_positive_int,
 )
-from keras_negrec.data import Prepared, Sessions, session_batches
+from keras_negrec.data import Sessions, TrainingData
 from keras_negrec.layers.dropout import Dropout
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
 from keras_negrec.losses import BayesianPersonalizedRanking
@@ -177,7 +177,7 @@ class MatrixFactorization(Recommender):
 
     def training_dataset(
         self,
-        sessions: Sessions | Prepared,
+        sessions: TrainingData,
         *,
         batch_size: int = 128,
         shuffle: bool = True,
@@ -191,13 +191,9 @@ class MatrixFactorization(Recommender):
         are left out.
 
         Args:
-            sessions: `Sessions`, ids of this model's catalogue, or `Prepared`, whose training
-                rows are then streamed from its folder.
-            batch_size: int. Bags of full length in a batch; of shorter ones it holds more.
-            shuffle: bool. Draw a new order at each epoch.
-            seed: int. The same seed gives the same epochs.
-            **stream_options: for `Prepared`, further arguments of `Prepared.dataset`: `part`,
-                `start_step`, `repeat`, `worker`, `num_workers`, `buffer_events`.
+            sessions: `Sessions`, ids of this model's catalogue, or `Prepared`, which is streamed.
+            batch_size, shuffle, seed, **stream_options: as for
+                `keras_negrec.data.TrainingData.batches`.
 
         Returns:
             A `tf.data.Dataset` of `(x, y, sample_weight)`.
@@ -205,26 +201,17 @@ class MatrixFactorization(Recommender):
         Raises:
             ValueError: an item id above `num_items`, or prepared data with another vocabulary
                 than the model's; no session that kept two items.
-            TypeError: `stream_options` with `Sessions`.
+            TypeError: an unknown option.
         """
         self._check_catalogue(sessions)
-        options = {
-            "batch_size": batch_size,
-            "max_length": self.max_length,
-            "shuffle": shuffle,
-            "seed": seed,
+        batches = sessions.batches(
+            transform=bags_of_two_kept_items,
+            batch_size=batch_size,
+            max_length=self.max_length,
+            shuffle=shuffle,
+            seed=seed,
             **stream_options,
-        }
-        if isinstance(sessions, Prepared):
-            batches = sessions.dataset(transform=_bags_of_two, **options)
-        else:
-            bags = _bags_of_two(sessions)
-            if len(bags) == 0:
-                raise ValueError(
-                    "`sessions` must hold a session that kept two different items. Received: "
-                    f"{sessions}"
-                )
-            batches = session_batches(bags, **options)
+        )
 
         def with_targets(batch):
             item_ids = batch["item_ids"]
@@ -260,21 +247,16 @@ class MatrixFactorization(Recommender):
         return keras.Model(inputs, vectors, name=f"{self.name}_serving")
 
 
-def _bags_of_two(sessions: Sessions) -> Sessions:
-    """The bags that have something to predict and something to predict it from."""
-    bags = _bags(sessions)
-    return bags.take(np.flatnonzero(bags.lengths > 1))
+def bags_of_two_kept_items(sessions: Sessions) -> Sessions:
+    """The distinct kept items of each row, where they first came; none where they are fewer than 2.
 
-
-def _bags(sessions: Sessions) -> Sessions:
-    """The distinct kept items of each row, where they first came."""
+    A bag needs something to predict and something to predict it from.
+    """
     kept = np.flatnonzero(sessions.feedback > 0)
     ids = sessions.item_ids[kept].astype("int64")
     _, first = np.unique(sessions.rows()[kept] * (ids.max(initial=0) + 1) + ids, return_index=True)
     events = kept[np.sort(first)]
     lengths = np.bincount(sessions.rows()[events], minlength=len(sessions))
-    return Sessions(
-        {"item_ids": sessions.item_ids[events], "feedback": sessions.feedback[events]},
-        row_splits=np.append(0, np.cumsum(lengths)),
-        keys=sessions.keys,
-    )
+    columns = {name: sessions.columns[name][events] for name in ("item_ids", "feedback")}
+    bags = Sessions(columns, np.append(0, np.cumsum(lengths)), sessions.keys)
+    return bags.take(np.flatnonzero(lengths > 1))

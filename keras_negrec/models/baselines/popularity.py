@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_negrec.argument_checks import check_item_ids, check_num_items
-from keras_negrec.data import Sessions, Vocabulary
+from keras_negrec.argument_checks import check_num_items
+from keras_negrec.data import Sessions, TrainingData, Vocabulary
 
 
 class Popularity:
     """Scores every item by how often it was kept in training, whoever asks.
 
     Args:
-        sessions: `Sessions`, the training events.
+        sessions: `Sessions` or `Prepared`, the training events.
         num_items: int. Size of the catalogue. Default: that of `vocabulary`.
         vocabulary: `Vocabulary` or None. What `recommend` answers with.
 
     Raises:
-        ValueError: an item id above `num_items`, or `num_items` against `vocabulary`.
+        ValueError: an item id above `num_items`, or `num_items` or the sessions' vocabulary
+            against `vocabulary`.
 
     Example:
 
@@ -28,16 +29,15 @@ class Popularity:
 
     def __init__(
         self,
-        sessions: Sessions,
+        sessions: TrainingData,
         num_items: int | None = None,
         *,
         vocabulary: Vocabulary | None = None,
     ):
         self.num_items = check_num_items(num_items, vocabulary)
         self.vocabulary = vocabulary
-        check_item_ids(sessions.item_ids, self.num_items)
-        kept = sessions.item_ids[sessions.feedback > 0]
-        self.counts = np.bincount(kept - 1, minlength=self.num_items).astype("float32")
+        sessions.check_catalogue(self.num_items, vocabulary)
+        self.counts = sessions.item_counts(self.num_items, positive=True).astype("float32")
 
     def score(self, histories: Sessions) -> np.ndarray:
         """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`."""

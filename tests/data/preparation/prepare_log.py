@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from keras_negrec.data import Examples, Sessions, Vocabulary, prepare
+from keras_negrec.data import Examples, Sessions, Vocabulary, leave_one_out, prepare
 
 once = pytest.mark.skipif(
     keras.config.backend() != "tensorflow",
@@ -123,3 +123,11 @@ def prepare_log(frame, folder, **settings):
     options = {role: role for role in roles if role in frame.columns}
     settings = {"num_shards": 2, "verbose": False} | settings
     return prepare(frame, folder, format_options=options, **settings)
+
+
+def in_memory(frame):
+    """The vocabulary and sessions of a log, items in the order of how often they train."""
+    vocabulary = Vocabulary.from_items(frame["item"])
+    train = leave_one_out(Sessions.from_events(frame, vocabulary)).train
+    vocabulary = vocabulary.by_frequency(train.item_counts(len(vocabulary)))
+    return vocabulary, Sessions.from_events(frame, vocabulary)

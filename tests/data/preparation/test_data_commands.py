@@ -1,5 +1,6 @@
 """`python -m keras_negrec.data prepare` and `inspect`."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 from prepare_log import items_of, log, manifest_of, once, prepare_log, random_log
 
+from keras_negrec.data import prepare
 from keras_negrec.data.__main__ import main
+from keras_negrec.data.logs.event_table import scan_formats
 from keras_negrec.data.preparation.folder_statistics import FolderStatistics
 
 pytestmark = once
@@ -88,13 +91,41 @@ def test_statistics_by_hand(tmp_path):
     assert [statistics.length_quantile(q) for q in (0.1, 0.5, 0.9)] == [1, 2, 4]
 
 
-def test_inspect_prints_a_table_and_draws_a_figure(tmp_path, capsys):
+def test_inspect_prints_a_table_and_draws_a_figure_where_asked(tmp_path, capsys):
     prepare_log(random_log(1), tmp_path / "out")
     assert run("inspect", tmp_path / "out") == 0
     printed = capsys.readouterr().out
     assert "negative feedback" in printed and "at position 10" in printed
+    assert not list(tmp_path.rglob("*.png"))
+    assert run("inspect", tmp_path / "out", "--figure", tmp_path / "out.png") == 0
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
-    assert "out.png" not in {path.name for path in (tmp_path / "out").iterdir()}
+
+
+@pytest.mark.parametrize("command", [[], ["prepare"], ["inspect"]])
+def test_help_loads_nothing_heavy(command):
+    code = "import sys; from keras_negrec.data.__main__ import main\n"
+    code += f"try: main({[*command, '--help']})\nexcept SystemExit: print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+    )
+    text, _, modules = result.stdout.rstrip().rpartition("\n")
+    heavy = {"tensorflow", "keras", "torch", "jax", "duckdb", "ibis", "rich", "matplotlib", "scipy"}
+    assert not heavy & set(modules.split())
+    assert "--help" in text
+
+
+def test_help_names_all_formats_and_explains_all_options(capsys):
+    with pytest.raises(SystemExit):
+        main(["prepare", "--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in scan_formats())
+    own = {"source", "folder", "verbose", "progress"}
+    options = set(inspect.signature(prepare).parameters) - own
+    assert all(f"--{name.replace('_', '-')}" in text for name in options)
 
 
 def test_inspect_refuses_an_unfinished_folder(tmp_path, capsys):

@@ -29,7 +29,7 @@ def rewrite(path, change):
 def test_a_whole_folder(folder):
     prepared = load_prepared(str(folder))
     assert prepared.vocabulary == Vocabulary([f"item {i}" for i in range(1, 11)])
-    assert prepared.manifest["schema_version"] == 1
+    assert prepared.manifest["schema_version"] == 2
     assert repr(prepared) == "<Prepared: 10 rows, 120 events in 2 shards, 10 items>"
 
 
@@ -51,13 +51,13 @@ def test_a_manifest_that_is_no_json(folder):
 
 
 def test_another_schema_version(folder):
-    write_manifest(folder, schema_version=2)
-    with pytest.raises(ValueError, match=r"reads schema version 1.* Received: 2"):
+    write_manifest(folder, schema_version=1)
+    with pytest.raises(ValueError, match=r"reads schema version 2.* Received: 1"):
         load_prepared(folder)
 
 
 def test_a_manifest_without_shards(folder):
-    (folder / "manifest.json").write_text('{"schema_version": 1}')
+    (folder / "manifest.json").write_text('{"schema_version": 2}')
     with pytest.raises(ValueError, match="`shards` is missing"):
         load_prepared(folder)
 
@@ -138,14 +138,14 @@ def with_column(name, values, kind):
 def test_malformed_shards_are_named(folder, change, message):
     rewrite(folder / "shards" / "part-00000.parquet", change)
     with pytest.raises(ValueError, match=rf"part-00000.parquet.*{message}"):
-        load_prepared(folder).sessions("train")
+        load_prepared(folder).sessions()
 
 
 def test_item_counts_must_be_of_the_vocabulary(folder):
     table = pq.read_table(folder / "items.parquet")
     pq.write_table(table.slice(1), folder / "items.parquet")
     with pytest.raises(ValueError, match="one row for each id from 1 to 10"):
-        load_prepared(folder).item_counts  # noqa: B018
+        load_prepared(folder).items  # noqa: B018
 
 
 def test_large_lists_and_slices_are_read(folder):
@@ -153,7 +153,7 @@ def test_large_lists_and_slices_are_read(folder):
         folder / "shards" / "part-00000.parquet",
         with_column("item_ids", lambda rows: rows, pa.large_list(pa.int64())),
     )
-    rows = load_prepared(folder).sessions("train")
+    rows = load_prepared(folder).sessions()
     expected = toy_sessions(10)
     assert rows.item_ids.dtype == "int32"
     np.testing.assert_array_equal(rows.take([0]).item_ids, expected.item_ids[: rows.lengths[0]])
@@ -162,6 +162,6 @@ def test_large_lists_and_slices_are_read(folder):
 def test_string_keys(tmp_path):
     sessions = Sessions.from_lists([[1, 2], [2], [1]], keys=["b", "c", "a"])
     folder = write_prepared(tmp_path / "prepared", sessions)
-    rows = load_prepared(folder).sessions("train")
+    rows = load_prepared(folder).sessions()
     assert rows.keys.tolist() == ["a", "b", "c"]
     assert rows.item_ids.tolist() == [1, 1, 2, 2]

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from prepare_log import (
     examples_of,
+    in_memory,
     items_of,
     log,
     manifest_of,
@@ -19,15 +20,14 @@ from prepare_log import (
     triples,
 )
 
-from keras_negrec.data import Sessions, Vocabulary, leave_one_out
+from keras_negrec.data import Vocabulary, leave_one_out
 
 pytestmark = once
 
 
 def assert_equals_in_memory(frame, folder):
     """Rows, vocabulary and split are those of the in-memory path, event for event."""
-    vocabulary = Vocabulary.from_items(frame["item"])
-    sessions = Sessions.from_events(frame, vocabulary)
+    vocabulary, sessions = in_memory(frame)
     assert Vocabulary.load(folder / "vocabulary.json") == vocabulary
     written = sessions_of(folder)
     assert written.keys.tolist() == sessions.keys.tolist()
@@ -127,6 +127,13 @@ def test_items_have_their_counts(tmp_path):
     }
 
 
+def test_held_out_events_have_no_say_in_the_order_of_items(tmp_path):
+    frame = log(("s", "b+ a+ z+ z+"), ("t", "b+ z+ y+"), ("u", "b+ z+ y+"))
+    prepare_log(frame, tmp_path / "out")
+    # b trains three times and a once; z is in the log most often, and never trains.
+    assert Vocabulary.load(tmp_path / "out/vocabulary.json").items.tolist() == list("bayz")
+
+
 def test_integer_keys_and_items_stay_integers(tmp_path):
     prepare_log(random_log(1, integers=True), tmp_path / "out")
     assert str(shards_of(tmp_path / "out")[0].schema.field("key").type) == "int64"
@@ -192,7 +199,7 @@ def test_a_shard_without_rows_is_there_too(tmp_path):
 
 
 def test_a_shard_has_several_row_groups(tmp_path, monkeypatch):
-    module = importlib.import_module("keras_negrec.data.preparation.prepare")
+    module = importlib.import_module("keras_negrec.data.preparation.write_folder")
     monkeypatch.setattr(module, "ROW_GROUP_EVENTS", 2000)
     frame = random_log(1, num_sessions=3000)
     prepare_log(frame, tmp_path / "out", num_shards=1)
@@ -311,7 +318,7 @@ def test_core_takes_several_rounds(tmp_path):
     )
     manifest = prepare_log(frame, tmp_path / "out", k_core=2)
     assert set(items_of(tmp_path / "out")) == {"r", "s", "v"}
-    assert dropped(manifest) == [("items and rows outside of the 2-core", 4, 2, 2)]
+    assert dropped(manifest) == [("items and sessions outside of the 2-core", 4, 2, 2)]
 
 
 def test_core_against_a_loop(tmp_path):
@@ -368,7 +375,7 @@ def test_events_at_one_time_stay_together(tmp_path):
 def test_windows_of_long_rows_are_those_in_memory(tmp_path):
     frame = random_log(8, users=True, times=True)
     prepare_log(frame, tmp_path / "out", group_by="user", max_length=7)
-    sessions = Sessions.from_events(frame, Vocabulary.from_items(frame["item"]))
+    _, sessions = in_memory(frame)
     windows = leave_one_out(sessions).train.windows(7)
     assert manifest_of(tmp_path / "out")["counts"]["dropped"] == []
 
@@ -417,7 +424,7 @@ def test_older_events_are_dropped_and_counted(tmp_path):
     assert items_of(tmp_path / "out") == {"s": list("abcd"), "t": list("bc")}
     assert dropped(manifest) == [("older than the last 2 events of long rows", 2, 0, 0)]
     # x is gone with its only event, and a has lost one.
-    assert Vocabulary.load(tmp_path / "out/vocabulary.json").items.tolist() == list("bcad")
+    assert Vocabulary.load(tmp_path / "out/vocabulary.json").items.tolist() == list("bacd")
 
 
 def test_rows_that_do_not_train_give_no_windows(tmp_path):

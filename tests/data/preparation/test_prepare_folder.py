@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from prepare_log import log, manifest_of, once, prepare_log, random_log, rows_of, shards_of
 
-from keras_negrec.data import prepare
+from keras_negrec.data import load_prepared, prepare, register_event_column
+from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.data.preparation import partial_folder as module
+from keras_negrec.data.preparation.partial_folder import partial_folder
 
 pytestmark = once
 
@@ -65,17 +68,6 @@ def test_a_failed_overwrite_leaves_the_folder_as_it_was(tmp_path):
     assert inodes(tmp_path) == before
 
 
-def test_a_function_is_known_by_its_code(tmp_path):
-    from keras_negrec.data.preparation.manifest import as_json
-
-    def rule(threshold):
-        return lambda plays: plays + 1 if threshold else plays + 2
-
-    assert as_json(rule(1)) == as_json(rule(1))
-    assert as_json(lambda plays: plays + 1) != as_json(lambda plays: plays + 2)
-    assert as_json(rule(0)) != as_json(rule(1))
-
-
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_other_things_is_left_alone(tmp_path, overwrite):
     (tmp_path / "out").mkdir()
@@ -83,6 +75,26 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path, overwrite):
     with pytest.raises(FileExistsError, match=r"holds something without a manifest.*out$"):
         prepare_log(PLAYS, tmp_path / "out", overwrite=overwrite)
     assert (tmp_path / "out/thesis.txt").read_text() == "years of work"
+
+
+def test_other_columns_of_events_are_other_parameters(tmp_path):
+    prepare_log(PLAYS, tmp_path / "out")
+    register_event_column("device")
+    try:
+        with pytest.raises(FileExistsError, match="prepared with other event_columns"):
+            prepare_log(PLAYS, tmp_path / "out")
+    finally:
+        del EVENT_COLUMNS["device"]
+
+
+def test_the_vocabulary_is_known_by_one_hash(tmp_path):
+    frame = PLAYS.assign(item=["Björk", "\u2028", "c", "d", "e", "f", "😀"])
+    prepare_log(frame, tmp_path / "out")
+    assert len(load_prepared(tmp_path / "out").vocabulary) == 7
+    path = tmp_path / "out/vocabulary.json"
+    path.write_bytes(path.read_bytes().replace(b'"c"', b'"k"'))
+    with pytest.raises(ValueError, match="not the vocabulary that the shards were written with"):
+        load_prepared(tmp_path / "out")
 
 
 def test_an_empty_folder_is_taken(tmp_path):
@@ -139,8 +151,6 @@ def test_wrong_arguments(tmp_path, settings, message):
 
 
 def test_leftovers_of_dead_runs_are_removed_and_those_of_live_ones_stay(tmp_path):
-    from keras_negrec.data.preparation.manifest import partial_folder
-
     dead = tmp_path / ".out.partial-dead"
     dead.mkdir()
     (dead / "shards").mkdir()
@@ -148,6 +158,23 @@ def test_leftovers_of_dead_runs_are_removed_and_those_of_live_ones_stay(tmp_path
         assert not dead.exists()
         prepare_log(PLAYS, tmp_path / "out")
         assert alive.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_another_run_takes_for_a_dead_ones_is_made_again(tmp_path, monkeypatch):
+    """The other run looks right after the folder was made, and before it is locked."""
+    make, made = module.tempfile.mkdtemp, []
+
+    def make_and_lose(**settings):
+        made.append(make(**settings))
+        if len(made) == 1:
+            with partial_folder(tmp_path / "out"):  # another run, which cleans up
+                assert not os.path.exists(made[0])
+        return made[-1]
+
+    monkeypatch.setattr(module.tempfile, "mkdtemp", make_and_lose)
+    prepare_log(PLAYS, tmp_path / "out")
+    assert len(made) == 3  # the lost one, the other run's, and the one after
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import keras_negrec
-from keras_negrec.data import Sessions, session_batches
+from keras_negrec.data import Sessions
 from keras_negrec.data.training.without_autotuning import without_autotuning
 
 SESSIONS = Sessions.from_lists([[1, 2, 3], [2, 3, 1], [3, 1]])
@@ -19,7 +19,7 @@ def test_batches_are_the_same():
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_session_batches(shuffle):
-    dataset = session_batches(SESSIONS, batch_size=2, max_length=3, shuffle=shuffle)
+    dataset = SESSIONS.batches(batch_size=2, max_length=3, shuffle=shuffle)
     assert dataset.options().autotune.enabled is False
 
 

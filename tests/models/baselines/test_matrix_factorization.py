@@ -250,5 +250,5 @@ def test_bad_sessions():
     for function in (model.score, model.training_dataset):
         with pytest.raises(ValueError, match=r"must lie in 1..12. Received: 13"):
             function(Sessions.from_lists([[1, 13]]))
-    with pytest.raises(ValueError, match="that kept two different items"):
+    with pytest.raises(ValueError, match="bags_of_two_kept_items` leaves"):
         model.training_dataset(Sessions.from_lists([[1, 1], [2, 3]], [[1, 1], [1, -1]]))

@@ -1,0 +1,283 @@
+"""Batches of sessions in memory and of prepared folders, which are alike."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prepared_folder import all_train, epoch, numbered, rows_in, rows_of
+
+from keras_negrec.data import Sessions, TrainingData
+
+kinds = pytest.mark.parametrize("kind", ["in memory", "folder"])
+
+
+@pytest.fixture(scope="module")
+def data_of(tmp_path_factory):
+    """A function from sessions to `Sessions`, or to a `Prepared` folder that holds them."""
+
+    def data(kind, sessions, **options):
+        if kind == "in memory":
+            return sessions
+        return all_train(tmp_path_factory.mktemp("data"), sessions, **options)
+
+    return data
+
+
+@pytest.fixture(scope="module")
+def sixty(data_of):
+    """60 rows of 1 to 30 events, in memory and in 9 shards of 3 row groups."""
+    sessions = numbered(np.random.default_rng(0).integers(1, 31, 60))
+    return {"in memory": sessions, "folder": data_of("folder", sessions)}
+
+
+def assert_same(first, second):
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+@kinds
+def test_both_are_training_data(sixty, kind):
+    data = sixty[kind]
+    assert isinstance(data, TrainingData)
+    assert data.column_names == ["item_ids", "feedback"]
+    num_events = sum(rows.num_events for rows in data.chunks())
+    expected = np.ones(num_events + 2, "int64")
+    expected[-2:] = 0
+    np.testing.assert_array_equal(data.item_counts(num_events + 2), expected)
+    kept = sixty["in memory"].item_ids[sixty["in memory"].feedback > 0]
+    counts = data.item_counts(num_events, positive=True)
+    np.testing.assert_array_equal(np.flatnonzero(counts) + 1, kept)
+    data.check_catalogue(num_events, None)
+    with pytest.raises(ValueError, match=f"{num_events - 1}"):
+        data.check_catalogue(num_events - 1, None)
+
+
+@settings(max_examples=25)
+@given(
+    kind=st.sampled_from(["in memory", "folder"]),
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=14),
+    max_length=st.integers(1, 20),
+    batch_size=st.integers(1, 4),
+    buffer_events=st.sampled_from([1, 25, 1000]),
+    shuffle=st.booleans(),
+    with_sessions=st.booleans(),
+)
+def test_every_event_once_an_epoch(
+    data_of, kind, lengths, max_length, batch_size, buffer_events, shuffle, with_sessions
+):
+    sessions = numbered(lengths, with_sessions)
+    data = data_of(kind, sessions, rows_per_shard=5, rows_per_group=2)
+    dataset = data.batches(
+        batch_size=batch_size,
+        max_length=max_length,
+        shuffle=shuffle,
+        buffer_events=buffer_events,
+    )
+    for _ in range(2):
+        batches = epoch(dataset)
+        assert dataset.cardinality() == len(batches)
+        items = np.concatenate([batch["item_ids"].ravel() for batch in batches])
+        np.testing.assert_array_equal(np.sort(items[items > 0]), sessions.item_ids)
+        for batch in batches:
+            assert batch["item_ids"].shape[1] <= max_length
+            assert ("session_ids" in batch) == with_sessions
+            filled = batch["item_ids"] > 0
+            assert filled[:, -1].all()  # padding on the left alone
+            assert (np.diff(filled.astype(int), axis=1) >= 0).all()
+            for name, values in batch.items():
+                assert values.dtype == "int32"
+                expected = np.zeros(values.shape, "int32")
+                expected[filled] = getattr(sessions, name)[batch["item_ids"][filled] - 1]
+                np.testing.assert_array_equal(values, expected)
+
+
+@settings(max_examples=12)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=14), st.integers(2, 12))
+def test_windows_and_shapes_are_the_same(data_of, lengths, max_length):
+    options = {"batch_size": 2, "max_length": max_length, "overlap": 1}
+    datasets = [
+        data_of(kind, numbered(lengths)).batches(**options) for kind in ("folder", "in memory")
+    ]
+    assert datasets[0].cardinality() == datasets[1].cardinality()
+    streamed, in_memory = map(epoch, datasets)
+    assert sorted(rows_in(streamed)) == sorted(rows_in(in_memory))
+    shapes = [sorted(batch["item_ids"].shape for batch in b) for b in (streamed, in_memory)]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("buffer_events", [1, 1000])
+def test_without_shuffle_batches_are_the_same(sixty, buffer_events):
+    options = {"batch_size": 7, "max_length": 12, "shuffle": False, "buffer_events": buffer_events}
+    assert_same(*(epoch(data.batches(**options)) for data in sixty.values()))
+
+
+@kinds
+def test_order_without_shuffle(data_of, kind):
+    data = data_of(kind, numbered([3, 1, 4, 2]))
+    batches = epoch(data.batches(batch_size=3, max_length=4, shuffle=False))
+    np.testing.assert_array_equal(
+        batches[0]["item_ids"], [[0, 1, 2, 3], [0, 0, 0, 4], [5, 6, 7, 8]]
+    )
+    np.testing.assert_array_equal(batches[1]["item_ids"][:, -2:], [[9, 10]])
+
+
+@kinds
+@pytest.mark.parametrize("buffer_events", [60, 100_000])
+def test_seed_and_reshuffling(sixty, kind, buffer_events):
+    def two_epochs(seed):
+        dataset = sixty[kind].batches(
+            batch_size=2, max_length=30, seed=seed, buffer_events=buffer_events
+        )
+        return [rows_in(epoch(dataset)) for _ in range(2)]
+
+    first, second = two_epochs(seed=3)
+    assert first != second
+    assert sorted(first) == sorted(second)
+    assert two_epochs(seed=3) == [first, second]
+    assert two_epochs(seed=4) != [first, second]
+
+
+def test_overlap_repeats_the_last_event_of_the_window_before():
+    batches = epoch(numbered([7]).batches(batch_size=9, max_length=3, overlap=1, shuffle=False))
+    assert rows_in(batches) == [(5, 6, 7), (3, 4, 5), (1, 2, 3)]
+
+
+@kinds
+def test_rows_of_similar_length_come_together(data_of, kind):
+    data = data_of(kind, numbered([4] * 16 + [40] * 4))
+    batches = epoch(data.batches(batch_size=2, max_length=40))
+    # As many events in a batch of short rows as in one of long rows.
+    shapes = sorted(batch["item_ids"].shape for batch in batches)
+    assert shapes == [(2, 40), (2, 40), (6, 8), (10, 8)]
+
+
+@kinds
+def test_short_and_long_rows_come_in_turn(data_of, kind):
+    data = data_of(kind, numbered([4] * 20 + [40] * 8))
+    lengths = [
+        batch["item_ids"].shape[1]
+        for seed in range(5)
+        for batch in epoch(data.batches(batch_size=1, max_length=40, seed=seed).take(4))
+    ]
+    assert lengths.count(8) > 2 and lengths.count(40) > 8  # there are 4 short and 8 long batches
+
+
+@kinds
+@settings(max_examples=8)
+@given(start=st.integers(0, 60), buffer_events=st.sampled_from([80, 100_000]))
+def test_a_later_start_goes_on_where_the_order_was_left(sixty, kind, start, buffer_events):
+    options = {"batch_size": 2, "max_length": 30, "seed": 1, "buffer_events": buffer_events}
+    dataset = sixty[kind].batches(**options)
+    num_steps = int(dataset.cardinality())
+    assert 15 < num_steps < 40
+    whole = [batch for _ in range(4) for batch in epoch(dataset)]
+    endless = sixty[kind].batches(**options, start_step=start, repeat=True)
+    assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
+    for _ in range(2):  # each pass begins there
+        assert_same(epoch(endless.take(num_steps)), whole[start : start + num_steps])
+    rest = sixty[kind].batches(**options, start_step=start)
+    assert rest.cardinality() == num_steps - start % num_steps
+    end = start + int(rest.cardinality())
+    assert_same(epoch(rest), whole[start:end])
+    again = epoch(rest)  # the rest of an epoch stays that; whole epochs go on
+    expected = whole[start:end] if start % num_steps else whole[end : end + num_steps]
+    assert_same(again, expected)
+
+
+@kinds
+def test_steps_are_counted_over_epochs(sixty, kind):
+    options = {"batch_size": 8, "max_length": 30, "with_steps": True}
+    num_steps = int(sixty[kind].batches(**options).cardinality())
+    dataset = sixty[kind].batches(**options, start_step=3, repeat=True)
+    steps = [int(step) for _, step in dataset.take(2 * num_steps)]
+    assert steps == list(range(3, 3 + 2 * num_steps))
+
+
+@kinds
+def test_a_pass_that_is_not_begun_takes_no_epoch(sixty, kind):
+    dataset, other = (sixty[kind].batches(batch_size=4, max_length=30, seed=5) for _ in range(2))
+    iter(dataset)  # as Keras does at the end of each epoch
+    assert_same(epoch(dataset), epoch(other))
+
+
+@kinds
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("num_workers", [1, 2, 3, 5])
+def test_workers_share_the_rows_in_equally_many_steps(sixty, kind, num_workers, shuffle):
+    options = {"batch_size": 3, "max_length": 30, "shuffle": shuffle, "num_workers": num_workers}
+    datasets = [
+        sixty[kind].batches(**options, worker=worker, buffer_events=150)
+        for worker in range(num_workers)
+    ]
+    shares = [epoch(dataset) for dataset in datasets]
+    assert [len(share) for share in shares] == [len(shares[0])] * num_workers
+    assert [int(dataset.cardinality()) for dataset in datasets] == [len(shares[0])] * num_workers
+    expected = sorted(rows_of(sixty["in memory"].item_ids, sixty["in memory"]))
+    assert sorted(list(row) for share in shares for row in rows_in(share)) == expected
+
+
+def test_too_many_workers(data_of):
+    data = data_of("folder", numbered([2] * 6), rows_per_group=3)
+    with pytest.raises(ValueError, match=r"3 workers need at least as many groups.*: 2"):
+        data.batches(batch_size=1, max_length=2, num_workers=3)
+    unequal = data_of("folder", numbered([20] * 6 + [1]), rows_per_group=6)
+    with pytest.raises(ValueError, match=r"too unequal to give 2 workers.*: \[1, 6\] steps"):
+        unequal.batches(batch_size=1, max_length=20, num_workers=2)
+
+
+@kinds
+def test_a_transform_makes_other_rows(data_of, kind):
+    def all_but_two(rows):
+        rows = rows.between(0, rows.lengths - 2)
+        columns = {name: rows.columns[name] for name in ("item_ids", "feedback")}
+        return Sessions(columns, rows.row_splits, rows.keys)
+
+    data = data_of(kind, numbered([5, 2, 7, 3], with_sessions=True))
+    dataset = data.batches(batch_size=1, max_length=9, transform=all_but_two)
+    batches = epoch(dataset)
+    assert sorted(rows_in(batches)) == [(1, 2, 3), (8, 9, 10, 11, 12), (15,)]
+    assert dataset.cardinality() == len(batches)
+    assert set(batches[0]) == {"item_ids", "feedback"}
+    with pytest.raises(ValueError, match="no rows to train on of which `all_but_two` leaves"):
+        data_of(kind, numbered([2, 1])).batches(batch_size=1, max_length=9, transform=all_but_two)
+
+
+def test_nothing_to_train_on(data_of):
+    with pytest.raises(ValueError, match=r"no rows to train on. Received: `sessions`"):
+        numbered([]).batches(batch_size=2, max_length=3)
+    cuts = ([0, 0], [-1, -1], [-1, -1])
+    data = data_of("folder", numbered([3, 3]), cuts=cuts)
+    with pytest.raises(ValueError, match=r"no rows to train on. Received: .*prepared"):
+        data.batches(batch_size=2, max_length=4)
+    assert len(data.sessions()) == 0
+
+
+def test_an_empty_row():
+    with pytest.raises(
+        ValueError, match=r"A session must have at least one event. Row .*1.* empty"
+    ):
+        numbered([2, 0, 1]).batches(batch_size=2, max_length=3)
+
+
+@kinds
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size` must be a positive integer"),
+        ({"max_length": 0}, "`max_length` must be a positive integer"),
+        ({"num_workers": 0}, "`num_workers` must be a positive integer"),
+        ({"buffer_events": 0}, "`buffer_events` must be a positive integer"),
+        ({"overlap": 4}, "`overlap` must be at least 0 and below `max_length`"),
+        ({"worker": 1}, r"`worker` must lie in 0..0. Received: worker=1"),
+        ({"worker": -1}, "`worker` must be an integer of at least 0"),
+        ({"seed": -1}, "`seed` must be an integer of at least 0"),
+        ({"start_step": 1.5}, "`start_step` must be an integer of at least 0"),
+    ],
+)
+def test_bad_arguments(sixty, kind, options, message):
+    with pytest.raises(ValueError, match=message):
+        sixty[kind].batches(**{"batch_size": 2, "max_length": 4, **options})
