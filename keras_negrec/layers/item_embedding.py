@@ -11,9 +11,9 @@ from keras_negrec.backend.item_table import mark_item_table
 from keras_negrec.backend.linear_crossentropy import linear_crossentropy
 from keras_negrec.backend.lookup_rows import lookup_rows
 from keras_negrec.backend.row_gradients import read_rows
-from keras_negrec.layers._initial_rows import initial_rows
-from keras_negrec.layers._take_rows import take_rows
+from keras_negrec.layers.initial_rows import initial_rows
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
+from keras_negrec.layers.take_rows import take_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
