@@ -13,15 +13,14 @@ class ConvolutionalSequenceEmbedding(keras.layers.Layer):
     """At every position, convolutions over the window of events that ends there.
 
     The window's vectors are seen as an image, `window` high and `embedding_dim` wide. Horizontal
-    filters of every height from 1 to `window` span its whole width and are max-pooled over the
-    window: patterns of so many events in a row. Vertical filters are weighted sums of its rows.
+    filters (ReLU) of every height from 1 to `window` span its whole width and are max-pooled over
+    the window: patterns of so many events in a row. Vertical filters are weighted sums of its rows.
     No position sees a later event. What lies before the first event counts as zeros.
 
     Args:
         window: int. How many events a position looks at, its own included (`L` in the paper).
         horizontal_filters: int. Filters of each height.
         vertical_filters: int. Weighted sums of the window.
-        activation: activation of the horizontal filters.
 
     Call arguments:
         inputs: float tensor of shape `(batch, length, embedding_dim)`, zero vectors for padding.
@@ -45,14 +44,11 @@ class ConvolutionalSequenceEmbedding(keras.layers.Layer):
         [Tang & Wang, 2018](https://arxiv.org/abs/1809.07426)
     """
 
-    def __init__(
-        self, window=5, horizontal_filters=16, vertical_filters=4, activation="relu", **kwargs
-    ):
+    def __init__(self, window=5, horizontal_filters=16, vertical_filters=4, **kwargs):
         super().__init__(**kwargs)
         self.window = check_positive_int("window", window)
         self.horizontal_filters = check_positive_int("horizontal_filters", horizontal_filters)
         self.vertical_filters = check_positive_int("vertical_filters", vertical_filters)
-        self.activation = keras.activations.get(activation)
 
     def build(self, inputs_shape):
         self.horizontal = []
@@ -60,7 +56,7 @@ class ConvolutionalSequenceEmbedding(keras.layers.Layer):
             convolution = keras.layers.Conv1D(
                 self.horizontal_filters,
                 height,
-                activation=self.activation,
+                activation="relu",
                 dtype=self.dtype_policy,
                 name=f"horizontal_{height}",
             )
@@ -94,6 +90,5 @@ class ConvolutionalSequenceEmbedding(keras.layers.Layer):
             window=self.window,
             horizontal_filters=self.horizontal_filters,
             vertical_filters=self.vertical_filters,
-            activation=keras.activations.serialize(self.activation),
         )
         return config

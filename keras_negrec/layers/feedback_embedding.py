@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_negrec.layers._take_rows import take_rows
+from keras_negrec.layers.take_rows import take_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")

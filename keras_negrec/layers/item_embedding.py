@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+
 import keras
 import numpy as np
 from keras import ops
@@ -11,9 +14,26 @@ from keras_negrec.backend.item_table import mark_item_table
 from keras_negrec.backend.linear_crossentropy import linear_crossentropy
 from keras_negrec.backend.lookup_rows import lookup_rows
 from keras_negrec.backend.row_gradients import read_rows
-from keras_negrec.layers._initial_rows import initial_rows
-from keras_negrec.layers._take_rows import take_rows
+from keras_negrec.layers.initial_rows import initial_rows
 from keras_negrec.layers.masked_logit import MASKED_LOGIT
+from keras_negrec.layers.take_rows import take_rows
+
+_local = threading.local()
+
+
+@contextlib.contextmanager
+def look_up_elsewhere(lookups: list[tuple]):
+    """Within it, rows come from functions in place of the tables, in this thread alone.
+
+    Args:
+        lookups: pairs of an `ItemEmbedding` and a function from int32 rows of any shape to
+            vectors `(..., embedding_dim)`.
+    """
+    _local.lookups = {id(embedding): function for embedding, function in lookups}
+    try:
+        yield
+    finally:
+        del _local.lookups
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -181,6 +201,9 @@ class ItemEmbedding(keras.layers.Layer):
 
     def lookup(self, rows):
         """Rows of the table: `(..., embedding_dim)` for int32 rows of any shape, 0 the first."""
+        elsewhere = getattr(_local, "lookups", {}).get(id(self))
+        if elsewhere is not None:
+            return ops.cast(elsewhere(rows), self.compute_dtype)
         if self.row_gradients:
             vectors = lookup_rows(self.embeddings, rows)
         else:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
-from keras_negrec.layers._take_rows import take_rows
+from keras_negrec.layers.take_rows import take_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")

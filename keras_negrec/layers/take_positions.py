@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from keras_negrec.layers._from_start import from_start
+from keras_negrec.layers.from_start import from_start
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -36,13 +36,18 @@ class TakePositions(keras.layers.Layer):
         self.supports_masking = True
 
     def call(self, inputs, positions):
-        batch, length = ops.shape(inputs)[:2]
-        rows = ops.expand_dims(ops.arange(batch, dtype="int32") * length, -1)
-        rows = rows + from_start(positions, length)
-        return ops.take(ops.reshape(inputs, (-1, inputs.shape[-1])), rows, axis=0)
+        return take_positions(inputs, positions)
 
     def compute_mask(self, inputs, previous_mask=None):
         return None  # the positions that were picked are no sequence
 
     def compute_output_shape(self, inputs_shape, positions_shape):
         return (*positions_shape, inputs_shape[-1])
+
+
+def take_positions(inputs, positions):
+    """What the layer does, as a function."""
+    batch, length = ops.shape(inputs)[:2]
+    rows = ops.expand_dims(ops.arange(batch, dtype="int32") * length, -1)
+    rows = rows + from_start(positions, length)
+    return ops.take(ops.reshape(inputs, (-1, inputs.shape[-1])), rows, axis=0)

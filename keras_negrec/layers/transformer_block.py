@@ -7,10 +7,10 @@ from keras import ops
 
 from keras_negrec.argument_checks import check_fraction, check_positive_int
 from keras_negrec.backend.in_fewer_passes import in_fewer_passes
-from keras_negrec.layers._from_start import from_start
 from keras_negrec.layers.dropout import Dropout
+from keras_negrec.layers.from_start import from_start
 from keras_negrec.layers.layer_normalization import LayerNormalization
-from keras_negrec.layers.take_positions import TakePositions
+from keras_negrec.layers.take_positions import take_positions
 
 # Added to scores of positions that are not attended to. Where all earlier ones are padding, later
 # ones must still count for less.
@@ -19,9 +19,10 @@ _PADDING, _LATER = -1e9, -2e9
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class TransformerBlock(keras.layers.Layer):
-    """Self-attention and a feed-forward network, with residuals and layer normalization.
+    """Self-attention and a feed-forward network with GELU, residuals and layer normalization.
 
-    Computes what `keras_hub.layers.TransformerDecoder` does where `causal`, else what
+    The sum of a sublayer's inputs and outputs is normalized (post-norm). Computes what
+    `keras_hub.layers.TransformerDecoder` does where `causal`, else what
     `keras_hub.layers.TransformerEncoder` does, in fewer operations: one product makes queries, keys
     and values. Attention is computed in float32.
 
@@ -29,10 +30,7 @@ class TransformerBlock(keras.layers.Layer):
         intermediate_dim: int. Width of the feed-forward network.
         num_heads: int. Must divide the width of the inputs.
         dropout: float from 0 up to but not including 1.
-        activation: activation of the feed-forward network.
         causal: bool. Whether a position attends to itself and to earlier positions only.
-        normalize_first: bool. Normalize the inputs of each sublayer (pre-norm) instead of the
-            sum with its outputs (post-norm).
 
     Call arguments:
         inputs: float tensor of shape `(batch, length, embedding_dim)`.
@@ -59,23 +57,12 @@ class TransformerBlock(keras.layers.Layer):
         [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)
     """
 
-    def __init__(
-        self,
-        intermediate_dim,
-        num_heads,
-        dropout=0.0,
-        activation="gelu",
-        causal=True,
-        normalize_first=False,
-        **kwargs,
-    ):
+    def __init__(self, intermediate_dim, num_heads, dropout=0.0, causal=True, **kwargs):
         super().__init__(**kwargs)
         self.intermediate_dim = check_positive_int("intermediate_dim", intermediate_dim)
         self.num_heads = check_positive_int("num_heads", num_heads)
         self.dropout = check_fraction("dropout", dropout)
-        self.activation = keras.activations.get(activation)
         self.causal = causal
-        self.normalize_first = normalize_first
 
     def build(self, inputs_shape, padding_mask_shape=None, positions_shape=None):
         width = inputs_shape[-1]
@@ -103,7 +90,7 @@ class TransformerBlock(keras.layers.Layer):
 
         self.query_key_value = dense(width, 3 * width, "query_key_value")
         self.attention_output = dense(width, width, "attention_output")
-        activation = in_fewer_passes(self.activation)
+        activation = in_fewer_passes(keras.activations.gelu)
         self.intermediate = dense(width, self.intermediate_dim, "intermediate", activation)
         self.feedforward_output = dense(self.intermediate_dim, width, "feedforward_output")
         self.attention_norm = norm("attention_norm")
@@ -112,38 +99,26 @@ class TransformerBlock(keras.layers.Layer):
             Dropout(self.dropout, dtype=self.dtype_policy, name=name)
             for name in ("attention_dropout", "sublayer_dropout")
         )
-        self.take_positions = TakePositions(dtype=self.dtype_policy, name="take_positions")
 
     def call(self, inputs, padding_mask=None, positions=None, training=None):
         shape = ops.shape(inputs)
-
-        def attend(x):
-            return self._attend(x, shape, padding_mask, positions, training)
-
         # Rows of all sessions below each other: TensorFlow fuses a product of matrices with what
         # is added to it.
         x = ops.reshape(inputs, (-1, shape[-1]))
-        outputs = inputs if positions is None else self.take_positions(inputs, positions)
+        outputs = inputs if positions is None else take_positions(inputs, positions)
         residual = ops.reshape(outputs, (-1, shape[-1]))
-        x = self._sublayer(attend, self.attention_norm, x, residual, training)
-        x = self._sublayer(self._feedforward, self.feedforward_norm, x, x, training)
+        x = self._attend(x, shape, padding_mask, positions, training)
+        x = self.attention_norm(residual + self.sublayer_dropout(x, training=training))
+        change = self.feedforward_output(self.intermediate(x))
+        x = self.feedforward_norm(x + self.sublayer_dropout(change, training=training))
         return ops.reshape(x, ops.shape(outputs))
-
-    def _sublayer(self, function, norm, x, residual, training):
-        """Residual, dropout and normalization around a function of the rows."""
-        change = function(norm(x) if self.normalize_first else x)
-        x = residual + self.sublayer_dropout(change, training=training)
-        return x if self.normalize_first else norm(x)
-
-    def _feedforward(self, x):
-        return self.feedforward_output(self.intermediate(x))
 
     def _attend(self, x, shape, padding_mask, positions, training):
         batch, length, width = shape
         query_key_value = ops.reshape(self.query_key_value(x), (batch, length, 3 * width))
         query, key, value = ops.split(query_key_value, 3, axis=-1)
         if positions is not None:
-            query = self.take_positions(query, positions)
+            query = take_positions(query, positions)
         query, key, value = (self._heads(each) for each in (query, key, value))
         head_dim = width // self.num_heads
         scores = ops.matmul(query * head_dim**-0.5, ops.transpose(key, (0, 1, 3, 2)))
@@ -180,8 +155,6 @@ class TransformerBlock(keras.layers.Layer):
             intermediate_dim=self.intermediate_dim,
             num_heads=self.num_heads,
             dropout=self.dropout,
-            activation=keras.activations.serialize(self.activation),
             causal=self.causal,
-            normalize_first=self.normalize_first,
         )
         return config

@@ -15,12 +15,11 @@ import tensorflow as tf
 from keras_negrec.argument_checks import check_choice, check_positive_int
 from keras_negrec.atomic_write import sync
 from keras_negrec.data import Vocabulary
-from keras_negrec.serving._in_tensorflow import in_tensorflow
-from keras_negrec.serving.check_recommender import check_recommender
+from keras_negrec.serving.in_tensorflow import in_tensorflow, needs_process
 from keras_negrec.serving.model_card import model_card
 from keras_negrec.serving.servable import Servable
 from keras_negrec.serving.table_recall import table_recall
-from keras_negrec.serving.vocabulary_of import vocabulary_of
+from keras_negrec.serving.vocabulary_of import exported_vocabulary
 from keras_negrec.serving.write_warmup_requests import write_warmup_requests
 
 
@@ -45,8 +44,11 @@ def export(
       or int64 as the vocabulary has them, any n, of which the newest `max_length` count; "" or
       -1 pads. Ids it does not know are passed over.
     - `feedback`: `(batch, n)` int32, -2 to 2; left out, or `[[1]]`, all events were kept.
-    - `session_ids`: `(batch, n)` int32, the index of each event's session in the history, for
-      models built with `max_sessions`; left out, or `[[0]]`, all belong to one session.
+    - each further event column that the model's encoder sees: `(batch, n)`, int32 or float32, such
+      as `session_ids`, the index of each event's session in the history, for models built with
+      `max_sessions`; left out, or `[[0]]`, they are 0.
+
+    A history without a known item, empty or of unknown ids alone, is answered as `recommend` does.
 
     TF Serving fills in what is left out over gRPC; its REST API and the signatures of
     `tf.saved_model.load` want all inputs, an empty list of ids being `[[""]]` or `[[-1]]`.
@@ -104,15 +106,9 @@ def export(
     >>> version.name
     '1'
     """
-    check_recommender("export", model)
     check_positive_int("k", k)
     check_choice("item_dtype", item_dtype, ("float32", "float16", "int8"))
-    vocabulary = vocabulary_of(model, vocabulary)
-    if len(vocabulary) != model.num_items:
-        raise ValueError(
-            f"The vocabulary must hold the model's {model.num_items} items. Received: "
-            f"{len(vocabulary)} items."
-        )
+    vocabulary = exported_vocabulary("export", model, vocabulary)
     padding = "" if vocabulary.is_string else -1
     if padding in vocabulary.items:
         raise ValueError(
@@ -121,12 +117,10 @@ def export(
         )
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    # On a GPU, Keras would trace a GRU to operations that no other processor has.
-    if keras.config.backend() != "tensorflow" or tf.config.list_physical_devices("GPU"):
-        options = {"k": k, "item_dtype": item_dtype, "metrics": metrics, "data": data}
-        options["trained_on"] = trained_on or keras.config.backend()
-        on_cpu = {"CUDA_VISIBLE_DEVICES": "-1"}
-        return in_tensorflow("export", model, path, vocabulary, options=options, environment=on_cpu)
+    about = {"metrics": metrics, "data": data, "trained_on": trained_on or keras.config.backend()}
+    if needs_process():
+        options = {"k": k, "item_dtype": item_dtype, **about}
+        return in_tensorflow("export", model, path, vocabulary, **options)
 
     servable = Servable(model, vocabulary, k, item_dtype)
     with _partial_version(path) as (folder, version):
@@ -148,9 +142,7 @@ def export(
             k=k,
             item_dtype=item_dtype,
             recall=recall,
-            metrics=metrics,
-            data=data,
-            trained_on=trained_on or keras.config.backend(),
+            **about,
         )
         (folder / "model_card.md").write_text(card, "utf-8")
     return path / str(version)

@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from keras_negrec.atomic_write import atomic_write
 from keras_negrec.data import Vocabulary
+from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.models.ensemble import Ensemble
-from keras_negrec.serving._in_tensorflow import in_tensorflow
-from keras_negrec.serving.check_recommender import check_recommender
-from keras_negrec.serving.vocabulary_of import vocabulary_of
+from keras_negrec.serving.in_tensorflow import in_tensorflow, needs_process
+from keras_negrec.serving.vocabulary_of import exported_vocabulary
 
 _MAX_BYTES = 2**31 - 1  # of a protocol buffer
 
@@ -30,7 +30,8 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
     - `item_ids`: internal ids, which are places in the vocabulary counted from 1. 0 pads on the
       left. The newest `max_length` events count.
     - `feedback`: -2 to 2, 0 for padding. Only where the model sees feedback.
-    - `session_ids`: only for models built with `max_sessions`.
+    - further event columns that the model's encoder sees, int32 or float32, such as `session_ids`
+      for models built with `max_sessions`.
 
     Its outputs are float32:
 
@@ -82,13 +83,7 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
     >>> [items[j] for j in np.argsort(-scores[0])[:1]]
     ['outro']
     """
-    check_recommender("export_onnx", model)
-    vocabulary = vocabulary_of(model, vocabulary)
-    if len(vocabulary) != model.num_items:
-        raise ValueError(
-            f"The vocabulary must hold the model's {model.num_items} items. Received: "
-            f"{len(vocabulary)} items."
-        )
+    vocabulary = exported_vocabulary("export_onnx", model, vocabulary)
     if importlib.util.find_spec("tf2onnx") is None:
         raise ImportError("`export_onnx` needs tf2onnx: pip install 'keras-negrec[onnx]'")
     _check_size(model)
@@ -96,9 +91,8 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
     if path.exists():
         raise FileExistsError(f"`export_onnx` does not overwrite a file. Received: path={path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if keras.config.backend() != "tensorflow" or tf.config.list_physical_devices("GPU"):
-        on_cpu = {"CUDA_VISIBLE_DEVICES": "-1"}
-        in_tensorflow("export_onnx", model, path, vocabulary, environment=on_cpu)
+    if needs_process():
+        in_tensorflow("export_onnx", model, path, vocabulary)
     else:
         content = _onnx_model(model, vocabulary).SerializeToString()
         with atomic_write(path) as partial:
@@ -135,23 +129,21 @@ def _onnx_model(model, vocabulary: Vocabulary):
     model = _in_float32(model)
     serving_model, max_length = model.serving_model, model.max_length
     table = keras.ops.convert_to_numpy(model.item_vectors())  # a tensor would be an input
-    names = list(serving_model.input)
+    dtypes = {name: EVENT_COLUMNS[name].input_dtype for name in serving_model.input}
 
     @tf.function(
-        input_signature=[tf.TensorSpec([None, None], tf.int32, name) for name in names],
+        input_signature=[tf.TensorSpec([None, None], dtypes[name], name) for name in dtypes],
         autograph=False,
     )
     def predict(*inputs):
         # Always `max_length` columns, as in `score`: a cloze model puts its mask token in place
         # of the first, which must not be an event.
-        padding = tf.zeros([tf.shape(inputs[0])[0], max_length], tf.int32)
-        padded = [tf.concat([padding, values], axis=1)[:, -max_length:] for values in inputs]
-        vectors = serving_model(
-            {
-                name: tf.ensure_shape(values, [None, max_length])
-                for name, values in zip(names, padded, strict=True)
-            }
-        )
+        batch, padded = tf.shape(inputs[0])[0], {}
+        for name, values in zip(dtypes, inputs, strict=True):
+            padding = tf.zeros([batch, max_length], values.dtype)
+            newest = tf.concat([padding, values], axis=1)[:, -max_length:]
+            padded[name] = tf.ensure_shape(newest, [None, max_length])
+        vectors = serving_model(padded)
         return {"scores": tf.matmul(vectors, table, transpose_b=True), "vectors": vectors}
 
     proto, _ = tf2onnx.convert.from_function(

@@ -7,6 +7,7 @@ import importlib
 
 from keras_negrec.data import Vocabulary
 from keras_negrec.models.ensemble import Ensemble
+from keras_negrec.serving.further_inputs import further_inputs
 
 PACKAGES = ("keras_negrec", "keras", "tensorflow", "numpy")
 
@@ -41,7 +42,12 @@ def model_card(
     """
     is_string = model_items.is_string
     padding, dtype = ('""', "") if is_string else ("-1", ", tf.int64")
+    further = "".join(f"`{column.name}` [[0]], " for column in further_inputs(model))
     example = model_items.items[:1].tolist()
+    more = "".join(
+        f", {column.name}=tf.zeros([1, 1], tf.{column.input_dtype})"
+        for column in further_inputs(model)
+    )
     lines = [f"# {name}, version {version}", ""]
     lines += [f"Exported {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.", ""]
     lines += ["## Model", ""]
@@ -64,11 +70,11 @@ def model_card(
     lines += [
         "",
         "Over gRPC, TF Serving fills in inputs that have a default. In TensorFlow and over REST "
-        f"send them: `feedback` [[1]] (all kept), `session_ids` [[0]], `k` {k}, the lists of ids "
+        f"send them: `feedback` [[1]] (all kept), {further}`k` {k}, the lists of ids "
         f"[[{padding}]] (no ids). {padding} also pads shorter histories. For example:",
         "",
         f"    serve = tf.saved_model.load('{name}/{version}').signatures['serving_default']",
-        f"    serve(item_ids=tf.constant([{example}]{dtype}), feedback=tf.constant([[1]]))",
+        f"    serve(item_ids=tf.constant([{example}]{dtype}), feedback=tf.constant([[1]]){more})",
     ]
     lines += ["", "## Versions", ""]
     versions = [("training backend", trained_on)]

@@ -9,7 +9,9 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data import Sessions, Vocabulary
+from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.evaluation.top_columns import top_columns
+from keras_negrec.serving.further_inputs import further_inputs
 from keras_negrec.serving.vocabulary_of import vocabulary_of
 
 
@@ -28,11 +30,13 @@ def recommend(
     feedback: Sequence[Sequence[int]] | None = None,
     exclude_seen: bool = True,
     vocabulary: Vocabulary | None = None,
+    **columns: Sequence[Sequence],
 ) -> list[list[Recommendation]]:
     """The k best next items for each history, also of listeners never seen in training.
 
-    Items of a history that the vocabulary does not know are passed over; a history of such
-    items only is answered like one of a new listener.
+    Items of a history that the vocabulary does not know are passed over. A history without a known
+    item, because it is empty or knows none of them, is answered with what the model gives for no
+    history, as the exported model does: mostly what is popular.
 
     Args:
         model: a model of this package.
@@ -43,15 +47,17 @@ def recommend(
         exclude_seen: bool. Whether items of the history are never recommended. Skipped items
             belong to the history.
         vocabulary: `Vocabulary`. Default: the model's own.
+        **columns: further event columns by name, such as `session_ids`: for each listener one
+            value an event. Those that the model sees and that are not given are 0.
 
     Returns:
         For each history a list of `Recommendation(item, score)`, best first; of equal scores
         the more frequent item comes first.
 
     Raises:
-        ValueError: an empty history; feedback outside of -2..2 or of another length than its
-            history; a model without a vocabulary where none is given.
-        TypeError: ids of another type than the vocabulary's.
+        ValueError: feedback outside of -2..2; a column of another length than its history; a model
+            without a vocabulary where none is given.
+        TypeError: ids of another type than the vocabulary's; an unknown column.
 
     Example:
 
@@ -68,29 +74,9 @@ def recommend(
             "`histories` must be a list of lists of item ids. Received a string where a list "
             f"was expected: {histories!r:.100}"
         )
-    if feedback is None:
-        feedback = [[1] * len(history) for history in histories]
-    if len(feedback) != len(histories):
-        raise ValueError(
-            f"`feedback` must have one list for each of the {len(histories)} histories. "
-            f"Received: {len(feedback)}"
-        )
-    known = [
-        _known_events(i, history, values, vocabulary)
-        for i, (history, values) in enumerate(zip(histories, feedback, strict=True))
-    ]
-    lengths = [len(ids) for ids, _ in known]
-    sessions = Sessions(
-        {
-            "item_ids": np.concatenate([ids for ids, _ in known] or [np.zeros(0, "int32")]),
-            "feedback": np.concatenate([values for _, values in known] or [np.zeros(0, "int8")]),
-            "session_ids": np.zeros(sum(lengths), "int32"),
-        },
-        row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype("int64"),
-        keys=np.arange(len(known)),
-    )
-    if len(sessions) == 0:
+    if len(histories) == 0:
         return []
+    sessions = _sessions(model, histories, {"feedback": feedback, **columns}, vocabulary)
     scores = np.array(model.score(sessions))  # a copy: the model may hand out its own
     if exclude_seen:
         scores[sessions.rows(), sessions.item_ids - 1] = -np.inf
@@ -104,14 +90,49 @@ def recommend(
     ]
 
 
-def _known_events(i: int, history: Sequence, feedback: Sequence[int], vocabulary: Vocabulary):
-    if len(history) == 0:
-        raise ValueError(f"A history must have at least one event. History {i} is empty.")
-    values = np.asarray(feedback)
-    if len(values) != len(history) or values.dtype.kind not in "iu" or np.abs(values).max() > 2:
-        raise ValueError(
-            f"`feedback` of history {i} must hold {len(history)} integers from -2 to 2. "
-            f"Received: {feedback!r:.200}"
+def _sessions(model, histories, columns: dict, vocabulary: Vocabulary) -> Sessions:
+    """The known events of the histories."""
+    unknown = set(columns) - (set(EVENT_COLUMNS) - {"item_ids"})
+    if unknown:
+        raise TypeError(
+            f"Event columns are {', '.join(sorted(EVENT_COLUMNS))}; "
+            "`keras_negrec.data.register_event_column` makes one more known. Received: "
+            f"{', '.join(sorted(unknown))}"
         )
-    ids = vocabulary.encode(history, unknown="zero")
-    return ids[ids > 0], values[ids > 0].astype("int8")
+    lengths = [len(history) for history in histories]
+    ids = [vocabulary.encode(history, unknown="zero") for history in histories if len(history)]
+    ids = np.concatenate([np.zeros(0, "int32"), *ids])
+    known = ids > 0
+    events = {"item_ids": ids[known]}
+    for column in further_inputs(model):
+        events[column.name] = np.zeros(len(events["item_ids"]), column.dtype)
+    for name, rows in columns.items():
+        fill = 1 if name == "feedback" else 0
+        rows = [[fill] * length for length in lengths] if rows is None else rows
+        events[name] = _values(name, rows, lengths)[known]
+    rows = np.repeat(np.arange(len(histories)), lengths)[known]
+    row_splits = np.searchsorted(rows, np.arange(len(histories) + 1))
+    return Sessions(events, row_splits.astype("int64"), np.arange(len(histories)))
+
+
+def _values(name: str, rows: Sequence[Sequence], lengths: list[int]) -> np.ndarray:
+    """All values of a column, one after the other."""
+    if len(rows) != len(lengths):
+        raise ValueError(
+            f"`{name}` must have one list for each of the {len(lengths)} histories. "
+            f"Received: {len(rows)}"
+        )
+    dtype = np.dtype(EVENT_COLUMNS[name].dtype)
+    what = "integers from -2 to 2" if name == "feedback" else f"{dtype.name} values"
+    flat = [np.zeros(0, dtype)]
+    for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        values = np.asarray(row) if len(row) else flat[0]
+        fits = values.shape == (length,) and values.dtype.kind in "iuf"
+        if fits and dtype.kind in "iu":
+            fits = np.array_equal(values.astype(dtype), values)
+        if not fits or (name == "feedback" and length and np.abs(values).max() > 2):
+            raise ValueError(
+                f"`{name}` of history {i} must hold {length} {what}. Received: {row!r:.200}"
+            )
+        flat.append(values.astype(dtype))
+    return np.concatenate(flat)

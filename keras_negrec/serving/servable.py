@@ -7,6 +7,8 @@ import inspect
 import tensorflow as tf
 
 from keras_negrec.data import Vocabulary
+from keras_negrec.layers.item_embedding import look_up_elsewhere
+from keras_negrec.serving.further_inputs import further_inputs
 from keras_negrec.serving.item_table import ItemTable
 
 CHUNK_ROWS = 2**17
@@ -44,6 +46,9 @@ class Servable(tf.Module):
             default_value=0,
         )
         self._input_names = list(model.serving_model.input)
+        self._further_inputs = {
+            column.name: tf.as_dtype(column.input_dtype) for column in further_inputs(model)
+        }
         self._encode = _encoder(model, self.table)  # a function, so that no layer is saved
         # What the graph reads must hang on the module to be saved with it. The item table is
         # there once, however it is stored.
@@ -64,51 +69,43 @@ class Servable(tf.Module):
         ids, integers = (tf.TensorSpec([None, None], dtype) for dtype in (self.id_dtype, tf.int32))
         no_ids = tf.reshape(self.padding, [1, 1])
         # Not constants of the module: TensorFlow would take hold of the devices at import.
-        kept, one_session = (tf.constant([[value]], tf.int32) for value in (1, 0))
-        events = {"item_ids": (ids, None), "feedback": (integers, kept)}
-        if "session_ids" in self._input_names:
-            events["session_ids"] = (integers, one_session)
+        history = {"item_ids": (ids, None)}
+        columns = {"feedback": (integers, tf.constant([[1]]))}  # kept
+        for name, dtype in self._further_inputs.items():
+            columns[name] = tf.TensorSpec([None, None], dtype), tf.zeros([1, 1], dtype)
         default_k = tf.constant(k, tf.int32)
         options = {
             "k": (tf.TensorSpec([], tf.int32), default_k),
             "allowed_item_ids": (ids, no_ids),
             "blocked_item_ids": (ids, no_ids),
         }
-        candidates = {"item_ids": (ids, None), "candidate_ids": (ids, None)}
 
         def recommend(
-            item_ids,
-            feedback,
-            session_ids=one_session,
-            k=default_k,
-            allowed_item_ids=no_ids,
-            blocked_item_ids=no_ids,
+            item_ids, k=default_k, allowed_item_ids=no_ids, blocked_item_ids=no_ids, **columns
         ):
-            return self.recommend(
-                item_ids, feedback, session_ids, k, allowed_item_ids, blocked_item_ids
-            )
+            return self.recommend(item_ids, columns, k, allowed_item_ids, blocked_item_ids)
 
-        def score(item_ids, candidate_ids, feedback, session_ids=one_session):
-            vectors, _ = self._vectors(item_ids, feedback, session_ids)
+        def score(item_ids, candidate_ids, **columns):
+            vectors, _ = self._vectors(item_ids, columns)
             known = self._known(candidate_ids)
             scores = tf.linalg.matvec(self.table.rows(tf.maximum(known - 1, 0)), vectors)
             return {"scores": tf.where(known > 0, scores, -float("inf"))}
 
-        def embed(item_ids, feedback, session_ids=one_session):
-            return {"vectors": self._vectors(item_ids, feedback, session_ids)[0]}
+        def embed(item_ids, **columns):
+            return {"vectors": self._vectors(item_ids, columns)[0]}
 
         return {
-            "serving_default": _function(recommend, events),
-            "recommend": _function(recommend, events | options),
-            "score": _function(score, candidates | events),
-            "embed": _function(embed, events),
+            "serving_default": _function(recommend, history | columns),
+            "recommend": _function(recommend, history | columns | options),
+            "score": _function(score, history | {"candidate_ids": (ids, None)} | columns),
+            "embed": _function(embed, history | columns),
         }
 
-    def recommend(self, item_ids, feedback, session_ids, k, allowed_item_ids, blocked_item_ids):
+    def recommend(self, item_ids, columns, k, allowed_item_ids, blocked_item_ids):
         """The k best items of each row that are neither in its history nor blocked."""
         with tf.control_dependencies([tf.debugging.assert_positive(k, "`k` must be positive.")]):
             k = tf.minimum(k, self.num_items)
-        vectors, history = self._vectors(item_ids, feedback, session_ids)
+        vectors, history = self._vectors(item_ids, columns)
         batch = tf.shape(item_ids)[0]
         blocked = self._known(_one_row_each(blocked_item_ids, batch, "blocked_item_ids"))
         allowed_item_ids = _one_row_each(allowed_item_ids, batch, "allowed_item_ids")
@@ -134,23 +131,23 @@ class Servable(tf.Module):
         """Internal ids, 0 for padding and for what the vocabulary does not know."""
         return tf.cast(self.ids.lookup(item_ids), tf.int32)
 
-    def _vectors(self, item_ids, feedback, session_ids):
+    def _vectors(self, item_ids, columns: dict):
         """Prediction vectors (batch, dim), and the histories' internal ids (batch, n)."""
         known = self._known(item_ids)
         shape = tf.shape(item_ids)
-        feedback = _like_items(feedback, shape, "feedback")
-        session_ids = _like_items(session_ids, shape, "session_ids")
+        columns = {name: _like_items(values, shape, name) for name, values in columns.items()}
+        feedback = columns["feedback"]
         valid = tf.debugging.assert_equal(
             tf.clip_by_value(feedback, -2, 2), feedback, "`feedback` must hold values from -2 to 2."
         )
         with tf.control_dependencies([valid]):
-            events = {"item_ids": known, "feedback": feedback, "session_ids": session_ids}
-            events = _newest(events, known > 0, self.max_length)
-        ordered = tf.debugging.assert_non_negative(
-            events["session_ids"][:, 1:] - events["session_ids"][:, :-1],
-            "`session_ids` must start at 0 or above and never fall along a history.",
-        )
-        with tf.control_dependencies([ordered]):
+            events = _newest({"item_ids": known, **columns}, known > 0, self.max_length)
+        checks = []
+        if "session_ids" in events:
+            steps = events["session_ids"][:, 1:] - events["session_ids"][:, :-1]
+            message = "`session_ids` must start at 0 or above and never fall along a history."
+            checks.append(tf.debugging.assert_non_negative(steps, message))
+        with tf.control_dependencies(checks):
             inputs = {name: tf.identity(events[name]) for name in self._input_names}
         return self._encode(inputs), known
 
@@ -202,20 +199,17 @@ def _encoder(model, table: ItemTable):
     """The model's encoder as a function, float32, whose item vectors come from `table`."""
     serving_model = model.serving_model
 
-    def look_up_in_table(embedding, start):
-        stop = start + embedding.embedding_dim
-        embedding.lookup = lambda rows: tf.cast(
-            table.rows(rows)[..., start:stop], embedding.compute_dtype
-        )
+    def columns_of_table(start, stop):
+        return lambda rows: table.rows(rows)[..., start:stop]
+
+    lookups = [
+        (embedding, columns_of_table(start, start + embedding.embedding_dim))
+        for embedding, start in model.item_columns
+    ]
 
     def encode(inputs):
-        for embedding, start in model.item_columns:
-            look_up_in_table(embedding, start)
-        try:
+        with look_up_elsewhere(lookups):
             return tf.cast(serving_model(inputs), tf.float32)
-        finally:
-            for embedding, _ in model.item_columns:
-                del embedding.lookup  # the class's own again
 
     return encode
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_negrec.data import Sessions
 from keras_negrec.evaluation.top_columns import top_columns
+from keras_negrec.serving.further_inputs import further_inputs
 from keras_negrec.serving.item_table import ItemTable
 
 
@@ -33,7 +34,8 @@ def table_recall(model, table: ItemTable, k: int, *, num_histories: int = 256) -
     for some in np.array_split(ids, -(-len(ids) // 16)):  # 16 rows of scores at a time
         histories = Sessions.from_lists([[item] for item in some]).padded(model.max_length)
         histories = {name: tf.constant(values) for name, values in histories.items()}
-        histories["session_ids"] = tf.zeros_like(histories["item_ids"])
+        for column in further_inputs(model):
+            histories[column.name] = tf.zeros(histories["item_ids"].shape, column.input_dtype)
         inputs = {name: histories[name] for name in model.serving_model.input}
         vectors = tf.cast(model.serving_model(inputs), tf.float32)
         best, best_of_table = (

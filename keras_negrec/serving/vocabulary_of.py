@@ -1,6 +1,8 @@
-"""Which vocabulary a request is answered with."""
+"""Which vocabulary a request is answered with, and a model is exported with."""
 
 from __future__ import annotations
+
+import keras
 
 from keras_negrec.data import Vocabulary
 
@@ -16,5 +18,26 @@ def vocabulary_of(model, vocabulary: Vocabulary | None) -> Vocabulary:
         raise ValueError(
             "The model has no vocabulary. Build it with one, or pass `vocabulary=`. Received: "
             "vocabulary=None"
+        )
+    return vocabulary
+
+
+def exported_vocabulary(function: str, model, vocabulary: Vocabulary | None) -> Vocabulary:
+    """The same, of a model that can be exported.
+
+    Raises:
+        TypeError: a model that Keras does not train; it names the function that was called.
+        ValueError: no vocabulary, or one of another number of items than the model's.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`{function}` takes a model that is trained with Keras. Received one of type "
+            f"{type(model).__name__}."
+        )
+    vocabulary = vocabulary_of(model, vocabulary)
+    if len(vocabulary) != model.num_items:
+        raise ValueError(
+            f"The vocabulary must hold the model's {model.num_items} items. Received: "
+            f"{len(vocabulary)} items."
         )
     return vocabulary

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_negrec.layers import ItemEmbedding, _initial_rows
-from keras_negrec.layers._initial_rows import initial_rows
+from keras_negrec.layers import ItemEmbedding
+from keras_negrec.layers import initial_rows as initial_rows_module
+from keras_negrec.layers.initial_rows import initial_rows
 
 drawn_in_parts = pytest.mark.skipif(
     keras.config.backend() == "tensorflow", reason="TensorFlow draws all rows at once"
@@ -13,7 +14,7 @@ drawn_in_parts = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(_initial_rows, "_ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(initial_rows_module, "_ROWS_AT_ONCE", 100)
 
 
 def values(initializer, shape):

@@ -1,3 +1,6 @@
+import warnings
+
+import keras
 import keras_hub
 import numpy as np
 import pytest
@@ -6,48 +9,31 @@ from run_layer_test import run_layer_test
 
 from keras_negrec.layers import TransformerBlock
 
+PADDING_MASK = np.array([[False, False, True, True, True], [True] * 5])
+
 
 def random_inputs(batch=2, length=5, width=8):
     return np.random.default_rng(0).normal(size=(batch, length, width)).astype("float32")
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("normalize_first", [True, False])
-def test_layer(causal, normalize_first):
-    padding_mask = np.array([[False, False, True, True, True], [True] * 5])
+@pytest.mark.parametrize("positions", [[], [np.array([[4, 1], [0, -1]])]])
+def test_layer(causal, positions):
     run_layer_test(
         TransformerBlock,
-        {
-            "intermediate_dim": 16,
-            "num_heads": 2,
-            "activation": "relu",
-            "causal": causal,
-            "normalize_first": normalize_first,
-        },
-        (random_inputs(), padding_mask),
-        expected_output_shape=(2, 5, 8),
+        {"intermediate_dim": 16, "num_heads": 2, "causal": causal},
+        (random_inputs(), PADDING_MASK, *positions),
+        expected_output_shape=(2, 2 if positions else 5, 8),
         expected_num_trainable_weights=12,
     )
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_layer_with_positions(causal):
-    run_layer_test(
-        TransformerBlock,
-        {"intermediate_dim": 16, "num_heads": 2, "activation": "relu", "causal": causal},
-        (random_inputs(), np.ones((2, 5), bool), np.array([[4, 1], [0, -1]])),
-        expected_output_shape=(2, 2, 8),
-        expected_num_trainable_weights=12,
-    )
-
-
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("normalize_first", [True, False])
-def test_outputs_at_positions_are_those_among_all(causal, normalize_first):
+def test_outputs_at_positions_are_those_among_all(causal):
     inputs = random_inputs(batch=3)
     padding_mask = np.array([[False, False, True, True, True], [True] * 5, [False] * 4 + [True]])
     positions = np.array([[4, 2], [0, -2], [-1, 4]])
-    block = TransformerBlock(16, 2, causal=causal, normalize_first=normalize_first)
+    block = TransformerBlock(16, 2, causal=causal)
     everywhere = outputs(block, inputs, padding_mask)
     found = ops.convert_to_numpy(block(inputs, padding_mask, positions))
     expected = np.take_along_axis(everywhere, positions[..., np.newaxis] % 5, axis=1)
@@ -55,14 +41,12 @@ def test_outputs_at_positions_are_those_among_all(causal, normalize_first):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("normalize_first", [True, False])
-def test_computes_what_keras_hub_does(causal, normalize_first):
+def test_computes_what_keras_hub_does(causal):
     inputs = random_inputs()
-    padding_mask = np.array([[False, False, True, True, True], [True] * 5])
-    block = TransformerBlock(16, 2, causal=causal, normalize_first=normalize_first)
+    block = TransformerBlock(16, 2, causal=causal)
     block(inputs)
     peer = (keras_hub.layers.TransformerDecoder if causal else keras_hub.layers.TransformerEncoder)(
-        16, 2, activation="gelu", normalize_first=normalize_first
+        16, 2, activation="gelu"
     )
     peer.build(inputs.shape)
     random = np.random.default_rng(1)
@@ -92,9 +76,9 @@ def test_computes_what_keras_hub_does(causal, normalize_first):
         layer.gamma.assign(named[f"{name}/gamma"])
         layer.beta.assign(named[f"{name}/beta"])
     mask_name = "decoder_padding_mask" if causal else "padding_mask"
-    expected = ops.convert_to_numpy(peer(inputs, **{mask_name: padding_mask}))
-    found = outputs(block, inputs, padding_mask)
-    np.testing.assert_allclose(found[padding_mask], expected[padding_mask], rtol=1e-5, atol=1e-5)
+    expected = ops.convert_to_numpy(peer(inputs, **{mask_name: PADDING_MASK}))
+    found = outputs(block, inputs, PADDING_MASK)
+    np.testing.assert_allclose(found[PADDING_MASK], expected[PADDING_MASK], rtol=1e-5, atol=1e-5)
 
 
 def outputs(block, inputs, padding_mask=None):
@@ -145,6 +129,20 @@ def test_causal_block_never_looks_ahead_from_padding():
 def test_all_padding_is_finite(causal):
     block = TransformerBlock(16, 2, causal=causal)
     assert np.isfinite(outputs(block, random_inputs(), np.zeros((2, 5), bool))).all()
+
+
+def test_quantizes():
+    """Its products are in int8 then, and its outputs nearly the same."""
+    inputs = keras.Input((5, 8))
+    model = keras.Model(inputs, TransformerBlock(16, 2)(inputs))
+    before = ops.convert_to_numpy(model(random_inputs()))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
+        model.quantize("int8")
+    kernels = [weight for weight in model.weights if weight.name == "kernel"]
+    assert [kernel.dtype for kernel in kernels] == ["int8"] * 4
+    after = ops.convert_to_numpy(model(random_inputs()))
+    assert 0 < np.abs(after - before).max() < 0.01
 
 
 def test_dropout_in_training_only():

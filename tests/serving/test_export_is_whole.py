@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 EXPORT_FOR_EVER = """
 import sys
 import keras
-import keras_negrec
+import keras_negrec.models
 model = keras.saving.load_model(sys.argv[1])
 print("ready", flush=True)
 while True:

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -63,11 +65,29 @@ def test_events_reach_the_model(model):
 def test_unknown_ids_are_passed_over(model):
     expected = keras_negrec.recommend(model, [["b"]])
     assert keras_negrec.recommend(model, [["x", "b", "y"]]) == expected
-    assert items(keras_negrec.recommend(model, [["x", "y"]])) == [["b", "d", "c", "a"]]
 
 
 def test_no_histories(model):
     assert keras_negrec.recommend(model, []) == []
+
+
+@pytest.mark.parametrize("history", [[], ["x", "y"], np.array([], str)])
+def test_a_history_without_a_known_item_is_no_history(model, history):
+    found = keras_negrec.recommend(model, [["b"], history], feedback=[[-1], [1] * len(history)])
+    assert items(found) == [["d", "c", "a"], ["b", "d", "c", "a"]]
+    assert model.asked.lengths.tolist() == [1, 0]
+
+
+def test_further_columns(model):
+    keras_negrec.recommend(model, [["b", "x", "c"], ["d"]], session_ids=[[0, 1, 2], [5]])
+    assert model.asked.session_ids.tolist() == [0, 2, 5]
+    model.serving_model = SimpleNamespace(input={"item_ids": None, "session_ids": None})
+    keras_negrec.recommend(model, [["b", "x", "c"], ["d"]])
+    assert model.asked.session_ids.tolist() == [0, 0, 0]
+    with pytest.raises(TypeError, match=r"Event columns are .*session_ids; .* Received: moods"):
+        keras_negrec.recommend(model, [["b"]], moods=[[1]])
+    with pytest.raises(ValueError, match="`session_ids` of history 0 must hold 1 int32 values"):
+        keras_negrec.recommend(model, [["b"]], session_ids=[[1.5]])
 
 
 def test_integer_ids():
@@ -86,7 +106,6 @@ def test_vocabulary_given(model):
 @pytest.mark.parametrize(
     ("histories", "feedback", "error", "message"),
     [
-        ([["a"], []], None, ValueError, "at least one event. History 1 is empty"),
         ([["a"]], [[3]], ValueError, "`feedback` of history 0 .* from -2 to 2. Received"),
         ([["a"]], [[1, 1]], ValueError, "`feedback` of history 0 must hold 1 integers"),
         ([["a"]], [[0.5]], ValueError, "`feedback` of history 0 must hold 1 integers"),
