@@ -30,7 +30,7 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2),
     scorers: Mapping[str, Scorer] | None = None,
     k: Sequence[int] = (1, 5, 10, 20),
-    exclude_seen: bool = True,
+    exclude_seen: bool | None = None,
     sampled: bool = False,
     batch_size: int = 1024,
     verbose: bool = True,
@@ -56,8 +56,8 @@ def compare(
         scorers: dict from label to objects with `num_items` and `score` that are compared as they
             are, such as `Popularity`. They have no seeds, and nothing of them is stored.
         k: ints. The cut-offs K of the table.
-        exclude_seen: bool. As in `evaluate`.
-        sampled: bool. Whether the figures of `evaluate_sampled` are taken too, for
+        exclude_seen: bool or None. As in `evaluate`.
+        sampled: bool. Whether the metrics of `evaluate_sampled` are taken too, for
             `Comparison.sampled_table`. Runs without them are done again.
         batch_size: int. The most histories that are scored at once.
         verbose: bool. Whether to print when a run starts and ends.
@@ -103,15 +103,15 @@ def compare(
         raise ValueError("`examples` must hold at least one example. Received: none.")
     if not check_positive_ints("k", k):
         raise ValueError(f"`k` must hold at least one cut-off. Received: k={k!r}")
-    fingerprint = examples.fingerprint()
+    if exclude_seen is not None:
+        examples = examples.replace(exclude_seen=exclude_seen)
+    of_examples = (examples.fingerprint(), bool(examples.exclude_seen))
 
-    def figures(model):
-        ranks = rank_targets(model, examples, exclude_seen=exclude_seen, batch_size=batch_size)
-        if not sampled:
-            return {"ranks": ranks}
+    def ranked(model):
+        ranks = rank_targets(model, examples, batch_size=batch_size)
         return {
             "ranks": ranks,
-            "sampled": evaluate_sampled(model, examples, k=k, exclude_seen=exclude_seen),
+            "sampled": evaluate_sampled(model, examples, k=k) if sampled else None,
         }
 
     runs: dict[str, list[ComparisonRun]] = {label: [] for label in settings}
@@ -119,7 +119,7 @@ def compare(
     for seed in seeds:
         for label in settings:
             number += 1
-            identity = (label, settings[label], seed, fingerprint, bool(exclude_seen))
+            identity = (label, settings[label], seed, *of_examples)
             path = ComparisonRun.path_in(folder, *identity, sampled)
             title = f"[{number}/{total}] {label}, seed {seed}"
             if path.exists():
@@ -134,7 +134,7 @@ def compare(
                 seconds = time.monotonic() - started
                 run = ComparisonRun(
                     *identity,
-                    **figures(model),
+                    **ranked(model),
                     seconds=seconds,
                     curves=_curves(model),
                     versions=_versions(),
@@ -148,9 +148,7 @@ def compare(
             if verbose:
                 print(f"{title}: {done}", flush=True)
     for label, scorer in scorers.items():
-        runs[label] = [
-            ComparisonRun(label, None, None, fingerprint, bool(exclude_seen), **figures(scorer))
-        ]
+        runs[label] = [ComparisonRun(label, None, None, *of_examples, **ranked(scorer))]
     return Comparison(runs, examples, k=k)
 
 

@@ -22,7 +22,8 @@ class RankCount:
 
     Args:
         examples: `Examples`.
-        exclude_seen: bool. Whether items of the history do not compete.
+        exclude_seen: bool or None. Whether items of the history do not compete, besides the
+            examples' `excluded_items`; None: as the examples say.
         top_k: int or None. How many of the first items are wanted.
 
     Attributes:
@@ -31,13 +32,20 @@ class RankCount:
             before its first block.
     """
 
-    def __init__(self, examples: Examples, *, exclude_seen: bool, top_k: int | None = None):
+    def __init__(self, examples: Examples, *, exclude_seen: bool | None, top_k: int | None = None):
         self.target = _OwnCount(examples.targets - 1)
         self.skip_target = _OwnCount(examples.skip_targets - 1)
         self._num_examples = len(examples)
         # What does not compete, each item of each row once, by item.
-        seen = _codes(examples.histories.rows(), examples.histories.item_ids - 1, len(examples))
-        self._seen = np.unique(seen) if exclude_seen else seen[:0]
+        if exclude_seen is None:
+            exclude_seen = examples.exclude_seen
+        taken_out = [examples.histories if exclude_seen else None, examples.excluded_items]
+        seen = [
+            _codes(items.rows(), items.item_ids - 1, len(examples))
+            for items in taken_out
+            if items is not None
+        ]
+        self._seen = np.unique(np.concatenate(seen or [np.zeros(0, "int64")]))
         self._seen_columns, self._seen_rows = np.divmod(self._seen, max(len(examples), 1))
         self._local = threading.local()
         self._top_k = top_k
@@ -53,7 +61,7 @@ class RankCount:
             scores: float32 array of shape `(num_rows, num_items)`.
         """
         for own in (self.target, self.skip_target):
-            # That of the last item where there is no skip target, which counts for nothing.
+            # That of the last item where there is no target, which counts for nothing.
             own.scores[rows] = scores[np.arange(len(scores)), own.columns[rows]]
 
     def add(self, rows: slice, columns: np.ndarray, scores: np.ndarray) -> None:
@@ -138,7 +146,8 @@ class RankCount:
             ranks[name] = np.where(np.isin(codes, self._seen), np.inf, own.ranks())
         of_target, of_skip = self.target.scores, self.skip_target.scores
         preference = np.where(of_target == of_skip, 0.5, of_target > of_skip)
-        ranks["preference"] = np.where(self.skip_target.columns >= 0, preference, np.nan)
+        has_both = (self.target.columns >= 0) & (self.skip_target.columns >= 0)
+        ranks["preference"] = np.where(has_both, preference, np.nan)
         if self._top_k is not None:
             for start, stop in list(self._candidates):
                 self._take_candidates(slice(start, stop))

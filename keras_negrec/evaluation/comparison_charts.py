@@ -1,4 +1,4 @@
-"""The figures of a comparison's report."""
+"""The charts of a comparison's report."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+
+from keras_negrec.evaluation.metric_table import better, metric_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,15 +21,12 @@ _LINES = ["-", "--", "-.", ":"]
 _CURVE_CUTOFFS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50)
 
 
-def comparison_figures(
-    comparison: Comparison, baseline: str, cutoff: int = 10
-) -> dict[str, tuple[str, Figure]]:
-    """Draws what a table cannot show; figures that the runs have no data for are left out.
+def comparison_charts(comparison: Comparison, baseline: str) -> dict[str, tuple[str, Figure]]:
+    """Draws what a table cannot show; charts that the runs have no data for are left out.
 
     Args:
         comparison: `Comparison`.
         baseline: label.
-        cutoff: int. The K of the figures that show one K.
 
     Returns:
         Dict from name to a caption and a `matplotlib.figure.Figure`.
@@ -56,15 +55,15 @@ def comparison_figures(
         if label == baseline or not comparison.is_ready(label)
     }
     close = trained if len(trained) > 1 else styles
-    figures = {"hr_curves": _hit_rate_curves(comparison, styles)}
-    if (comparison.examples.skip_targets > 0).any():
-        figures["trade_off"] = _trade_off(comparison, close, cutoff)
+    charts = {"hr_curves": _hit_rate_curves(comparison, styles)}
+    if "feedback_auc" in comparison.report_metrics():
+        charts["trade_off"] = _trade_off(comparison, close)
     if len(close) > 1:
-        figures["skip_share"] = _by_skip_share(comparison, baseline, close, cutoff)
+        charts["skip_share"] = _by_skip_share(comparison, baseline, close)
     training = _training_curves(comparison, styles)
     if training is not None:
-        figures["training"] = training
-    return figures
+        charts["training"] = training
+    return charts
 
 
 def _new_figure(num_panels: int):
@@ -98,7 +97,7 @@ def _hit_rate_curves(comparison, styles):
         panel.fill_between(
             cutoffs, found["low"], found["high"], color=style["color"], alpha=0.15, linewidth=0
         )
-    panel.set(xlabel="K", ylabel="HR@K (higher is better)", ylim=(0, None))
+    panel.set(xlabel="K", ylabel=f"HR@K ({better('hr@1')} is better)", ylim=(0, None))
     _add_legend(figure, panel)
     caption = (
         "How often the next kept item is among the first K of the whole catalogue. Bands: 95 % "
@@ -113,19 +112,13 @@ def _largest_rank(comparison) -> float:
     return float(np.max(ranks, where=np.isfinite(ranks), initial=1))
 
 
-def _trade_off(comparison, styles, cutoff):
+def _trade_off(comparison, styles):
     figure, panels = _new_figure(2)
-    found = {label: comparison.intervals(label, k=[cutoff]) for label in styles}
-    for panel, (metric, title) in zip(
-        panels,
-        [
-            (f"skip_hr@{cutoff}", f"skip HR@{cutoff} (lower is better)"),
-            ("feedback_auc", "feedback AUC (higher is better)"),
-        ],
-        strict=True,
-    ):
+    hits = f"hr@{comparison.cutoff}"
+    found = {label: comparison.intervals(label, k=[comparison.cutoff]) for label in styles}
+    for panel, metric in zip(panels, [f"skip_{hits}", "feedback_auc"], strict=True):
         for label, style in styles.items():
-            x, y = found[label].loc[metric], found[label].loc[f"hr@{cutoff}"]
+            x, y = found[label].loc[metric], found[label].loc[hits]
             panel.errorbar(
                 x["mean"],
                 y["mean"],
@@ -136,36 +129,34 @@ def _trade_off(comparison, styles, cutoff):
                 linewidth=1.2,
                 **(style | {"linestyle": "none"}),
             )
-        panel.set(xlabel=title, ylabel=f"HR@{cutoff} (higher is better)")
+        panel.set(xlabel=_axis(metric), ylabel=_axis(hits))
         panel.margins(0.08)
+        corner = {"transform": panel.transAxes, "ha": "right", "va": "top", "color": "0.5"}
+        panel.text(0.985, 0.98, "better ↗", **corner)
     panels[0].invert_xaxis()
-    for panel in panels:
-        panel.text(
-            *(0.985, 0.98, "better ↗"),
-            transform=panel.transAxes,
-            ha="right",
-            va="top",
-            color="0.5",
-        )
     _add_legend(figure, panels[0])
     caption = (
         "Keeping against skipping: up and to the right is better in both panels (the left axis "
         "runs backwards). Bars: 95 % intervals over the examples; they are wider than those of the "
-        "differences, which compare the same examples. Ready scorers are in the first figure only."
+        "differences, which compare the same examples. Ready scorers are in the first chart only."
     )
     return caption, figure
 
 
-def _by_skip_share(comparison, baseline, styles, cutoff):
-    titles = {f"hr@{cutoff}": f"HR@{cutoff}"}
-    if (comparison.examples.skip_targets > 0).any():
-        titles["feedback_auc"] = "feedback AUC"
+def _axis(metric: str) -> str:
+    return f"{metric_title(metric)} ({better(metric)} is better)"
+
+
+def _by_skip_share(comparison, baseline, styles):
+    cutoff = comparison.cutoff
+    metrics = [f"hr@{cutoff}", "feedback_auc"]
+    metrics = [metric for metric in metrics if metric in comparison.report_metrics()]
     others = [label for label in styles if label != baseline]
     found = {
         label: comparison.difference_by_skip_share(label, baseline, k=[cutoff]) for label in others
     }
-    figure, panels = _new_figure(len(titles))
-    for panel, metric in zip(panels, titles, strict=True):
+    figure, panels = _new_figure(len(metrics))
+    for panel, metric in zip(panels, metrics, strict=True):
         panel.axhline(0, color=styles[baseline]["color"], linewidth=1)
         for i, label in enumerate(others):
             part = found[label].xs(metric, level="metric")
@@ -187,7 +178,7 @@ def _by_skip_share(comparison, baseline, styles, cutoff):
         )
         panel.set(
             xlabel="share of skips in the history",
-            ylabel=f"{titles[metric]}: difference from\n{baseline}",
+            ylabel=f"{metric_title(metric)}: difference from\n{baseline}",
             xlim=(-0.5, len(part) - 0.5),
         )
     _add_legend(figure, panels[0])
@@ -206,12 +197,11 @@ def _percent(share: pd.Interval) -> str:
 def _training_curves(comparison, styles):
     runs = [run for of_label in comparison.runs.values() for run in of_label]
     names = list(dict.fromkeys(name for run in runs for name in run.curves))
-    validation = [name for name in names if name.startswith("val_ndcg")]
-    shown = [name for name in ["loss", *validation[:1]] if name in names]
+    validation = [name for name in names if name.startswith("val_ndcg@")][:1]
+    shown = [name for name in ["loss", *validation] if name in names]
     if not shown:
         return None
     figure, panels = _new_figure(len(shown))
-    titles = {"loss": "total training loss", "val_ndcg@10": "validation NDCG@10"}
     for panel, name in zip(panels, shown, strict=True):
         for label, style in styles.items():
             curves = [run.curves[name] for run in comparison.runs[label] if name in run.curves]
@@ -224,7 +214,11 @@ def _training_curves(comparison, styles):
                     linewidth=1,
                     **style,
                 )
-        panel.set(xlabel="epoch", ylabel=titles.get(name, name))
+        metric = metric_title(name.removeprefix("val_"))
+        panel.set(
+            xlabel="epoch",
+            ylabel="total training loss" if name == "loss" else f"validation {metric}",
+        )
         panel.xaxis.get_major_locator().set_params(integer=True)
     _add_legend(figure, panels[0])
     caption = (
