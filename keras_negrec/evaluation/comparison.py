@@ -314,15 +314,14 @@ class Comparison:
         return f"<Comparison of {', '.join(self.labels)} on {len(self.examples):,} examples>"
 
     def __str__(self) -> str:
-        lines = [
-            "metric        configuration          mean   change  95 % interval         p better"
-        ]
+        head = f"{'metric':13} {'configuration':19} {'mean':>7} {'change':>8}"
+        lines = [f"{head}  95 % interval        p better"]
         for (label, name), found in self.table(metrics=self.report_metrics()).iterrows():
             line = f"{metric_title(name):13.13} {label:19.19} {found['mean']:7.4f}"
             if not np.isnan(found["difference"]):
                 line += f" {found['difference']:+8.4f}  {found['low']:+.4f} {found['high']:+.4f}"
-                line += f"  {found['p_sessions_holm']:6.4f}"
-            lines.append(f"{line:<74}{better(name)}")
+                line += f" {found['p_sessions_holm']:6.3f}"
+            lines.append(f"{line:<73} {better(name)}")
         return "\n".join(lines)
 
 

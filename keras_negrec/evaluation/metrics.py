@@ -49,7 +49,7 @@ class Metrics(dict):
 def _text(name: str, value: float) -> str:
     if math.isnan(value):
         return "-"
-    return f"{value:,.0f}" if "num_" in name else f"{value:.4f}"
+    return f"{value:,.0f}" if "num_" in name or abs(value) >= 1000 else f"{value:.4f}"
 
 
 def _line(cells: list[str], first: int) -> str:

@@ -77,12 +77,12 @@ class Split:
         """
         check_choice("predict", predict, ("first", "last", "every"))
         for name, table in (("validation", validation), ("test", test)):
-            unknown = ~np.isin(table["item"].to_numpy(), vocabulary.items)
-            if unknown.any():
+            unknown = table.loc[~table["item"].isin(vocabulary.items), "item"].tolist()
+            if unknown:
                 raise ValueError(
-                    f"All items of `{name}` must be in the vocabulary. Received {unknown.sum()} "
-                    f"events of others, the first of {table['item'].to_numpy()[unknown][0]!r}: "
-                    f'leave them out by {name}[{name}["item"].isin(vocabulary.items)]'
+                    f"All items of `{name}` must be in the vocabulary. Received {len(unknown)} "
+                    f"events with others, the first with {unknown[0]!r}. Leave them out by "
+                    f'{name}[{name}["item"].isin(vocabulary.items)]'
                 )
         before = trains = Sessions.from_events(train, vocabulary)
         parts = {}
