@@ -10,7 +10,7 @@ import keras
 from keras_negrec.argument_checks import check_choice, check_positive_int, check_positive_ints
 from keras_negrec.data import Examples
 from keras_negrec.evaluation import Metrics, evaluate
-from keras_negrec.evaluation.metric_table import better, named_metrics
+from keras_negrec.evaluation.metric_table import metric_of, named_metrics
 
 
 class RankingEvaluation(keras.callbacks.Callback):
@@ -84,7 +84,7 @@ class RankingEvaluation(keras.callbacks.Callback):
             # Shown the evaluated epochs alone, so that its patience counts evaluations.
             self._early_stopping = keras.callbacks.EarlyStopping(
                 f"val_{monitor}",
-                mode="max" if better(monitor) == "higher" else "min",
+                mode="max" if metric_of(monitor).higher_is_better else "min",
                 patience=patience,
                 restore_best_weights=restore_best_weights,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from keras_negrec.argument_checks import check_positive_int
 
@@ -90,6 +91,20 @@ def bootstrap_mean(
     return BootstrapMean(
         values.mean(axis=0), low.reshape(shape)[()], high.reshape(shape)[()], p.reshape(shape)[()]
     )
+
+
+def bootstrap_columns(values: pd.DataFrame, num_resamples: int, seed: int = 0) -> pd.DataFrame:
+    """One row a column of `values`; columns that are NaN for the same examples go together."""
+    there = values.notna()
+    patterns: dict[bytes, list] = {}
+    for column in values:
+        patterns.setdefault(there[column].to_numpy().tobytes(), []).append(column)
+    parts = []
+    for columns in patterns.values():
+        part = values.loc[there[columns[0]], columns]
+        found = bootstrap_mean(part.to_numpy(), num_resamples=num_resamples, seed=seed)
+        parts.append(pd.DataFrame(found._asdict(), index=part.columns))
+    return pd.concat(parts).loc[values.columns]
 
 
 def _resampled_means(values: np.ndarray, num_resamples: int, seed: int) -> np.ndarray:

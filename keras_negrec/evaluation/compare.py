@@ -105,50 +105,44 @@ def compare(
         raise ValueError(f"`k` must hold at least one cut-off. Received: k={k!r}")
     if exclude_seen is not None:
         examples = examples.replace(exclude_seen=exclude_seen)
-    of_examples = (examples.fingerprint(), bool(examples.exclude_seen))
+    of_examples = (examples.fingerprint(), examples.exclude_seen)
 
-    def ranked(model):
+    def run_of(model, label, settings, seed, **training):
         ranks = rank_targets(model, examples, batch_size=batch_size)
-        return {
-            "ranks": ranks,
-            "sampled": evaluate_sampled(model, examples, k=k) if sampled else None,
-        }
+        among_sample = evaluate_sampled(model, examples, k=k) if sampled else None
+        known = {"ranks": ranks, "sampled": among_sample, **training}
+        return ComparisonRun(label, settings, seed, *of_examples, **known)
+
+    def trained(label, seed):
+        keras.utils.set_random_seed(seed)
+        started = time.monotonic()
+        model = train(copy.deepcopy(settings[label]), seed)
+        training = {"seconds": time.monotonic() - started, "curves": _curves(model)}
+        run = run_of(model, label, settings[label], seed, versions=_versions(), **training)
+        if isinstance(model, keras.Model):
+            del model
+            gc.collect()  # models have reference cycles, and hold a device's memory
+        return run
 
     runs: dict[str, list[ComparisonRun]] = {label: [] for label in settings}
-    number, total = 0, len(seeds) * len(settings)
-    for seed in seeds:
-        for label in settings:
-            number += 1
-            identity = (label, settings[label], seed, *of_examples)
-            path = ComparisonRun.path_in(folder, *identity, sampled)
-            title = f"[{number}/{total}] {label}, seed {seed}"
-            if path.exists():
-                run, done = ComparisonRun.load(path), "stored"
-                _check_identity(run, identity, path)
-            else:
-                if verbose:
-                    print(f"{title}: training", flush=True)
-                keras.utils.set_random_seed(seed)
-                started = time.monotonic()
-                model = train(copy.deepcopy(settings[label]), seed)
-                seconds = time.monotonic() - started
-                run = ComparisonRun(
-                    *identity,
-                    **ranked(model),
-                    seconds=seconds,
-                    curves=_curves(model),
-                    versions=_versions(),
-                )
-                run.save(path)
-                done = f"trained in {seconds:.0f} s"
-                if isinstance(model, keras.Model):
-                    del model
-                    gc.collect()  # models have reference cycles, and hold a device's memory
-            runs[label].append(run)
+    for number, (seed, label) in enumerate((seed, label) for seed in seeds for label in settings):
+        title = f"[{number + 1}/{len(seeds) * len(settings)}] {label}, seed {seed}"
+        identity = (label, settings[label], seed, *of_examples)
+        path = ComparisonRun.path_in(folder, *identity, sampled)
+        if path.exists():
+            run, done = ComparisonRun.load(path), "stored"
+            _check_identity(run, identity, path)
+        else:
             if verbose:
-                print(f"{title}: {done}", flush=True)
+                print(f"{title}: training", flush=True)
+            run = trained(label, seed)
+            run.save(path)
+            done = f"trained in {run.seconds:.0f} s"
+        runs[label].append(run)
+        if verbose:
+            print(f"{title}: {done}", flush=True)
     for label, scorer in scorers.items():
-        runs[label] = [ComparisonRun(label, None, None, *of_examples, **ranked(scorer))]
+        runs[label] = [run_of(scorer, label, None, None)]
     return Comparison(runs, examples, k=k)
 
 
@@ -156,17 +150,15 @@ def _plain(label: str, settings) -> dict:
     """The settings as they come back from JSON."""
     if not isinstance(label, str) or not label.strip():
         raise ValueError(f"Labels must be strings that are not empty. Received: {label!r}")
+    received = f"Received: {label!r}: {settings!r}"
     try:
         plain = json.loads(json.dumps(settings, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"The settings of a configuration must be JSON-able. Received: {label!r}: "
-            f"{settings!r} ({error})"
+            f"The settings of a configuration must be JSON-able. {received} ({error})"
         ) from error
     if not isinstance(plain, dict):
-        raise ValueError(
-            f"The settings of a configuration must be a dict. Received: {label!r}: {settings!r}"
-        )
+        raise ValueError(f"The settings of a configuration must be a dict. {received}")
     return plain
 
 

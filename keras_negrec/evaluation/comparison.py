@@ -10,10 +10,10 @@ import pandas as pd
 
 from keras_negrec.argument_checks import check_choice, check_positive_ints
 from keras_negrec.data import Examples
-from keras_negrec.evaluation.bootstrap_mean import bootstrap_mean
+from keras_negrec.evaluation.bootstrap_mean import bootstrap_columns
 from keras_negrec.evaluation.comparison_run import ComparisonRun
 from keras_negrec.evaluation.holm_correction import holm_correction
-from keras_negrec.evaluation.metric_table import better, is_reported, metric_title
+from keras_negrec.evaluation.metric_table import metric_of, metric_title
 from keras_negrec.evaluation.ranking_metrics import example_metrics
 
 
@@ -82,8 +82,7 @@ class Comparison:
             seeds = [run.seed for run in of_label]
             if len(set(seeds)) < len(seeds):
                 raise ValueError(
-                    f"A configuration has one run a seed. Received: {label!r} with the seeds "
-                    f"{seeds}"
+                    f"A configuration has one run a seed. Received: {label!r} with seeds {seeds}"
                 )
 
     @property
@@ -111,7 +110,9 @@ class Comparison:
     def report_metrics(self) -> list[str]:
         """The metrics of the report: at `cutoff`, those that rest on at least one example."""
         values = self.example_metrics(self.labels[0], k=[self.cutoff])
-        return [name for name in values if is_reported(name) and values[name].notna().any()]
+        return [
+            name for name in values if metric_of(name).in_reports and values[name].notna().any()
+        ]
 
     def example_metrics(self, label: str, *, k: Sequence[int] | None = None) -> pd.DataFrame:
         """One row an example, one column a metric: the mean over the configuration's seeds.
@@ -186,14 +187,16 @@ class Comparison:
         known = tuple(examples[baseline])
         for name in metrics or ():
             check_choice("metrics", name, known)
-        metrics = [name for name in known if is_reported(name)] if metrics is None else metrics
+        metrics = (
+            [name for name in known if metric_of(name).in_reports] if metrics is None else metrics
+        )
         others = [label for label in self.runs if label != baseline]
         if num_resamples is None:
             num_resamples = max(10_000, 400 * len(others) * len(metrics))
         differences = {
             label: examples[label][metrics] - examples[baseline][metrics] for label in others
         }
-        bootstrap = _bootstrap(
+        bootstrap = bootstrap_columns(
             pd.concat(differences or {baseline: examples[baseline][metrics]}, axis=1),
             num_resamples,
             seed,
@@ -247,7 +250,9 @@ class Comparison:
         Returns:
             A DataFrame with one row a metric and the columns `mean`, `low` and `high`.
         """
-        return _bootstrap(self.example_metrics(label, k=k), num_resamples)[["mean", "low", "high"]]
+        return bootstrap_columns(self.example_metrics(label, k=k), num_resamples)[
+            ["mean", "low", "high"]
+        ]
 
     def difference_by_skip_share(
         self,
@@ -276,7 +281,7 @@ class Comparison:
             share = pd.Interval(*np.quantile(self.skip_share(), [0, 1]), closed="both")
             parts[share] = difference
         found = {
-            share: _bootstrap(part, num_resamples).assign(num_examples=part.notna().sum())
+            share: bootstrap_columns(part, num_resamples).assign(num_examples=part.notna().sum())
             for share, part in parts.items()
         }
         names = ["skip_share", "metric"]
@@ -321,22 +326,8 @@ class Comparison:
             if not np.isnan(found["difference"]):
                 line += f" {found['difference']:+8.4f}  {found['low']:+.4f} {found['high']:+.4f}"
                 line += f" {found['p_sessions_holm']:6.3f}"
-            lines.append(f"{line:<73} {better(name)}")
+            lines.append(f"{line:<73} {metric_of(name).better}")
         return "\n".join(lines)
-
-
-def _bootstrap(values: pd.DataFrame, num_resamples: int, seed: int = 0) -> pd.DataFrame:
-    """One row a column of `values`; columns that are NaN for the same examples go together."""
-    there = values.notna()
-    patterns: dict[bytes, list] = {}
-    for column in values:
-        patterns.setdefault(there[column].to_numpy().tobytes(), []).append(column)
-    parts = []
-    for columns in patterns.values():
-        part = values.loc[there[columns[0]], columns]
-        found = bootstrap_mean(part.to_numpy(), num_resamples=num_resamples, seed=seed)
-        parts.append(pd.DataFrame(found._asdict(), index=part.columns))
-    return pd.concat(parts).loc[values.columns]
 
 
 def _pair(ours: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from keras_negrec.evaluation.metric_table import better, metric_title
+from keras_negrec.evaluation.metric_table import metric_of, metric_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +41,7 @@ def comparison_charts(comparison: Comparison, baseline: str) -> dict[str, tuple[
         ) from error
     styles = {
         label: {
+            "label": label,
             "color": _COLORS[i % len(_COLORS)],
             "marker": _MARKERS[i % len(_MARKERS)],
             "linestyle": _LINES[i // len(_COLORS) % len(_LINES)],
@@ -60,9 +60,8 @@ def comparison_charts(comparison: Comparison, baseline: str) -> dict[str, tuple[
         charts["trade_off"] = _trade_off(comparison, close)
     if len(close) > 1:
         charts["skip_share"] = _by_skip_share(comparison, baseline, close)
-    training = _training_curves(comparison, styles)
-    if training is not None:
-        charts["training"] = training
+    if any("loss" in run.curves for runs in comparison.runs.values() for run in runs):
+        charts["training"] = _training_curves(comparison, styles)
     return charts
 
 
@@ -87,29 +86,34 @@ def _add_legend(figure, panel) -> None:
     figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(labels) // columns))
 
 
+def _axis(metric: str) -> str:
+    return f"{metric_title(metric)} ({metric_of(metric).better} is better)"
+
+
+def _errors(found) -> np.ndarray:
+    """How far the intervals reach below and above their means, `(2, num_points)`."""
+    return np.reshape([found["mean"] - found["low"], found["high"] - found["mean"]], (2, -1))
+
+
 def _hit_rate_curves(comparison, styles):
     figure, [panel] = _new_figure(1)
     figure.set_figwidth(7.5)
-    cutoffs = [k for k in _CURVE_CUTOFFS if k <= _largest_rank(comparison)] or [1]
+    runs = [run for of_label in comparison.runs.values() for run in of_label]
+    ranks = np.concatenate([run.ranks["target"] for run in runs])
+    largest = np.max(ranks, where=np.isfinite(ranks), initial=1)
+    cutoffs = [k for k in _CURVE_CUTOFFS if k <= largest]
     for label, style in styles.items():
         found = comparison.intervals(label, k=cutoffs).loc[[f"hr@{k}" for k in cutoffs]]
-        panel.plot(cutoffs, found["mean"], label=label, markersize=4, **style)
-        panel.fill_between(
-            cutoffs, found["low"], found["high"], color=style["color"], alpha=0.15, linewidth=0
-        )
-    panel.set(xlabel="K", ylabel=f"HR@K ({better('hr@1')} is better)", ylim=(0, None))
+        panel.plot(cutoffs, found["mean"], markersize=4, **style)
+        band = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
+        panel.fill_between(cutoffs, found["low"], found["high"], **band)
+    panel.set(xlabel="K", ylabel="HR@K (higher is better)", ylim=(0, None))
     _add_legend(figure, panel)
     caption = (
         "How often the next kept item is among the first K of the whole catalogue. Bands: 95 % "
         "intervals over the examples."
     )
     return caption, figure
-
-
-def _largest_rank(comparison) -> float:
-    targets = [run.ranks["target"] for runs in comparison.runs.values() for run in runs]
-    ranks = np.concatenate(targets)
-    return float(np.max(ranks, where=np.isfinite(ranks), initial=1))
 
 
 def _trade_off(comparison, styles):
@@ -119,16 +123,8 @@ def _trade_off(comparison, styles):
     for panel, metric in zip(panels, [f"skip_{hits}", "feedback_auc"], strict=True):
         for label, style in styles.items():
             x, y = found[label].loc[metric], found[label].loc[hits]
-            panel.errorbar(
-                x["mean"],
-                y["mean"],
-                xerr=[[x["mean"] - x["low"]], [x["high"] - x["mean"]]],
-                yerr=[[y["mean"] - y["low"]], [y["high"] - y["mean"]]],
-                label=label,
-                markersize=8,
-                linewidth=1.2,
-                **(style | {"linestyle": "none"}),
-            )
+            style = style | {"linestyle": "none", "markersize": 8, "linewidth": 1.2}
+            panel.errorbar(x["mean"], y["mean"], xerr=_errors(x), yerr=_errors(y), **style)
         panel.set(xlabel=_axis(metric), ylabel=_axis(hits))
         panel.margins(0.08)
         corner = {"transform": panel.transAxes, "ha": "right", "va": "top", "color": "0.5"}
@@ -143,43 +139,29 @@ def _trade_off(comparison, styles):
     return caption, figure
 
 
-def _axis(metric: str) -> str:
-    return f"{metric_title(metric)} ({better(metric)} is better)"
-
-
 def _by_skip_share(comparison, baseline, styles):
-    cutoff = comparison.cutoff
-    metrics = [f"hr@{cutoff}", "feedback_auc"]
+    metrics = [f"hr@{comparison.cutoff}", "feedback_auc"]
     metrics = [metric for metric in metrics if metric in comparison.report_metrics()]
     others = [label for label in styles if label != baseline]
-    found = {
-        label: comparison.difference_by_skip_share(label, baseline, k=[cutoff]) for label in others
-    }
+    k = [comparison.cutoff]
+    found = {label: comparison.difference_by_skip_share(label, baseline, k=k) for label in others}
     figure, panels = _new_figure(len(metrics))
     for panel, metric in zip(panels, metrics, strict=True):
         panel.axhline(0, color=styles[baseline]["color"], linewidth=1)
         for i, label in enumerate(others):
-            part = found[label].xs(metric, level="metric")
-            x = np.arange(len(part)) + (i - (len(others) - 1) / 2) * min(0.15, 0.7 / len(others))
-            panel.errorbar(
-                x,
-                part["mean"],
-                yerr=[part["mean"] - part["low"], part["high"] - part["mean"]],
-                label=label,
-                markersize=6,
-                **(styles[label] | {"linestyle": "none"}),
-            )
-        panel.set_xticks(
-            np.arange(len(part)),
-            [
-                f"{_percent(share)}\nn = {number:,}"
-                for share, number in part["num_examples"].items()
-            ],
-        )
+            group = found[label].xs(metric, level="metric")
+            x = np.arange(len(group)) + (i - (len(others) - 1) / 2) * min(0.15, 0.7 / len(others))
+            style = styles[label] | {"linestyle": "none", "markersize": 6}
+            panel.errorbar(x, group["mean"], yerr=_errors(group), **style)
+        ticks = [
+            f"{max(0, share.left):.0%} to {share.right:.0%}\nn = {number:,}"
+            for share, number in group["num_examples"].items()
+        ]
+        panel.set_xticks(np.arange(len(group)), ticks)
         panel.set(
             xlabel="share of skips in the history",
             ylabel=f"{metric_title(metric)}: difference from\n{baseline}",
-            xlim=(-0.5, len(part) - 0.5),
+            xlim=(-0.5, len(group) - 0.5),
         )
     _add_legend(figure, panels[0])
     caption = (
@@ -189,36 +171,21 @@ def _by_skip_share(comparison, baseline, styles):
     return caption, figure
 
 
-def _percent(share: pd.Interval) -> str:
-    low = max(0, share.left)
-    return f"{low:.0%} to {share.right:.0%}"
-
-
 def _training_curves(comparison, styles):
-    runs = [run for of_label in comparison.runs.values() for run in of_label]
-    names = list(dict.fromkeys(name for run in runs for name in run.curves))
-    validation = [name for name in names if name.startswith("val_ndcg@")][:1]
-    shown = [name for name in ["loss", *validation] if name in names]
-    if not shown:
-        return None
+    names = {name for runs in comparison.runs.values() for run in runs for name in run.curves}
+    validation = sorted(name for name in names if name.startswith("val_ndcg@"))
+    shown = ["loss", *validation[:1]]
     figure, panels = _new_figure(len(shown))
     for panel, name in zip(panels, shown, strict=True):
         for label, style in styles.items():
             curves = [run.curves[name] for run in comparison.runs[label] if name in run.curves]
             for i, curve in enumerate(curves):
-                panel.plot(
-                    np.arange(1, len(curve) + 1),
-                    curve,
-                    label=None if i else label,
-                    markersize=3,
-                    linewidth=1,
-                    **style,
-                )
-        metric = metric_title(name.removeprefix("val_"))
-        panel.set(
-            xlabel="epoch",
-            ylabel="total training loss" if name == "loss" else f"validation {metric}",
-        )
+                of_seed = style | {"label": None if i else label, "markersize": 3, "linewidth": 1}
+                panel.plot(np.arange(1, len(curve) + 1), curve, **of_seed)
+        title = "total training loss"
+        if name != "loss":
+            title = f"validation {metric_title(name.removeprefix('val_'))}"
+        panel.set(xlabel="epoch", ylabel=title)
         panel.xaxis.get_major_locator().set_params(integer=True)
     _add_legend(figure, panels[0])
     caption = (

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from keras_negrec.evaluation.comparison_charts import comparison_charts
-from keras_negrec.evaluation.metric_table import better, metric_title
+from keras_negrec.evaluation.metric_table import metric_of, metric_title
 from keras_negrec.evaluation.report_document import ReportDocument
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ _NOT_CLEAR = "not clearly different"
 def _what_changed(metric, found) -> str:
     if not found["p_sessions_holm"] < 0.05:
         return _NOT_CLEAR
-    return "better" if (found["difference"] > 0) == (better(metric) == "higher") else "worse"
+    return "better" if (found["difference"] > 0) == metric_of(metric).higher_is_better else "worse"
 
 
 def _add_means(document, comparison, table) -> None:
@@ -117,8 +117,11 @@ def _add_means(document, comparison, table) -> None:
         seconds = np.mean([run.seconds for run in comparison.runs[label]])
         trained = "" if comparison.is_ready(label) else f"{seconds:.0f}"
         rows.append([label, *(_mean(table, label, metric) for metric in metrics), trained])
-    rows.append(["better", *map(better, metrics), ""])
     document.table(["", *map(metric_title, metrics), "training, s"], rows)
+    document.bullets(
+        f"{metric_title(name)}: {metric_of(name).label}; {metric_of(name).better} is better"
+        for name in metrics
+    )
 
 
 def _add_sampled_means(document, comparison) -> None:

@@ -22,21 +22,18 @@ def evaluate(
 ) -> Metrics:
     """Ranks the full catalogue after each history and reports what went up and what went down.
 
-    - `hr@K`: share of examples whose next kept item is among the first K. Higher is better.
-    - `ndcg@K`: mean of `1 / log2(1 + rank)` of the next kept item, 0 beyond K. Higher is better.
-    - `mrr`: mean of `1 / rank` of the next kept item. Higher is better.
-    - `mrr@K`, `map@K`: the same, 0 beyond K. The average precision of a ranking with one
-      relevant item is its reciprocal rank, so that the two are always equal here; both are given
-      because papers report one or the other.
+    - `hr@K`: share of examples whose next kept item is among the first K.
+    - `ndcg@K`: mean of `1 / log2(1 + rank)` of the next kept item, 0 beyond K.
+    - `mrr`: mean of `1 / rank` of the next kept item. `mrr@K`, `map@K`: the same, 0 beyond K. With
+      one relevant item the two are always equal; papers report one or the other.
     - `skip_hr@K`, `skip_mrr`: as `hr@K` and `mrr`, for the next skipped item. Lower is better.
     - `feedback_auc`: share of the examples in which the next kept item scores higher than the
-      next skipped one, ties half; 0.5 is chance. Higher is better.
+      next skipped one, ties half; 0.5 is chance.
     - `coverage@K`: share of the catalogue that is among the first K after at least one of the
       histories. It grows with the number of examples.
     - `num_examples`, `num_skip_examples`: how many examples have a kept item, and how many a
       skipped one. Each metric is the mean over the examples that have what it needs.
-
-    Metrics of your own, registered by `keras_negrec.evaluation.register_metric`, are among them.
+    - Metrics of your own: see `keras_negrec.evaluation.register_metric`.
 
     Args:
         model: a model of this package, or any `keras_negrec.evaluation.Scorer` (an object with

@@ -18,17 +18,21 @@ class Metric:
     """What evaluation, callback, comparison and report know of a metric. See `register_metric`."""
 
     name: str
+    title: str
     function: Callable
     label: str
     needs: tuple[str, ...] = ("target",)
     higher_is_better: bool = True
-    title: str = ""
     in_reports: bool = True
 
     @property
     def at_cutoffs(self) -> bool:
         """Whether it has one value for each cut-off K."""
         return self.name.endswith("@K")
+
+    @property
+    def better(self) -> str:
+        return "higher" if self.higher_is_better else "lower"
 
     @property
     def of_examples(self) -> bool:
@@ -109,9 +113,8 @@ def register_metric(
     for need in needs:
         check_choice("needs", need, NEEDS)
     title = title or base.replace("_", " ")
-    metric = Metric(name, function, label, tuple(needs), higher_is_better, title, in_reports)
-    METRICS[name] = metric
-    return metric
+    METRICS[name] = Metric(name, title, function, label, tuple(needs), higher_is_better, in_reports)
+    return METRICS[name]
 
 
 def unregister_metric(name: str) -> None:
@@ -120,28 +123,16 @@ def unregister_metric(name: str) -> None:
         METRICS.pop(name, None)
 
 
-def find_metric(name: str) -> Metric | None:
-    """The metric behind a name such as `"hr@10"` or `"sampled_hr@10"`, or None."""
+def metric_of(name: str) -> Metric:
+    """The metric behind a name such as `"hr@10"` or `"sampled_hr@10"`; a KeyError for others."""
     base, at, _ = name.removeprefix("sampled_").partition("@")
-    return METRICS.get(f"{base}@K" if at else base)
+    return METRICS[f"{base}@K" if at else base]
 
 
 def metric_title(name: str) -> str:
     """What a person calls it: `"skip HR@10"` for `"skip_hr@10"`."""
-    metric, (base, at, cutoff) = find_metric(name), name.partition("@")
-    return f"{base if metric is None else metric.title}{at}{cutoff}"
-
-
-def is_reported(name: str) -> bool:
-    """Whether comparisons show it where they are not asked for it."""
-    metric = find_metric(name)
-    return metric is not None and metric.in_reports
-
-
-def better(name: str) -> str:
-    """`"higher"`, `"lower"`, or nothing for what is no metric, such as a number of examples."""
-    metric = find_metric(name)
-    return "" if metric is None else "higher" if metric.higher_is_better else "lower"
+    _, at, cutoff = name.partition("@")
+    return f"{metric_of(name).title}{at}{cutoff}"
 
 
 def named_metrics(
@@ -170,71 +161,22 @@ def _coverage(top_items: np.ndarray, num_items: int, k: int) -> float:
     return np.count_nonzero(np.unique(top_items[:, :k])) / num_items
 
 
-METRICS.update(
-    (metric.name, metric)
-    for metric in (
-        Metric(
-            "hr@K",
-            _hit_rate,
-            "share of examples whose next kept item is among the first K",
-            title="HR",
-        ),
-        Metric(
-            "ndcg@K",
-            _ndcg,
-            "mean of 1 / log2(1 + rank) of the next kept item, 0 beyond K",
-            title="NDCG",
-        ),
-        Metric(
-            "mrr@K",
-            _reciprocal_rank,
-            "mean of 1 / rank of the next kept item, 0 beyond K",
-            title="MRR",
-            in_reports=False,
-        ),
-        Metric(
-            "map@K",
-            _reciprocal_rank,
-            "mean average precision: with one relevant item it is always mrr@K",
-            title="MAP",
-            in_reports=False,
-        ),
-        Metric(
-            "mrr",
-            _reciprocal_rank,
-            "mean of 1 / rank of the next kept item",
-            title="MRR",
-        ),
-        Metric(
-            "skip_hr@K",
-            _hit_rate,
-            "share of examples whose next skipped item is among the first K",
-            needs=("skip_target",),
-            higher_is_better=False,
-            title="skip HR",
-        ),
-        Metric(
-            "skip_mrr",
-            _reciprocal_rank,
-            "mean of 1 / rank of the next skipped item",
-            needs=("skip_target",),
-            higher_is_better=False,
-            title="skip MRR",
-        ),
-        Metric(
-            "feedback_auc",
-            np.asarray,
-            "share of examples whose next kept item scores above the next skipped one, ties half",
-            needs=("preference",),
-            title="feedback AUC",
-        ),
-        Metric(
-            "coverage@K",
-            _coverage,
-            "share of the catalogue that is among the first K after at least one history",
-            needs=("top_items", "num_items"),
-            title="coverage",
-        ),
-    )
-)
+_SKIP, _BOTH, _FIRST = ("skip_target",), ("preference",), ("top_items", "num_items")
+_MRR_AT, _MAP_AT = "1 / rank of the next kept item, 0 beyond K", "equal to mrr@K with one target"
+_SKIP_HR = "how often the next skipped item is among the first K"
+_SKIP_MRR = "1 / rank of the next skipped item"
+_AUC = "how often the next kept item scores above the next skipped one, ties half"
+_COVERAGE = "the share of the catalogue that is among the first K of at least one ranking"
+for _metric in (
+    Metric("hr@K", "HR", _hit_rate, "how often the next kept item is among the first K"),
+    Metric("ndcg@K", "NDCG", _ndcg, "1 / log2(1 + rank) of the next kept item, 0 beyond K"),
+    Metric("mrr@K", "MRR", _reciprocal_rank, _MRR_AT, in_reports=False),
+    Metric("map@K", "MAP", _reciprocal_rank, _MAP_AT, in_reports=False),
+    Metric("mrr", "MRR", _reciprocal_rank, "1 / rank of the next kept item"),
+    Metric("skip_hr@K", "skip HR", _hit_rate, _SKIP_HR, _SKIP, higher_is_better=False),
+    Metric("skip_mrr", "skip MRR", _reciprocal_rank, _SKIP_MRR, _SKIP, higher_is_better=False),
+    Metric("feedback_auc", "feedback AUC", np.asarray, _AUC, _BOTH),
+    Metric("coverage@K", "coverage", _coverage, _COVERAGE, _FIRST),
+):
+    METRICS[_metric.name] = _metric
 _OWN = frozenset(METRICS)

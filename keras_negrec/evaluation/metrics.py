@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from keras_negrec.evaluation.metric_table import better
+from keras_negrec.evaluation.metric_table import METRICS
 
 _WIDTH = 80
 
@@ -23,35 +23,36 @@ class Metrics(dict):
     """
 
     def __repr__(self) -> str:
-        rows: dict[str, dict[str, str]] = {}
+        rows: dict[str, dict[int, str]] = {}
         for name, value in self.items():
             base, _, cutoff = name.partition("@")
-            rows.setdefault(base, {})[cutoff] = _text(base, value)
-        cutoffs = sorted({cutoff for row in rows.values() for cutoff in row} - {""}, key=int)
-        if any("" in row for row in rows.values()):
-            cutoffs.insert(0, "")
+            rows.setdefault(base, {})[int(cutoff or 0)] = _text(base, value)
+        cutoffs = sorted({cutoff for row in rows.values() for cutoff in row})
         first = max(map(len, [*rows, "metric"]))
         at_once = (_WIDTH - first - len("  higher")) // 9
         blocks = []
         for start in range(0, len(cutoffs), at_once):
             columns = cutoffs[start : start + at_once]
-            heads = [f"@{cutoff}" if cutoff else "" for cutoff in columns]
-            lines = [["metric", *heads, "better"]]
+            lines = [_line("metric", [f"@{k}" if k else "" for k in columns], "better", first)]
             for base, row in rows.items():
-                cells = [row.get(cutoff, "") for cutoff in columns]
-                name = next(f"{base}@{cutoff}" if cutoff else base for cutoff in row)
-                if any(cells):
-                    lines.append([base, *cells, better(name)])
-            blocks.append("\n".join(_line(cells, first) for cells in lines))
+                if row.keys() & set(columns):
+                    cells = [row.get(cutoff, "") for cutoff in columns]
+                    lines.append(_line(base, cells, _better(base), first))
+            blocks.append("\n".join(lines))
         return "\n\n".join(blocks)
 
 
-def _text(name: str, value: float) -> str:
+def _text(base: str, value: float) -> str:
     if math.isnan(value):
         return "-"
-    return f"{value:,.0f}" if "num_" in name or abs(value) >= 1000 else f"{value:.4f}"
+    return f"{value:,.0f}" if "num_" in base or abs(value) >= 1000 else f"{value:.4f}"
 
 
-def _line(cells: list[str], first: int) -> str:
-    name, *values, last = cells
-    return f"{name:<{first}}{''.join(f'{value:>9}' for value in values)}  {last}".rstrip()
+def _better(base: str) -> str:
+    base = base.removeprefix("sampled_")
+    metric = METRICS.get(base, METRICS.get(f"{base}@K"))
+    return "" if metric is None else metric.better
+
+
+def _line(name: str, cells: list[str], better: str, first: int) -> str:
+    return f"{name:<{first}}{''.join(f'{cell:>9}' for cell in cells)}  {better}".rstrip()

@@ -53,6 +53,7 @@ class ReportDocument:
         self._add(text, f"<p>{_inline(text)}</p>")
 
     def bullets(self, texts):
+        texts = list(texts)
         items = "\n".join(f"<li>{_inline(text)}</li>" for text in texts)
         self._add("\n".join(f"- {text}" for text in texts), f"<ul>\n{items}\n</ul>")
 
