@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
+from keras_negrec.argument_checks import check_choice
+from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.sessions import Sessions
 
+TARGETS = ("next_positive", "next")
 
-@dataclass(frozen=True, eq=False)
+
 class Examples:
     """Histories with the item that was kept next and the item that was skipped next.
 
     Args:
         histories: `Sessions`, one row an example.
-        targets: int32 array of shape `(num_examples,)`, the next item with positive feedback.
-        skip_targets: int32 array of shape `(num_examples,)`, the next item with negative
-            feedback, 0 where there is none.
+        targets: int array of shape `(num_examples,)`, the next item with positive feedback, 0
+            where only the skipped one is known.
+        skip_targets: int array of shape `(num_examples,)`, the next item with negative
+            feedback, 0 where there is none. Default: none.
+        excluded_items: for each example the items that are never recommended, whether they are in
+            its history or not: a list of lists of item ids from 1, or `Sessions` with one row an
+            example. Default: none.
+        exclude_seen: bool. Whether items of the history are taken out of the ranking: what
+            `evaluate`, `compare` and `RankingEvaluation` do unless they are told otherwise.
 
     Raises:
-        ValueError: arrays of other lengths than there are histories, or a target below 1.
+        ValueError: arguments of other lengths than there are histories; an example with neither a
+            target nor a skip target.
 
     Example:
 
@@ -31,47 +41,164 @@ class Examples:
     (array([3], dtype=int32), array([2], dtype=int32))
     """
 
-    histories: Sessions
-    targets: np.ndarray
-    skip_targets: np.ndarray
-
-    def __post_init__(self):
-        for name in ("targets", "skip_targets"):
-            if len(getattr(self, name)) != len(self.histories):
+    def __init__(
+        self,
+        histories: Sessions,
+        targets: np.ndarray,
+        skip_targets: np.ndarray | None = None,
+        *,
+        excluded_items: Sessions | Sequence[Sequence[int]] | None = None,
+        exclude_seen: bool = True,
+    ):
+        self.histories = histories
+        self.targets = np.asarray(targets)
+        self.skip_targets = np.zeros(len(self.targets), "int32")
+        if skip_targets is not None:
+            self.skip_targets = np.asarray(skip_targets)
+        if not isinstance(excluded_items, Sessions | None):
+            excluded_items = _ragged(excluded_items)
+        self.excluded_items = excluded_items
+        self.exclude_seen = bool(exclude_seen)
+        for name in ("targets", "skip_targets", "excluded_items"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.histories):
                 raise ValueError(
                     f"`{name}` must have one value for each of the {len(self.histories)} "
-                    f"histories. Received: {len(getattr(self, name))} values."
+                    f"histories. Received: {len(values)} values."
                 )
-        if len(self) and self.targets.min() < 1:
-            raise ValueError("Every example needs a target. Received a target below 1.")
+        wrong = (self.targets < 0) | (self.skip_targets < 0)
+        wrong |= (self.targets == 0) & (self.skip_targets == 0)
+        if wrong.any():
+            first = int(np.argmax(wrong))
+            raise ValueError(
+                "Every example needs a target or a skip target, an item id from 1. Received a "
+                f"target below 1: example {first} has targets={self.targets[first]}, "
+                f"skip_targets={self.skip_targets[first]}."
+            )
 
     @classmethod
-    def after(cls, sessions: Sessions, cuts: np.ndarray) -> Examples:
-        """Examples whose histories are the first `cuts[i]` events of each row.
+    def after(
+        cls, sessions: Sessions, cuts: np.ndarray, *, target: str = "next_positive"
+    ) -> Examples:
+        """Examples whose histories are the first `cuts[i]` events of each session.
 
-        The targets are the first positive and the first negative event at or after the cut.
-        Rows without any history (`cuts[i] == 0`) or without a positive event after the cut
-        cannot be ranked and are left out: `examples.histories.keys` tells which remain.
+        Sessions without any history (`cuts[i] == 0`) or without a target cannot be ranked and
+        are left out: `examples.histories.keys` tells which remain.
+
+        Args:
+            sessions: `Sessions`.
+            cuts: int array of shape `(num_sessions,)`.
+            target: `"next_positive"`: the targets are the first positive and the first negative
+                event at or after the cut; a session without a positive one is left out. Or
+                `"next"`: the event right after the cut alone, a target where it is positive, a
+                skip target where it is negative; one with feedback 0 is left out.
         """
-        late = sessions.positions() >= np.repeat(cuts, sessions.lengths)
+        check_choice("target", target, TARGETS)
+        cuts = np.asarray(cuts)
+        positions, of_row = sessions.positions(), np.repeat(cuts, sessions.lengths)
+        late = positions >= of_row if target == "next_positive" else positions == of_row
         targets = _first_item(sessions, late & (sessions.feedback > 0))
         skips = _first_item(sessions, late & (sessions.feedback < 0))
-        rows = np.flatnonzero((targets > 0) & (cuts > 0))
+        found = targets if target == "next_positive" else targets + skips
+        rows = np.flatnonzero((found > 0) & (cuts > 0))
         return cls(sessions.between(0, cuts[rows], rows), targets[rows], skips[rows])
+
+    @classmethod
+    def every_prefix(
+        cls, sessions: Sessions, starts: int | np.ndarray = 1, *, target: str = "next_positive"
+    ) -> Examples:
+        """Predicts every event from those before it: an example for each beginning of a session.
+
+        Args:
+            sessions: `Sessions`.
+            starts: int, or int array of shape `(num_sessions,)`. The shortest history, 1 or more.
+            target: as for `after`.
+
+        Returns:
+            `Examples`, session by session, the shortest history first. The key of a session
+            comes once for each of its examples.
+
+        Example:
+
+        >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3, 4]], [[1, 1, -1, 1]])
+        >>> examples = keras_negrec.data.Examples.every_prefix(sessions, target="next")
+        >>> examples.histories.lengths, examples.targets, examples.skip_targets
+        (array([1, 2, 3]), array([2, 0, 4], dtype=int32), array([0, 3, 0], dtype=int32))
+        """
+        late = sessions.positions() >= np.repeat(
+            np.broadcast_to(np.maximum(starts, 1), sessions.lengths.shape), sessions.lengths
+        )
+        prefixes = sessions.take(sessions.rows()[late])
+        return cls.after(prefixes, sessions.positions()[late], target=target)
+
+    def replace(self, **changes) -> Examples:
+        """The same examples with other arguments, such as `exclude_seen=False`."""
+        return Examples(**{**vars(self), **changes})
 
     def take(self, rows) -> Examples:
         """The given examples, in the given order."""
-        return Examples(self.histories.take(rows), self.targets[rows], self.skip_targets[rows])
+        excluded = self.excluded_items
+        return self.replace(
+            histories=self.histories.take(rows),
+            targets=self.targets[rows],
+            skip_targets=self.skip_targets[rows],
+            excluded_items=None if excluded is None else excluded.take(rows),
+        )
+
+    def sessions(self) -> Sessions:
+        """Each history with its target after it, as a positive event: for a held-out loss.
+
+        `model.evaluate(model.training_dataset(split.validation.sessions()))` gives the loss that
+        training would have on them, at all positions. Examples without a target are left out.
+        Other columns of the target, such as its session, are those of the newest event.
+
+        Returns:
+            `Sessions`, one row an example.
+        """
+        rows = np.flatnonzero(self.targets > 0)
+        histories = self.histories.take(rows)
+        targets = np.cumsum(histories.lengths + 1) - 1
+        is_target = np.zeros(histories.num_events + len(rows), bool)
+        is_target[targets] = True
+        columns = {}
+        for name, values in histories.columns.items():
+            masked = EVENT_COLUMNS[name].masked
+            columns[name] = np.zeros(len(is_target), values.dtype)
+            columns[name][~is_target] = values
+            newest = columns[name][targets - 1] * (histories.lengths > 0)
+            columns[name][targets] = newest if masked is None else masked
+        columns["item_ids"][targets], columns["feedback"][targets] = self.targets[rows], 1
+        splits = np.append(0, targets + 1)
+        return Sessions(columns, splits, histories.keys)
 
     def fingerprint(self) -> str:
-        """A hash of histories and targets, the same in every process and on every machine."""
+        """A hash of histories, targets and excluded items, the same in every process."""
         digest = hashlib.sha256(self.histories.fingerprint().encode())
         for values in (self.targets, self.skip_targets):
             digest.update(values.astype("<i8").tobytes())
+        if self.excluded_items is not None:
+            digest.update(self.excluded_items.fingerprint().encode())
         return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Examples: {len(self)} histories, {(self.targets > 0).sum()} with a target, "
+            f"{(self.skip_targets > 0).sum()} with a skip>"
+        )
+
+
+def _ragged(rows: Sequence[Sequence[int]]) -> Sessions:
+    """Lists of item ids, which may be empty, as `Sessions`."""
+    lengths = [len(row) for row in rows]
+    item_ids = np.fromiter((item for row in rows for item in row), "int32", sum(lengths))
+    return Sessions(
+        {"item_ids": item_ids, "feedback": np.zeros(len(item_ids), "int8")},
+        np.append(0, np.cumsum(lengths)).astype("int64"),
+        np.arange(len(lengths)),
+    )
 
 
 def _first_item(sessions: Sessions, chosen: np.ndarray) -> np.ndarray:

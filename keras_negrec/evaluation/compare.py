@@ -30,7 +30,7 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2),
     scorers: Mapping[str, Scorer] | None = None,
     k: Sequence[int] = (1, 5, 10, 20),
-    exclude_seen: bool = True,
+    exclude_seen: bool | None = None,
     sampled: bool = False,
     batch_size: int = 1024,
     verbose: bool = True,
@@ -56,8 +56,8 @@ def compare(
         scorers: dict from label to objects with `num_items` and `score` that are compared as they
             are, such as `Popularity`. They have no seeds, and nothing of them is stored.
         k: ints. The cut-offs K of the table.
-        exclude_seen: bool. As in `evaluate`.
-        sampled: bool. Whether the figures of `evaluate_sampled` are taken too, for
+        exclude_seen: bool or None. As in `evaluate`.
+        sampled: bool. Whether the metrics of `evaluate_sampled` are taken too, for
             `Comparison.sampled_table`. Runs without them are done again.
         batch_size: int. The most histories that are scored at once.
         verbose: bool. Whether to print when a run starts and ends.
@@ -103,54 +103,46 @@ def compare(
         raise ValueError("`examples` must hold at least one example. Received: none.")
     if not check_positive_ints("k", k):
         raise ValueError(f"`k` must hold at least one cut-off. Received: k={k!r}")
-    fingerprint = examples.fingerprint()
+    if exclude_seen is not None:
+        examples = examples.replace(exclude_seen=exclude_seen)
+    of_examples = (examples.fingerprint(), examples.exclude_seen)
 
-    def figures(model):
-        ranks = rank_targets(model, examples, exclude_seen=exclude_seen, batch_size=batch_size)
-        if not sampled:
-            return {"ranks": ranks}
-        return {
-            "ranks": ranks,
-            "sampled": evaluate_sampled(model, examples, k=k, exclude_seen=exclude_seen),
-        }
+    def run_of(model, label, settings, seed, **training):
+        ranks = rank_targets(model, examples, batch_size=batch_size)
+        among_sample = evaluate_sampled(model, examples, k=k) if sampled else None
+        known = {"ranks": ranks, "sampled": among_sample, **training}
+        return ComparisonRun(label, settings, seed, *of_examples, **known)
+
+    def trained(label, seed):
+        keras.utils.set_random_seed(seed)
+        started = time.monotonic()
+        model = train(copy.deepcopy(settings[label]), seed)
+        training = {"seconds": time.monotonic() - started, "curves": _curves(model)}
+        run = run_of(model, label, settings[label], seed, versions=_versions(), **training)
+        if isinstance(model, keras.Model):
+            del model
+            gc.collect()  # models have reference cycles, and hold a device's memory
+        return run
 
     runs: dict[str, list[ComparisonRun]] = {label: [] for label in settings}
-    number, total = 0, len(seeds) * len(settings)
-    for seed in seeds:
-        for label in settings:
-            number += 1
-            identity = (label, settings[label], seed, fingerprint, bool(exclude_seen))
-            path = ComparisonRun.path_in(folder, *identity, sampled)
-            title = f"[{number}/{total}] {label}, seed {seed}"
-            if path.exists():
-                run, done = ComparisonRun.load(path), "stored"
-                _check_identity(run, identity, path)
-            else:
-                if verbose:
-                    print(f"{title}: training", flush=True)
-                keras.utils.set_random_seed(seed)
-                started = time.monotonic()
-                model = train(copy.deepcopy(settings[label]), seed)
-                seconds = time.monotonic() - started
-                run = ComparisonRun(
-                    *identity,
-                    **figures(model),
-                    seconds=seconds,
-                    curves=_curves(model),
-                    versions=_versions(),
-                )
-                run.save(path)
-                done = f"trained in {seconds:.0f} s"
-                if isinstance(model, keras.Model):
-                    del model
-                    gc.collect()  # models have reference cycles, and hold a device's memory
-            runs[label].append(run)
+    for number, (seed, label) in enumerate((seed, label) for seed in seeds for label in settings):
+        title = f"[{number + 1}/{len(seeds) * len(settings)}] {label}, seed {seed}"
+        identity = (label, settings[label], seed, *of_examples)
+        path = ComparisonRun.path_in(folder, *identity, sampled)
+        if path.exists():
+            run, done = ComparisonRun.load(path), "stored"
+            _check_identity(run, identity, path)
+        else:
             if verbose:
-                print(f"{title}: {done}", flush=True)
+                print(f"{title}: training", flush=True)
+            run = trained(label, seed)
+            run.save(path)
+            done = f"trained in {run.seconds:.0f} s"
+        runs[label].append(run)
+        if verbose:
+            print(f"{title}: {done}", flush=True)
     for label, scorer in scorers.items():
-        runs[label] = [
-            ComparisonRun(label, None, None, fingerprint, bool(exclude_seen), **figures(scorer))
-        ]
+        runs[label] = [run_of(scorer, label, None, None)]
     return Comparison(runs, examples, k=k)
 
 
@@ -158,17 +150,15 @@ def _plain(label: str, settings) -> dict:
     """The settings as they come back from JSON."""
     if not isinstance(label, str) or not label.strip():
         raise ValueError(f"Labels must be strings that are not empty. Received: {label!r}")
+    received = f"Received: {label!r}: {settings!r}"
     try:
         plain = json.loads(json.dumps(settings, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"The settings of a configuration must be JSON-able. Received: {label!r}: "
-            f"{settings!r} ({error})"
+            f"The settings of a configuration must be JSON-able. {received} ({error})"
         ) from error
     if not isinstance(plain, dict):
-        raise ValueError(
-            f"The settings of a configuration must be a dict. Received: {label!r}: {settings!r}"
-        )
+        raise ValueError(f"The settings of a configuration must be a dict. {received}")
     return plain
 
 

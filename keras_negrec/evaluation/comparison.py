@@ -10,14 +10,17 @@ import pandas as pd
 
 from keras_negrec.argument_checks import check_choice, check_positive_ints
 from keras_negrec.data import Examples
-from keras_negrec.evaluation.bootstrap_mean import bootstrap_mean
+from keras_negrec.evaluation.bootstrap_mean import bootstrap_columns
 from keras_negrec.evaluation.comparison_run import ComparisonRun
-from keras_negrec.evaluation.example_metrics import example_metrics
 from keras_negrec.evaluation.holm_correction import holm_correction
+from keras_negrec.evaluation.metric_table import metric_of, metric_title
+from keras_negrec.evaluation.ranking_metrics import example_metrics
 
 
 class Comparison:
     """Runs of several configurations on the same examples, and what they say. See `compare`.
+
+    Printed, it is a table of the metrics of the report, with the first configuration as baseline.
 
     Args:
         runs: dict from label to the `ComparisonRun`s of that configuration, one a seed.
@@ -59,7 +62,7 @@ class Comparison:
     ):
         self.runs = {label: list(of_label) for label, of_label in runs.items()}
         self.examples = examples
-        self.k = tuple(check_positive_ints("k", k))
+        self.k = check_positive_ints("k", k)
         if not self.k:
             raise ValueError(f"`k` must hold at least one cut-off. Received: k={k!r}")
         if not self.runs or not all(self.runs.values()):
@@ -79,14 +82,18 @@ class Comparison:
             seeds = [run.seed for run in of_label]
             if len(set(seeds)) < len(seeds):
                 raise ValueError(
-                    f"A configuration has one run a seed. Received: {label!r} with the seeds "
-                    f"{seeds}"
+                    f"A configuration has one run a seed. Received: {label!r} with seeds {seeds}"
                 )
 
     @property
     def labels(self) -> list[str]:
         """The configurations, in the order in which they were given."""
         return list(self.runs)
+
+    @property
+    def cutoff(self) -> int:
+        """The K of the report: 10, or the largest cut-off where 10 is none."""
+        return 10 if 10 in self.k else max(self.k)
 
     def is_ready(self, label: str) -> bool:
         """Whether it is a scorer that was compared as it is, without seeds."""
@@ -100,20 +107,26 @@ class Comparison:
         )
         return negative / np.maximum(histories.lengths, 1)
 
+    def report_metrics(self) -> list[str]:
+        """The metrics of the report: at `cutoff`, those that rest on at least one example."""
+        values = self.example_metrics(self.labels[0], k=[self.cutoff])
+        return [
+            name for name in values if metric_of(name).in_reports and values[name].notna().any()
+        ]
+
     def example_metrics(self, label: str, *, k: Sequence[int] | None = None) -> pd.DataFrame:
         """One row an example, one column a metric: the mean over the configuration's seeds.
 
-        Skip metrics are NaN for examples without a skip target.
+        Metrics are NaN for examples without the target or the skip target that they need.
         """
-        check_choice("label", label, tuple(self.runs))
-        of_runs = [pd.DataFrame(self._metrics(run, k)) for run in self.runs[label]]
+        of_runs = self._metrics(label, k)
         return sum(of_runs[1:], start=of_runs[0]) / len(of_runs)
 
     def seed_metrics(self, label: str) -> pd.DataFrame:
         """One row a seed, one column a metric: the mean over the examples."""
-        check_choice("label", label, tuple(self.runs))
-        means = {run.seed: pd.DataFrame(self._metrics(run)).mean() for run in self.runs[label]}
-        return pd.DataFrame(means).T.rename_axis(index="seed")
+        means = [values.mean() for values in self._metrics(label)]
+        seeds = pd.Index([run.seed for run in self.runs[label]], name="seed")
+        return pd.DataFrame(means, index=seeds)
 
     def paired_seeds(self, label: str, baseline: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """The metric's means of both configurations for each seed that they have in common.
@@ -122,11 +135,9 @@ class Comparison:
         """
         return _pair(self.seed_metrics(label)[metric], self.seed_metrics(baseline)[metric])
 
-    def _metrics(self, run: ComparisonRun, k=None) -> dict[str, np.ndarray]:
-        return {
-            name: np.asarray(values, "float64")
-            for name, values in example_metrics(run.ranks, k=k or self.k).items()
-        }
+    def _metrics(self, label: str, k=None) -> list[pd.DataFrame]:
+        check_choice("label", label, tuple(self.runs))
+        return [pd.DataFrame(example_metrics(run.ranks, k=k or self.k)) for run in self.runs[label]]
 
     def table(
         self,
@@ -146,7 +157,7 @@ class Comparison:
         - `num_seeds`, `num_examples`: what they rest on; skip metrics rest on the examples that
           have a skip target;
         - `difference`: from the baseline; `low` and `high`: its 95 % bootstrap interval;
-        - `p_sessions`: two-sided p value of the same bootstrap, over examples: would the
+        - `p_sessions`: p value of a paired bootstrap over the examples: would the
           difference between *these trained models* show on other sessions?
         - `p_seeds`: paired t test over the seeds' means: would it show on *these sessions* with
           other seeds? It pairs the `common_seeds` of configuration and baseline, and is NaN for
@@ -158,8 +169,8 @@ class Comparison:
 
         Args:
             baseline: label. Default: the first.
-            metrics: names, such as `"hr@10"`. Default: all but `mrr@K` and `map@K`, which with
-                one target an example are the same and hardly differ from `mrr`.
+            metrics: names, such as `"hr@10"`. Default: all that are registered for reports: not
+                `mrr@K` and `map@K`, which are equal and hardly differ from `mrr`.
             num_resamples: int. Default: 10,000, or 400 for each comparison of the family where
                 that is more, so that a corrected value can become small.
             seed: int. Of the bootstrap.
@@ -170,31 +181,31 @@ class Comparison:
         Raises:
             ValueError: an unknown baseline or metric.
         """
-        baseline = self._baseline(baseline)
+        baseline = self.check_baseline(baseline)
         examples = {label: self.example_metrics(label) for label in self.runs}
         seeds = {label: self.seed_metrics(label) for label in self.runs}
         known = tuple(examples[baseline])
         for name in metrics or ():
             check_choice("metrics", name, known)
-        if metrics is None:
-            metrics = [name for name in known if not name.startswith(("map@", "mrr@"))]
-        others = [label for label in self.runs if label != baseline]
-        family = max(1, len(others) * len(metrics))
-        if num_resamples is None:
-            num_resamples = max(10_000, 400 * family)
-
-        differences = pd.concat(
-            {label: examples[label][metrics] - examples[baseline][metrics] for label in others}
-            or {baseline: examples[baseline][metrics]},
-            axis=1,
+        metrics = (
+            [name for name in known if metric_of(name).in_reports] if metrics is None else metrics
         )
-        bootstrap = self._bootstrap(differences, num_resamples, seed)
-
+        others = [label for label in self.runs if label != baseline]
+        if num_resamples is None:
+            num_resamples = max(10_000, 400 * len(others) * len(metrics))
+        differences = {
+            label: examples[label][metrics] - examples[baseline][metrics] for label in others
+        }
+        bootstrap = bootstrap_columns(
+            pd.concat(differences or {baseline: examples[baseline][metrics]}, axis=1),
+            num_resamples,
+            seed,
+        )
         rows = {}
         for label in self.runs:
             ready = self.is_ready(label)
             for metric in metrics:
-                row = {
+                rows[label, metric] = row = {
                     "mean": examples[label][metric].mean(),
                     "spread": np.nan if ready else seeds[label][metric].std(),
                     "num_seeds": 0 if ready else len(seeds[label]),
@@ -203,15 +214,9 @@ class Comparison:
                 if label != baseline:
                     ours, theirs = _pair(seeds[label][metric], seeds[baseline][metric])
                     found = bootstrap.loc[(label, metric)]
-                    row |= {
-                        "difference": found["mean"],
-                        "low": found["low"],
-                        "high": found["high"],
-                        "p_sessions": found["p"],
-                        "p_seeds": _paired_t_test(ours, theirs),
-                        "common_seeds": len(ours),
-                    }
-                rows[label, metric] = row
+                    row |= {"difference": found["mean"], "low": found["low"], "high": found["high"]}
+                    row |= {"p_sessions": found["p"], "p_seeds": _paired_t_test(ours, theirs)}
+                    row["common_seeds"] = len(ours)
         table = pd.DataFrame.from_dict(rows, orient="index").reindex(
             columns=[
                 *("mean", "spread", "num_seeds", "num_examples", "difference", "low", "high"),
@@ -224,23 +229,18 @@ class Comparison:
         return table
 
     def sampled_table(self) -> pd.DataFrame:
-        """The figures of the sampled protocol, which never stand beside the full ones.
+        """The metrics of the sampled protocol, which never stand beside the full ones.
 
         Returns:
             A DataFrame with the index `(configuration, metric)` and the columns `mean`, over the
             seeds, and `spread`, their standard deviation; no rows where `compare` did not take
-            these figures.
+            these metrics.
         """
-        rows = {}
+        parts = {}
         for label, runs in self.runs.items():
-            figures = pd.DataFrame([run.sampled or {} for run in runs])
-            for metric in figures:
-                rows[label, metric] = {
-                    "mean": figures[metric].mean(),
-                    "spread": np.nan if self.is_ready(label) else figures[metric].std(),
-                }
-        index = pd.MultiIndex.from_tuples(rows, names=["configuration", "metric"]) if rows else None
-        return pd.DataFrame(list(rows.values()), index=index, columns=["mean", "spread"])
+            found = pd.DataFrame([run.sampled or {} for run in runs])
+            parts[label] = pd.DataFrame({"mean": found.mean(), "spread": found.std()})
+        return pd.concat(parts, names=["configuration", "metric"])
 
     def intervals(
         self, label: str, *, k: Sequence[int] | None = None, num_resamples: int = 2000
@@ -250,8 +250,9 @@ class Comparison:
         Returns:
             A DataFrame with one row a metric and the columns `mean`, `low` and `high`.
         """
-        values = self.example_metrics(label, k=k)
-        return self._bootstrap(values, num_resamples)[["mean", "low", "high"]]
+        return bootstrap_columns(self.example_metrics(label, k=k), num_resamples)[
+            ["mean", "low", "high"]
+        ]
 
     def difference_by_skip_share(
         self,
@@ -272,27 +273,25 @@ class Comparison:
             and the columns `mean`, `low`, `high` (the difference with its 95 % interval) and
             `num_examples`.
         """
-        baseline = self._baseline(baseline)
+        baseline = self.check_baseline(baseline)
         difference = self.example_metrics(label, k=k) - self.example_metrics(baseline, k=k)
         groups = pd.Series(pd.qcut(self.skip_share(), bins, duplicates="drop"))
-        parts = {
-            share: self._bootstrap(part, num_resamples).assign(num_examples=part.notna().sum())
-            for share, part in difference.groupby(groups, observed=True)
-        }
+        parts = dict(list(difference.groupby(groups, observed=True)))
         if not parts:  # all histories have the same share
             share = pd.Interval(*np.quantile(self.skip_share(), [0, 1]), closed="both")
-            parts[share] = self._bootstrap(difference, num_resamples).assign(
-                num_examples=difference.notna().sum()
-            )
-        found = pd.concat(parts, names=["skip_share", "metric"])
-        return found[["mean", "low", "high", "num_examples"]]
+            parts[share] = difference
+        found = {
+            share: bootstrap_columns(part, num_resamples).assign(num_examples=part.notna().sum())
+            for share, part in parts.items()
+        }
+        names = ["skip_share", "metric"]
+        return pd.concat(found, names=names)[["mean", "low", "high", "num_examples"]]
 
     def report(self, folder, baseline: str | None = None) -> Path:
-        """Writes `report.md`, with its figures beside it, and `report.html`, one file for all.
+        """Writes `report.md`, with its charts beside it, and `report.html`, one file for all.
 
-        First what changed against the baseline, in words; then means, figures and tests. The
-        family of the correction is the report's: HR, NDCG and skip HR at 10, or at the largest
-        cut-off where 10 is none, both MRRs and feedback AUC.
+        First what changed against the baseline, in words; then means, charts and tests. The
+        family of the correction is the report's: all that `report_metrics` names.
 
         Args:
             folder: path. Is made where it does not exist.
@@ -307,27 +306,28 @@ class Comparison:
         """
         from keras_negrec.evaluation.comparison_report import write_report
 
-        return write_report(self, Path(folder), self._baseline(baseline))
+        return write_report(self, Path(folder), self.check_baseline(baseline))
 
-    def _baseline(self, baseline: str | None) -> str:
+    def check_baseline(self, baseline: str | None) -> str:
+        """The label, by default the first, or an error if there is no such configuration."""
         if baseline is None:
             return self.labels[0]
         check_choice("baseline", baseline, tuple(self.runs))
         return baseline
 
-    @staticmethod
-    def _bootstrap(values: pd.DataFrame, num_resamples: int, seed: int = 0) -> pd.DataFrame:
-        """One row a column of `values`; columns that are NaN for the same examples go together."""
-        there = values.notna()
-        patterns: dict[bytes, list] = {}
-        for column in values:
-            patterns.setdefault(there[column].to_numpy().tobytes(), []).append(column)
-        parts = []
-        for columns in patterns.values():
-            part = values.loc[there[columns[0]], columns]
-            found = bootstrap_mean(part.to_numpy(), num_resamples=num_resamples, seed=seed)
-            parts.append(pd.DataFrame(found._asdict(), index=part.columns))
-        return pd.concat(parts).loc[values.columns]
+    def __repr__(self) -> str:
+        return f"<Comparison of {', '.join(self.labels)} on {len(self.examples):,} examples>"
+
+    def __str__(self) -> str:
+        head = f"{'metric':13} {'configuration':19} {'mean':>7} {'change':>8}"
+        lines = [f"{head}  95 % interval        p better"]
+        for (label, name), found in self.table(metrics=self.report_metrics()).iterrows():
+            line = f"{metric_title(name):13.13} {label:19.19} {found['mean']:7.4f}"
+            if not np.isnan(found["difference"]):
+                line += f" {found['difference']:+8.4f}  {found['low']:+.4f} {found['high']:+.4f}"
+                line += f" {found['p_sessions_holm']:6.3f}"
+            lines.append(f"{line:<73} {metric_of(name).better}")
+        return "\n".join(lines)
 
 
 def _pair(ours: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -343,8 +343,7 @@ def _pair(ours: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _paired_t_test(ours: np.ndarray, theirs: np.ndarray) -> float:
-    differences = ours - theirs
-    if len(differences) < 2 or np.ptp(differences) < 1e-12:
+    if len(ours) < 2 or np.ptp(ours - theirs) < 1e-12:
         return np.nan
     from scipy import stats  # slow to import
 

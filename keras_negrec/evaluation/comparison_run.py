@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+from keras_negrec.atomic_write import atomic_write
 
 _RANKS = ("target", "skip_target", "preference")
 
@@ -73,19 +74,10 @@ class ComparisonRun:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         header = {name: value for name, value in vars(self).items() if name != "ranks"}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez_compressed(
-                    file, allow_pickle=False, header=np.array(json.dumps(header)), **self.ranks
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
+        with atomic_write(path) as partial, open(partial, "wb") as file:
+            np.savez_compressed(
+                file, allow_pickle=False, header=np.array(json.dumps(header)), **self.ranks
+            )
 
     @classmethod
     def load(cls, path) -> ComparisonRun:
@@ -103,13 +95,3 @@ class ComparisonRun:
                 f"{path} is not a stored run, or damaged: {error}. Delete it to have the run "
                 "done again."
             ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename last through a power cut, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Figures of merit on the full catalogue."""
+"""Metrics on the full catalogue."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from keras_negrec.argument_checks import check_positive_ints
 from keras_negrec.data import Examples
+from keras_negrec.evaluation.metrics import Metrics
 from keras_negrec.evaluation.rank_targets import rank_targets
 from keras_negrec.evaluation.ranking_metrics import ranking_metrics
-from keras_negrec.evaluation.scorer import Scorer
-from keras_negrec.evaluation.vector_scorer import VectorScorer
+from keras_negrec.evaluation.scorer import Scorer, VectorScorer
 
 
 def evaluate(
@@ -17,35 +17,36 @@ def evaluate(
     examples: Examples,
     *,
     k: Sequence[int] = (1, 5, 10, 20),
-    exclude_seen: bool = True,
+    exclude_seen: bool | None = None,
     batch_size: int = 1024,
-) -> dict[str, float]:
+) -> Metrics:
     """Ranks the full catalogue after each history and reports what went up and what went down.
 
-    - `hr@K`: share of examples whose next kept item is among the first K. Higher is better.
-    - `ndcg@K`: mean of `1 / log2(1 + rank)` of the next kept item, 0 beyond K. Higher is better.
-    - `mrr`: mean of `1 / rank` of the next kept item. Higher is better.
-    - `mrr@K`, `map@K`: the same, 0 beyond K. The average precision of a ranking with one
-      relevant item is its reciprocal rank, so that the two are always equal here; both are given
-      because papers report one or the other.
+    - `hr@K`: share of examples whose next kept item is among the first K.
+    - `ndcg@K`: mean of `1 / log2(1 + rank)` of the next kept item, 0 beyond K.
+    - `mrr`: mean of `1 / rank` of the next kept item. `mrr@K`, `map@K`: the same, 0 beyond K. With
+      one relevant item the two are always equal; papers report one or the other.
     - `skip_hr@K`, `skip_mrr`: as `hr@K` and `mrr`, for the next skipped item. Lower is better.
     - `feedback_auc`: share of the examples in which the next kept item scores higher than the
-      next skipped one, ties half; 0.5 is chance. Higher is better.
+      next skipped one, ties half; 0.5 is chance.
     - `coverage@K`: share of the catalogue that is among the first K after at least one of the
       histories. It grows with the number of examples.
-    - `num_examples`, `num_skip_examples`: how many examples the figures rest on.
+    - `num_examples`, `num_skip_examples`: how many examples have a kept item, and how many a
+      skipped one. Each metric is the mean over the examples that have what it needs.
+    - Metrics of your own: see `keras_negrec.evaluation.register_metric`.
 
     Args:
         model: a model of this package, or any `keras_negrec.evaluation.Scorer` (an object with
             `num_items` and `score`) or `VectorScorer`.
         examples: `Examples`.
         k: ints. The cut-offs K.
-        exclude_seen: bool. Whether items of the history are taken out of the ranking; a target
-            among them counts as missed. `feedback_auc` compares scores and is not affected.
+        exclude_seen: bool or None. Whether items of the history are taken out of the ranking; a
+            target among them counts as missed. `feedback_auc` compares scores and is not affected.
+            None: as the examples say, which as a rule is True.
         batch_size: int. The most histories that are scored at once.
 
     Returns:
-        Dict of floats. Figures that rest on no example are NaN.
+        `Metrics`, a dict of floats that prints as a table. Those that rest on no example are NaN.
 
     Raises:
         ValueError: no examples; a cut-off that is not a positive integer; scores that are NaN.

@@ -1,4 +1,4 @@
-"""Figures of merit among sampled candidates."""
+"""Metrics among sampled candidates."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int, check_positive_ints
 from keras_negrec.data import Examples
+from keras_negrec.evaluation.metrics import Metrics
 from keras_negrec.evaluation.rank_count import RankCount
 from keras_negrec.evaluation.ranking_metrics import ranking_metrics
 from keras_negrec.evaluation.score_chunks import score_chunks
@@ -21,13 +22,13 @@ def evaluate_sampled(
     num_negatives: int = 1000,
     batch_size: int = 128,
     k: Sequence[int] = (1, 5, 10, 20),
-    exclude_seen: bool = True,
+    exclude_seen: bool | None = None,
     seed: int = 0,
-) -> dict[str, float]:
+) -> Metrics:
     """Ranks each target among the targets of its batch and a sample of the catalogue.
 
     This is the protocol of papers that rank "among 1000 sampled negatives", for a comparison
-    with their figures. Such figures depend on the batches and on the sample, are higher than
+    with their numbers. Such metrics depend on the batches and on the sample, are higher than
     those of `evaluate`, may put models in another order, and must not be compared with full
     ones. Use `evaluate` for every other purpose.
 
@@ -39,15 +40,14 @@ def evaluate_sampled(
         model: a model of this package, or any object with `num_items` and `score`.
         examples: `Examples`, batched in their order.
         num_negatives: int. Items drawn for each batch. A catalogue of no more items is taken
-            whole, and the figures are then the full ones.
+            whole, and the metrics are then the full ones.
         batch_size: int. Examples that share candidates.
         k: ints. The cut-offs K.
-        exclude_seen: bool. Whether items of the history are taken out of the ranking; a target
-            among them counts as missed.
+        exclude_seen: bool or None. As in `evaluate`.
         seed: int. The same seed draws the same items.
 
     Returns:
-        Dict of floats, the figures of `evaluate` but coverage with `sampled_` before each name.
+        `Metrics`, those of `evaluate` but coverage with `sampled_` before each name.
         `sampled_feedback_auc` compares two scores and is the same as without sampling.
 
     Raises:
@@ -64,7 +64,7 @@ def evaluate_sampled(
     1.0
 
     Reference:
-        [Krichene & Rendle, 2020](https://doi.org/10.1145/3394486.3403226) on why such figures
+        [Krichene & Rendle, 2020](https://doi.org/10.1145/3394486.3403226) on why such metrics
         mislead.
     """
     if len(examples) == 0:
@@ -78,7 +78,7 @@ def evaluate_sampled(
     for start in range(0, len(examples), batch_size):
         batch = examples.take(np.arange(start, min(start + batch_size, len(examples))))
         negatives = 1 + random.choice(model.num_items, num_negatives, replace=False)
-        columns = np.union1d(batch.targets, negatives) - 1
+        columns = np.union1d(batch.targets[batch.targets > 0], negatives) - 1
         count = RankCount(batch, exclude_seen=exclude_seen)
         for indices, scores in score_chunks(model, batch.histories, batch_size):
             rows = slice(indices[0], indices[-1] + 1)
@@ -86,4 +86,5 @@ def evaluate_sampled(
             count.add(rows, columns, scores[:, columns])
         parts.append(count.ranks())
     ranks = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return {f"sampled_{name}": value for name, value in ranking_metrics(ranks, k=k).items()}
+    metrics = ranking_metrics(ranks, k=k)
+    return Metrics({f"sampled_{name}": value for name, value in metrics.items()})

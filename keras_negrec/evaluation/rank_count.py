@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 
 from keras_negrec.data import Examples
 from keras_negrec.evaluation.top_columns import top_columns
 
-_ADDED = 192  # of numbers up to 1, in 8 bits
 _MOST_CANDIDATES = 16  # of a row, on average, until the best are taken from them
 
 
@@ -22,7 +19,8 @@ class RankCount:
 
     Args:
         examples: `Examples`.
-        exclude_seen: bool. Whether items of the history do not compete.
+        exclude_seen: bool or None. Whether items of the history do not compete, besides the
+            examples' `excluded_items`; None: as the examples say.
         top_k: int or None. How many of the first items are wanted.
 
     Attributes:
@@ -31,15 +29,21 @@ class RankCount:
             before its first block.
     """
 
-    def __init__(self, examples: Examples, *, exclude_seen: bool, top_k: int | None = None):
+    def __init__(self, examples: Examples, *, exclude_seen: bool | None, top_k: int | None = None):
         self.target = _OwnCount(examples.targets - 1)
         self.skip_target = _OwnCount(examples.skip_targets - 1)
         self._num_examples = len(examples)
         # What does not compete, each item of each row once, by item.
-        seen = _codes(examples.histories.rows(), examples.histories.item_ids - 1, len(examples))
-        self._seen = np.unique(seen) if exclude_seen else seen[:0]
+        if exclude_seen is None:
+            exclude_seen = examples.exclude_seen
+        taken_out = [examples.histories if exclude_seen else None, examples.excluded_items]
+        seen = [
+            _codes(items.rows(), items.item_ids - 1, len(examples))
+            for items in taken_out
+            if items is not None
+        ]
+        self._seen = np.unique(np.concatenate(seen or [np.zeros(0, "int64")]))
         self._seen_columns, self._seen_rows = np.divmod(self._seen, max(len(examples), 1))
-        self._local = threading.local()
         self._top_k = top_k
         self._candidates: dict[tuple[int, int], list] = {}
         self._top_columns = np.full((len(examples), top_k or 0), -1)
@@ -53,7 +57,7 @@ class RankCount:
             scores: float32 array of shape `(num_rows, num_items)`.
         """
         for own in (self.target, self.skip_target):
-            # That of the last item where there is no skip target, which counts for nothing.
+            # That of the last item where there is no target, which counts for nothing.
             own.scores[rows] = scores[np.arange(len(scores)), own.columns[rows]]
 
     def add(self, rows: slice, columns: np.ndarray, scores: np.ndarray) -> None:
@@ -70,20 +74,12 @@ class RankCount:
         here = np.flatnonzero((seen_rows >= rows.start) & (seen_rows < rows.stop))
         place, found = _places(columns, self._seen_columns[first:last][here])
         seen = (seen_rows[here] - rows.start)[found], place[found]
-        mask = self._mask_of(scores.shape)
         for own in (self.target, self.skip_target):
-            own.add(rows, columns, scores, seen, mask)
+            own.add(rows, columns, scores, seen)
         if self._top_k is not None:
-            self._add_top(rows, columns, scores, seen, mask)
+            self._add_top(rows, columns, scores, seen)
 
-    def _mask_of(self, shape: tuple[int, int]) -> _Mask:
-        """One for all comparisons of a thread: new memory takes longer than they do."""
-        mask = getattr(self._local, "mask", None)
-        if mask is None or mask.values.shape != shape:
-            self._local.mask = mask = _Mask(shape)
-        return mask
-
-    def _add_top(self, rows, columns, scores, seen, mask):
+    def _add_top(self, rows, columns, scores, seen):
         top_scores, top_columns_ = self._top_scores[rows], self._top_columns[rows]
         if columns[0] == 0:
             available = scores.copy()
@@ -94,13 +90,13 @@ class RankCount:
                 top_scores[row, : len(best)] = row_scores[best]
             return
         # What does not beat the last of the best so far, or only equals it, is not among them.
-        np.greater(scores, top_scores[:, -1:], out=mask.values)
-        mask.values[seen] = False
-        counts = mask.counts(len(scores))
+        is_above = scores > top_scores[:, -1:]
+        is_above[seen] = False
+        counts = _counts(is_above)
         rows_with = np.flatnonzero(counts)
         if len(rows_with) == 0:
             return
-        found_columns = np.flatnonzero(mask.values[rows_with]) % scores.shape[1]
+        found_columns = np.flatnonzero(is_above[rows_with]) % scores.shape[1]
         found_rows = np.repeat(rows_with, counts[rows_with])
         candidates = self._candidates.setdefault((rows.start, rows.stop), [])
         candidates.append((found_rows, columns[found_columns], scores[found_rows, found_columns]))
@@ -138,32 +134,13 @@ class RankCount:
             ranks[name] = np.where(np.isin(codes, self._seen), np.inf, own.ranks())
         of_target, of_skip = self.target.scores, self.skip_target.scores
         preference = np.where(of_target == of_skip, 0.5, of_target > of_skip)
-        ranks["preference"] = np.where(self.skip_target.columns >= 0, preference, np.nan)
+        has_both = (self.target.columns >= 0) & (self.skip_target.columns >= 0)
+        ranks["preference"] = np.where(has_both, preference, np.nan)
         if self._top_k is not None:
             for start, stop in list(self._candidates):
                 self._take_candidates(slice(start, stop))
             ranks["top_items"] = (self._top_columns + 1).astype("int32")
         return ranks
-
-
-class _Mask:
-    """A bool array whose rows are counted several times faster than by `np.count_nonzero`.
-
-    Attributes:
-        values: bool array of the shape asked for, of any values.
-    """
-
-    def __init__(self, shape: tuple[int, int]):
-        num_rows, num_columns = shape
-        # Eight bytes are added at a time, as one number, so often that none of them overflows.
-        num_sums = -(-num_columns // (8 * _ADDED))
-        self._words = np.zeros((num_rows, num_sums, _ADDED), "uint64")
-        self.values = self._words.reshape(num_rows, -1).view(bool)[:, :num_columns]
-
-    def counts(self, num_rows: int) -> np.ndarray:
-        """The number of True in each of the first rows."""
-        sums = self._words[:num_rows].sum(axis=2, dtype="uint64")
-        return sums.view("uint8").sum(axis=1, dtype="int64")
 
 
 class _OwnCount:
@@ -175,27 +152,32 @@ class _OwnCount:
         self._above = np.zeros(len(columns), "int64")
         self._at_least = np.zeros(len(columns), "int64")
 
-    def add(self, rows: slice, columns: np.ndarray, scores: np.ndarray, seen, mask: _Mask) -> None:
+    def add(self, rows: slice, columns: np.ndarray, scores: np.ndarray, seen) -> None:
         own_columns = self.columns[rows]
         has = np.flatnonzero(own_columns >= 0)
         if len(has) == 0:
             return
         num_rows = has[-1] + 1  # none of the others has an item to count for
         own = self.scores[rows][:num_rows, np.newaxis]
-        scores, is_above = scores[:num_rows], mask.values[:num_rows]
+        scores = scores[:num_rows]
         # Neither the item itself nor what was seen competes.
         place, found = _places(columns, own_columns[has])
         itself = has[found], place[found]
         seen = tuple(indices[seen[0] < num_rows] for indices in seen)
         for compare, counts in ((np.greater, self._above), (np.greater_equal, self._at_least)):
-            compare(scores, own, out=is_above)
+            is_above = compare(scores, own)
             is_above[itself] = False
             is_above[seen] = False
-            counts[rows.start : rows.start + num_rows] += mask.counts(num_rows)
+            counts[rows.start : rows.start + num_rows] += _counts(is_above)
 
     def ranks(self) -> np.ndarray:
         ranks = 1 + self._above + (self._at_least - self._above) / 2
         return np.where(self.columns >= 0, ranks, np.nan)
+
+
+def _counts(is_true: np.ndarray) -> np.ndarray:
+    """The number of True in each row, several times faster than by `np.count_nonzero`."""
+    return np.bitwise_count(np.packbits(is_true, axis=1)).sum(axis=1, dtype="int64")
 
 
 def _places(columns: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

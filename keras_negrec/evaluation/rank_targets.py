@@ -13,8 +13,7 @@ from keras_negrec.backend.read_array import read_array
 from keras_negrec.data import Examples
 from keras_negrec.evaluation.rank_count import RankCount
 from keras_negrec.evaluation.score_chunks import score_chunks
-from keras_negrec.evaluation.scorer import Scorer
-from keras_negrec.evaluation.vector_scorer import VectorScorer
+from keras_negrec.evaluation.scorer import Scorer, VectorScorer
 
 # Scores that are made at once by products of vectors: 6 MiB. All products have this one shape, a
 # multiple of the tiles of common libraries: the edges of other shapes are summed in another order,
@@ -26,7 +25,7 @@ def rank_targets(
     model: Scorer | VectorScorer,
     examples: Examples,
     *,
-    exclude_seen: bool = True,
+    exclude_seen: bool | None = None,
     batch_size: int = 1024,
     top_k: int | None = None,
 ) -> dict[str, np.ndarray]:
@@ -42,16 +41,17 @@ def rank_targets(
     Args:
         model: a model of this package, or any `Scorer` or `VectorScorer`.
         examples: `Examples`.
-        exclude_seen: bool. Whether items of the history are taken out of the ranking. A target
-            that is itself among them can then never be recommended: its rank is infinite.
+        exclude_seen: bool or None. Whether items of the history are taken out of the ranking,
+            besides the `excluded_items` of the examples; None: as the examples say. A target
+            that is itself among them can never be recommended: its rank is infinite.
         batch_size: int. The most histories that `score` scores at once, fewer where the
             catalogue is large. Products of vectors have blocks of their own.
         top_k: int or None. How many of the first items of each ranking are returned too.
 
     Returns:
         Dict of float64 arrays of shape `(num_examples,)`: `target` and `skip_target`, ranks from
-        1, NaN where there is no skip target; `preference`, 1 where the target scores above the
-        skip target, 0 where below, 0.5 where equal, NaN where there is no skip target. With
+        1, NaN where there is none; `preference`, 1 where the target scores above the skip target,
+        0 where below, 0.5 where equal, NaN where one of them is missing. With
         `top_k` also `top_items`, int32 array of shape `(num_examples, min(top_k, num_items))`:
         the first items, best first, equal scores by item id, 0 where no item remains. An item
         whose score is minus infinity is not among them.

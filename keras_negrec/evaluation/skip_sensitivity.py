@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data import Examples, Sessions
+from keras_negrec.evaluation.metrics import Metrics
 from keras_negrec.evaluation.score_chunks import score_chunks
 from keras_negrec.evaluation.scorer import Scorer
 
@@ -18,7 +19,7 @@ def skip_sensitivity(
     num_neighbors: int = 10,
     item_vectors: np.ndarray | None = None,
     batch_size: int = 1024,
-) -> dict[str, float]:
+) -> Metrics:
     """Asks whether a model listens: what if the last item had been skipped instead of kept?
 
     Each history whose newest event was kept is scored twice, as it is and with that event
@@ -45,7 +46,7 @@ def skip_sensitivity(
         batch_size: int. The most histories that are scored at once.
 
     Returns:
-        Dict of floats. The falls are NaN where no history ends with a kept event. A history whose
+        `Metrics`. The falls are NaN where no history ends with a kept event. A history whose
         scores are all equal has no standard deviation, and its falls are not divided by it.
 
     Raises:
@@ -58,7 +59,10 @@ def skip_sensitivity(
     >>> split = keras_negrec.data.leave_one_out(sessions)
     >>> model = keras_negrec.build_model("sasrec", num_items=50, embedding_dim=8)
     >>> keras_negrec.evaluation.skip_sensitivity(model, split.test)
-    {'item_fall': 0.0, 'neighbor_fall': 0.0, 'num_examples': 8.0}
+    metric                  better
+    item_fall        0.0000
+    neighbor_fall    0.0000
+    num_examples          8
     """
     check_positive_int("num_neighbors", num_neighbors)
     num_others = model.num_items - 1 - num_neighbors
@@ -102,11 +106,11 @@ def skip_sensitivity(
         item_falls[rows] = (fall[each, items] - others_fall) / unit
         neighbors_fall = np.take_along_axis(fall, neighbors, axis=1).mean(axis=1, dtype="float64")
         neighbor_falls[rows] = (neighbors_fall - others_fall) / unit
-    return {
-        "item_fall": float(item_falls.mean()) if len(histories) else float("nan"),
-        "neighbor_fall": float(neighbor_falls.mean()) if len(histories) else float("nan"),
-        "num_examples": float(len(histories)),
-    }
+    falls = {"item_fall": item_falls, "neighbor_fall": neighbor_falls}
+    return Metrics(
+        {name: float(values.mean()) if len(values) else np.nan for name, values in falls.items()},
+        num_examples=float(len(histories)),
+    )
 
 
 def _directions(model, item_vectors) -> np.ndarray:

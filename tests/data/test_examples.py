@@ -59,6 +59,68 @@ def test_every_example_needs_a_target():
         Examples(sessions(), np.array([1, 2, 0, 1]), np.zeros(4, "int32"))
 
 
+def test_only_the_skipped_item_may_be_known():
+    examples = Examples(sessions(), np.array([1, 0, 2, 0]), np.array([0, 3, 4, 1]))
+    assert examples.take([1, 0]).targets.tolist() == [0, 1]
+    assert Examples(sessions(), np.array([1, 2, 3, 4])).skip_targets.tolist() == [0] * 4
+
+
+def test_the_next_event_alone():
+    examples = Examples.after(sessions(), np.array([1, 1, 1, 1]), target="next")
+    assert examples.histories.keys.tolist() == ["u", "w", "x"]  # v's next event is unknown
+    assert examples.targets.tolist() == [0, 0, 3]
+    assert examples.skip_targets.tolist() == [2, 1, 0]
+    with pytest.raises(ValueError, match="`target` must be one of 'next_positive', 'next'"):
+        Examples.after(sessions(), np.array([1, 1, 1, 1]), target="previous")
+
+
+@pytest.mark.parametrize("target", ["next_positive", "next"])
+@pytest.mark.parametrize("starts", [1, 2, np.array([3, 1, 1, 9])])
+def test_every_prefix(starts, target):
+    rows = sessions()
+    examples = Examples.every_prefix(rows, starts, target=target)
+    expected = []
+    for row, (start, length) in enumerate(
+        zip(np.broadcast_to(starts, 4).tolist(), rows.lengths.tolist(), strict=True)
+    ):
+        for cut in range(start, length):
+            one = Examples.after(rows.take([row]), np.array([cut]), target=target)
+            expected += zip(one.histories.keys, one.targets, one.skip_targets, strict=True)
+    keys = examples.histories.keys
+    assert list(zip(keys, examples.targets, examples.skip_targets, strict=True)) == expected
+    assert len(expected) > 2
+
+
+def test_excluded_items():
+    lists = [[3], [], [1, 2], [5]]
+    examples = Examples(sessions(), np.array([1, 2, 3, 4]), excluded_items=lists).take([2, 1])
+    assert examples.excluded_items.lengths.tolist() == [2, 0]
+    assert examples.excluded_items.item_ids.tolist() == [1, 2]
+    with pytest.raises(ValueError, match=r"`excluded_items` .* 4 histories. Received: 3 values"):
+        Examples(sessions(), np.array([1, 2, 3, 4]), excluded_items=lists[:3])
+    prints = {
+        Examples(sessions(), np.array([1, 2, 3, 4]), excluded_items=items).fingerprint()
+        for items in (None, lists, [[3], [], [1], [5]])
+    }
+    assert len(prints) == 3
+
+
+def test_sessions_for_a_held_out_loss():
+    rows = Sessions.from_lists(
+        [[1, 2, 3], [4, 5], [6, 7]], [[1, -1, 1], [1, -1], [1, 1]], [[0, 0, 1], [0, 0], [0, 1]]
+    )
+    examples = Examples(rows, np.array([8, 0, 9]), np.array([0, 8, 0]))
+    found = examples.sessions()
+    assert found.lengths.tolist() == [4, 3] and found.keys.tolist() == [0, 2]
+    assert found.item_ids.tolist() == [1, 2, 3, 8, 6, 7, 9]
+    assert found.feedback.tolist() == [1, -1, 1, 1, 1, 1, 1]
+    assert found.session_ids.tolist() == [0, 0, 1, 1, 0, 1, 1]
+    after = Examples.after(found, found.lengths - 1)
+    assert after.targets.tolist() == [8, 9]
+    empty = Examples(rows.between(0, 0), np.array([8, 8, 8])).sessions()
+    assert empty.item_ids.tolist() == [8, 8, 8] and empty.session_ids.tolist() == [0, 0, 0]
+
+
 @given(st.data())
 def test_after_against_a_loop(data):
     feedback = data.draw(

@@ -96,18 +96,6 @@ def test_columns_are_as_if_alone_and_seeded(rng):
     assert bootstrap_mean(values, num_resamples=500, seed=4).low[1] != alone.low
 
 
-def test_draws_in_chunks_are_independent(rng, monkeypatch):
-    import importlib
-
-    module = importlib.import_module("keras_negrec.evaluation.bootstrap_mean")
-    values = rng.normal(size=100)
-    whole = bootstrap_mean(values, num_resamples=4001)
-    monkeypatch.setattr(module, "_DRAWS_AT_ONCE", 250)  # two resamples at once
-    parts = bootstrap_mean(values, num_resamples=4001)
-    assert parts.p == pytest.approx(whole.p, abs=0.05)
-    assert parts.low == pytest.approx(whole.low, abs=0.02)
-
-
 def test_no_examples():
     assert np.isnan(bootstrap_mean(np.zeros(0))).all()
     assert np.isnan(bootstrap_mean(np.zeros((0, 2))).p).tolist() == [True, True]

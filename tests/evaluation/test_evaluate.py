@@ -2,19 +2,12 @@ import math
 
 import numpy as np
 import pytest
+from table_scorer import TableScorer as Table
 
 import keras_negrec
 from keras_negrec.data import Examples, Sessions
+from keras_negrec.evaluation import evaluate_sampled
 from keras_negrec.models import Popularity
-
-
-class Table:
-    def __init__(self, scores):
-        self.scores = np.asarray(scores, "float32")
-        self.num_items = self.scores.shape[1]
-
-    def score(self, histories):
-        return self.scores[histories.keys]
 
 
 def hand_worked():
@@ -69,6 +62,33 @@ def test_seen_target_counts_as_missed():
     assert keras_negrec.evaluate(model, examples, k=(2,))["hr@2"] == 0.5
     assert keras_negrec.evaluate(model, examples, k=(2,))["mrr"] == 0.5
     assert keras_negrec.evaluate(model, examples, k=(2,), exclude_seen=False)["hr@2"] == 1
+
+
+@pytest.mark.parametrize("evaluate", [keras_negrec.evaluate, evaluate_sampled])
+def test_exclude_seen_is_that_of_the_examples(evaluate):
+    model = Table([[9, 1], [9, 1]])
+    examples = Examples(Sessions.from_lists([[1], [2]]), np.array([1, 1]))
+    name = "mrr" if evaluate is keras_negrec.evaluate else "sampled_mrr"
+    with_seen = examples.replace(exclude_seen=False)
+    assert evaluate(model, examples)[name] == evaluate(model, with_seen, exclude_seen=True)[name]
+    assert evaluate(model, examples)[name] == 0.5
+    assert evaluate(model, with_seen)[name] == evaluate(model, examples, exclude_seen=False)[name]
+    assert evaluate(model, with_seen)[name] == 1
+
+
+def test_examples_with_a_skip_alone_count_for_skips_alone():
+    model, examples = hand_worked()
+    examples = Examples(examples.histories, np.array([1, 0, 3]), np.array([2, 3, 0]))
+    metrics = keras_negrec.evaluate(model, examples, k=(2,))
+    assert (metrics["hr@2"], metrics["mrr"]) == pytest.approx((1 / 2, (1 + 1 / 2.5) / 2))
+    assert (metrics["skip_hr@2"], metrics["skip_mrr"]) == pytest.approx(
+        (1 / 2, (1 / 2 + 1 / 3) / 2)
+    )
+    assert metrics["feedback_auc"] == 1
+    assert metrics["num_examples"] == metrics["num_skip_examples"] == 2
+    sampled = evaluate_sampled(model, examples, k=(2,))
+    assert sampled["sampled_skip_mrr"] == metrics["skip_mrr"]
+    assert sampled["sampled_mrr"] == metrics["mrr"]
 
 
 def test_no_skips_gives_nan():

@@ -2,21 +2,11 @@ import math
 
 import numpy as np
 import pytest
+from table_scorer import TableScorer as Table
 
 import keras_negrec
 from keras_negrec.data import Examples, Sessions
 from keras_negrec.evaluation import evaluate_sampled
-
-
-class Table:
-    """A scorer that gives each history, told by its key, a fixed row of scores."""
-
-    def __init__(self, scores):
-        self.scores = np.asarray(scores, "float32")
-        self.num_items = self.scores.shape[1]
-
-    def score(self, histories):
-        return self.scores[histories.keys]
 
 
 def random_data(num_items=40, num_rows=23, seed=0):
@@ -109,16 +99,6 @@ def test_each_batch_draws_anew():
     examples = Examples(Sessions.from_lists([[1]] * 60), np.full(60, 25), np.zeros(60, int))
     metrics = evaluate_sampled(Table(scores), examples, num_negatives=2, batch_size=1, k=(1, 2))
     assert 0 < metrics["sampled_hr@1"] < metrics["sampled_hr@2"] < 1
-
-
-def test_large_catalogue_is_scored_in_parts(monkeypatch):
-    model, examples = random_data()
-    expected = evaluate_sampled(model, examples, num_negatives=9, batch_size=8)
-    monkeypatch.setattr("keras_negrec.evaluation.score_chunks._SCORES_AT_ONCE", 3 * 40)
-    score, sizes = model.score, []
-    model.score = lambda histories: sizes.append(len(histories)) or score(histories)
-    assert evaluate_sampled(model, examples, num_negatives=9, batch_size=8) == expected
-    assert max(sizes) == 3
 
 
 @pytest.mark.parametrize("name", ["num_negatives", "batch_size", "k"])

@@ -1,25 +1,13 @@
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
+from table_scorer import TableScorer as Table
 
 import keras_negrec
 from keras_negrec.data import Examples, Sessions
 from keras_negrec.evaluation import rank_targets
-
-
-class Table:
-    """A scorer that gives each history, told by its key, a fixed row of scores."""
-
-    def __init__(self, scores):
-        self.scores = np.asarray(scores, "float32")
-        self.num_items = self.scores.shape[1]
-
-    def score(self, histories):
-        return self.scores[histories.keys]
 
 
 class Vectors:
@@ -37,18 +25,23 @@ class Vectors:
         return ops.convert_to_tensor(self.of_items[rows])
 
 
-def examples_of(histories, targets, skip_targets):
+def examples_of(histories, targets, skip_targets, **options):
     return Examples(
-        Sessions.from_lists(histories), np.array(targets), np.array(skip_targets, "int32")
+        Sessions.from_lists(histories),
+        np.array(targets),
+        np.array(skip_targets, "int32"),
+        **options,
     )
 
 
-def reference_rank(scores, item, seen, exclude_seen):
-    if exclude_seen and item in seen:
+def reference_rank(scores, item, taken_out):
+    if item == 0:
+        return np.nan
+    if item in taken_out:
         return np.inf
     rank = 1.0
     for other, score in enumerate(scores, start=1):
-        if other == item or (exclude_seen and other in seen):
+        if other == item or other in taken_out:
             continue
         if score > scores[item - 1]:
             rank += 1
@@ -59,44 +52,43 @@ def reference_rank(scores, item, seen, exclude_seen):
 
 @st.composite
 def rankings(draw):
+    """Scores with ties, and examples that may lack one of the targets, or have items excluded."""
     num_items, num_rows = draw(st.integers(1, 7)), draw(st.integers(1, 6))
     item = st.integers(1, num_items)
-    scores = draw(
-        st.lists(
-            st.lists(
-                st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 2.0]),
-                min_size=num_items,
-                max_size=num_items,
-            ),
-            min_size=num_rows,
-            max_size=num_rows,
-        )
-    )
-    histories = draw(
-        st.lists(st.lists(item, min_size=1, max_size=4), min_size=num_rows, max_size=num_rows)
-    )
-    targets = draw(st.lists(item, min_size=num_rows, max_size=num_rows))
-    skips = draw(st.lists(st.just(0) | item, min_size=num_rows, max_size=num_rows))
-    return scores, histories, targets, skips
+
+    def each(values):
+        return draw(st.lists(values, min_size=num_rows, max_size=num_rows))
+
+    value = st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 2.0])
+    scores = each(st.lists(value, min_size=num_items, max_size=num_items))
+    histories = each(st.lists(item, min_size=1, max_size=4))
+    targets = each(st.tuples(item, st.just(0) | item) | st.tuples(st.just(0), item))
+    excluded = draw(st.none() | st.just(each(st.lists(item, max_size=3))))
+    options = {"excluded_items": excluded, "exclude_seen": draw(st.booleans())}
+    return scores, examples_of(histories, *zip(*targets, strict=True), **options)
 
 
-@given(rankings(), st.booleans(), st.integers(1, 7))
-def test_against_reference(ranking, exclude_seen, batch_size):
-    scores, histories, targets, skips = ranking
-    ranks = rank_targets(
-        Table(scores),
-        examples_of(histories, targets, skips),
-        exclude_seen=exclude_seen,
-        batch_size=batch_size,
-    )
-    for row, (score, seen) in enumerate(zip(scores, histories, strict=True)):
-        target, skip = targets[row], skips[row]
-        assert ranks["target"][row] == reference_rank(score, target, seen, exclude_seen)
-        if skip == 0:
-            assert np.isnan(ranks["skip_target"][row])
+def taken_out_of(examples, row):
+    taken_out = set()
+    if examples.exclude_seen:
+        taken_out |= {*examples.histories.take([row]).item_ids.tolist()}
+    if examples.excluded_items is not None:
+        taken_out |= {*examples.excluded_items.take([row]).item_ids.tolist()}
+    return taken_out
+
+
+@given(rankings(), st.integers(1, 7))
+def test_against_reference(ranking, batch_size):
+    scores, examples = ranking
+    ranks = rank_targets(Table(scores), examples, batch_size=batch_size)
+    for row, score in enumerate(scores):
+        target, skip = examples.targets[row], examples.skip_targets[row]
+        for name, item in (("target", target), ("skip_target", skip)):
+            expected = reference_rank(score, item, taken_out_of(examples, row))
+            np.testing.assert_equal(ranks[name][row], expected)
+        if target == 0 or skip == 0:
             assert np.isnan(ranks["preference"][row])
             continue
-        assert ranks["skip_target"][row] == reference_rank(score, skip, seen, exclude_seen)
         above, below = score[target - 1] > score[skip - 1], score[target - 1] < score[skip - 1]
         expected = 1.0 if above else 0.0 if below else 0.5
         assert ranks["preference"][row] == expected
@@ -125,22 +117,16 @@ def test_a_seen_target_is_out_of_reach():
     assert ranks["preference"][0] == 1  # compares scores alone
 
 
-@given(rankings(), st.booleans(), st.integers(1, 9))
-def test_top_items_against_a_sort(ranking, exclude_seen, top_k):
-    scores, histories, targets, skips = ranking
-    top_items = rank_targets(
-        Table(scores),
-        examples_of(histories, targets, skips),
-        exclude_seen=exclude_seen,
-        batch_size=2,
-        top_k=top_k,
-    )["top_items"]
+@given(rankings(), st.integers(1, 9))
+def test_top_items_against_a_sort(ranking, top_k):
+    scores, examples = ranking
+    top_items = rank_targets(Table(scores), examples, batch_size=2, top_k=top_k)["top_items"]
     assert top_items.shape == (len(scores), min(top_k, len(scores[0])))
-    for row, (score, seen) in enumerate(zip(scores, histories, strict=True)):
+    for row, score in enumerate(scores):
         items = [
             item
             for item in range(1, len(score) + 1)
-            if score[item - 1] > -np.inf and not (exclude_seen and item in seen)
+            if score[item - 1] > -np.inf and item not in taken_out_of(examples, row)
         ]
         best = sorted(items, key=lambda item: (-score[item - 1], item))[:top_k]
         assert [item for item in top_items[row] if item > 0] == best
@@ -165,21 +151,10 @@ def test_wrong_shape():
         rank_targets(model, examples_of([[1]], [2], [0]))
 
 
-def test_batch_size_must_be_positive():
-    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
-        rank_targets(Table([[1.0]]), examples_of([[1]], [1], [0]), batch_size=0)
-
-
-def test_top_k_must_be_positive():
-    with pytest.raises(ValueError, match=r"`top_k` must be .* Received: top_k=0"):
-        rank_targets(Table([[1.0]]), examples_of([[1]], [1], [0]), top_k=0)
-
-
-@pytest.fixture
-def small_blocks(monkeypatch):
-    module = sys.modules["keras_negrec.evaluation.rank_targets"]  # the attribute is the function
-    monkeypatch.setattr(module, "_COLUMNS", 16)
-    monkeypatch.setattr(module, "_ROWS", 4)
+@pytest.mark.parametrize("name", ["batch_size", "top_k"])
+def test_arguments_must_be_positive(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {name}=0"):
+        rank_targets(Table([[1.0]]), examples_of([[1]], [1], [0]), **{name: 0})
 
 
 def assert_same_ranks(found, expected):
@@ -201,13 +176,13 @@ def random_examples(num_items, num_rows=11):
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
-@pytest.mark.parametrize("num_items", [1, 16, 17, 75])
-def test_products_of_vectors_in_blocks(small_blocks, num_items, exclude_seen):
+@pytest.mark.parametrize("num_items", [1, 75, 6145, 13_000])
+def test_products_of_vectors_in_blocks(num_items, exclude_seen):
     rng = np.random.default_rng(1)
     # Small whole numbers, so that many scores are equal.
-    model = Vectors(rng.integers(-2, 3, (11, 3)), rng.integers(-2, 3, (num_items, 3)))
+    model = Vectors(rng.integers(-9, 10, (300, 3)), rng.integers(-9, 10, (num_items, 3)))
     options = {"exclude_seen": exclude_seen, "top_k": 5}
-    examples = random_examples(num_items)
+    examples = random_examples(num_items, num_rows=300)
     expected = rank_targets(Table(model.of_histories @ model.of_items.T), examples, **options)
     assert_same_ranks(rank_targets(model, examples, **options), expected)
 
@@ -222,7 +197,7 @@ def test_equal_vectors_have_equal_scores_in_all_blocks(num_items):
 
 
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
-def test_models_are_ranked_as_by_their_scores(small_blocks, name):
+def test_models_are_ranked_as_by_their_scores(name):
     model = keras_negrec.build_model(
         name, num_items=75, embedding_dim=8, max_length=5, negative_loss="keep"
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
+from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.examples import Examples
 from keras_negrec.data.sessions import Sessions
+from keras_negrec.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -17,24 +21,115 @@ class Split:
     Args:
         train: `Sessions`, the events that training may see.
         validation: `Examples` for early stopping and choices.
-        test: `Examples` for the figures that are reported.
+        test: `Examples` for the metrics that are reported.
     """
 
     train: Sessions
     validation: Examples
     test: Examples
 
+    @classmethod
+    def from_tables(
+        cls,
+        train: pd.DataFrame,
+        validation: pd.DataFrame,
+        test: pd.DataFrame,
+        vocabulary: Vocabulary,
+        *,
+        predict: str = "first",
+        target: str = "next_positive",
+        exclude_seen: bool = True,
+    ) -> Split:
+        """A split that somebody else has made, from its three tables of events.
+
+        What a session, or a user, did in an earlier table is history in a later one: training
+        events, then those of validation, then those of test. Nothing in `validation` or `test`
+        trains. A key may be in any of the tables; one that is new in a later table has a history
+        from that table alone. With a `user` column, a session that goes on in a later table counts
+        as a new session there.
+
+        Args:
+            train, validation, test: tables as for `Sessions.from_events`, with the columns
+                `session`, `item` and `feedback`.
+            vocabulary: as a rule `Vocabulary.from_items(train["item"])`.
+            predict: which events of a key in `validation` and in `test` are to be predicted:
+                `"first"`, what comes right after the earlier tables; `"last"`, the newest event
+                after all others; or `"every"`, each one after all events before it.
+            target: `"next_positive"` or `"next"`, what counts as the target of a history: see
+                `Examples.after`. With `"next"` an event that was skipped is a skip target alone.
+            exclude_seen: bool. See `Examples`.
+
+        Returns:
+            A `Split`. Events that have no history or are no target by these rules give no example.
+
+        Raises:
+            ValueError: an unknown choice; an item of a later table that is not in the vocabulary;
+                what `check_events` finds.
+
+        Example:
+
+        >>> events = pd.DataFrame({"session": [1] * 4, "item": list("abcd"), "feedback": [1] * 4})
+        >>> split = keras_negrec.data.Split.from_tables(
+        ...     events[:2], events[2:3], events[3:], keras_negrec.data.Vocabulary(list("abcd"))
+        ... )
+        >>> split.test.histories.item_ids, split.test.targets
+        (array([1, 2, 3], dtype=int32), array([4], dtype=int32))
+        """
+        check_choice("predict", predict, ("first", "last", "every"))
+        for name, table in (("validation", validation), ("test", test)):
+            unknown = table.loc[~table["item"].isin(vocabulary.items), "item"].tolist()
+            if unknown:
+                raise ValueError(
+                    f"All items of `{name}` must be in the vocabulary. Received {len(unknown)} "
+                    f"events with others, the first with {unknown[0]!r}. Leave them out by "
+                    f'{name}[{name}["item"].isin(vocabulary.items)]'
+                )
+        before = trains = Sessions.from_events(train, vocabulary)
+        parts = {}
+        for name, table in (("validation", validation), ("test", test)):
+            later = Sessions.from_events(table, vocabulary)
+            joined = _joined(before, later)
+            sessions = joined.take(np.flatnonzero(np.isin(joined.keys, later.keys)))
+            starts = sessions.lengths - later.lengths
+            if predict == "every":
+                examples = Examples.every_prefix(sessions, starts, target=target)
+            else:
+                cuts = starts if predict == "first" else sessions.lengths - 1
+                examples = Examples.after(sessions, cuts, target=target)
+            parts[name] = examples.replace(exclude_seen=exclude_seen)
+            before = joined
+        return cls(trains, **parts)
+
+    @property
+    def exclude_seen(self) -> bool:
+        """Whether items of the history are taken out of the test ranking: see `Examples`."""
+        return self.test.exclude_seen
+
+    def replace(self, *, exclude_seen: bool | None = None, **changes) -> Split:
+        """The same split with other parts, or with `exclude_seen` set for all its examples."""
+        split = dataclasses.replace(self, **changes)
+        if exclude_seen is None:
+            return split
+        names = ("validation", "test")
+        return dataclasses.replace(
+            split,
+            **{name: getattr(split, name).replace(exclude_seen=exclude_seen) for name in names},
+        )
+
     def before_test(self) -> Sessions:
         """All events before the test targets, those held out for validation included.
 
-        For a last training, with what validation has chosen, before the figures are reported.
+        For a last training, with what validation has chosen, before the metrics are reported.
         """
+        # Of several examples of one key, the first has the shortest history.
+        histories = self.test.histories
+        histories = histories.take(np.sort(np.unique(histories.keys, return_index=True)[1]))
         # Of the rows of one key, only the newest is the beginning of the test history.
         keys = self.train.keys
         newest = len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]
-        in_test = newest[np.isin(keys[newest], self.test.histories.keys)]
+        in_test = newest[np.isin(keys[newest], histories.keys)]
         others = np.delete(np.arange(len(keys)), in_test)
-        return Sessions.concatenate([self.test.histories, self.train.take(others)])
+        return Sessions.concatenate([histories, self.train.take(others)])
 
     def summary(self) -> str:
         """One line that says how much each part holds."""
@@ -44,3 +139,19 @@ class Split:
             f"{(self.validation.skip_targets > 0).sum()} with a skip; "
             f"test: {len(self.test)} examples, {(self.test.skip_targets > 0).sum()} with a skip"
         )
+
+
+def _joined(earlier: Sessions, later: Sessions) -> Sessions:
+    """One row for each key, its events of `earlier` and then those of `later`; keys in order."""
+    both = Sessions.concatenate([earlier, later])
+    keys, key = np.unique(both.keys, return_inverse=True)
+    both = both.take(np.argsort(key, kind="stable"))
+    key = np.sort(key)
+    splits = np.append(0, np.cumsum(np.bincount(key, both.lengths))).astype("int64")
+    columns = dict(both.columns)
+    if both.session_ids is not None:  # sessions of both, counted on
+        begins = both.positions() == 0
+        begins[1:] |= np.diff(both.session_ids) != 0
+        number = np.cumsum(begins)
+        columns["session_ids"] = number - np.repeat(number[splits[:-1]], np.diff(splits))
+    return Sessions(columns, splits, keys)

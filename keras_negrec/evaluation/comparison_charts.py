@@ -1,11 +1,12 @@
-"""The figures of a comparison's report."""
+"""The charts of a comparison's report."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+from keras_negrec.evaluation.metric_table import metric_of, metric_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,15 +20,12 @@ _LINES = ["-", "--", "-.", ":"]
 _CURVE_CUTOFFS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50)
 
 
-def comparison_figures(
-    comparison: Comparison, baseline: str, cutoff: int = 10
-) -> dict[str, tuple[str, Figure]]:
-    """Draws what a table cannot show; figures that the runs have no data for are left out.
+def comparison_charts(comparison: Comparison, baseline: str) -> dict[str, tuple[str, Figure]]:
+    """Draws what a table cannot show; charts that the runs have no data for are left out.
 
     Args:
         comparison: `Comparison`.
         baseline: label.
-        cutoff: int. The K of the figures that show one K.
 
     Returns:
         Dict from name to a caption and a `matplotlib.figure.Figure`.
@@ -43,6 +41,7 @@ def comparison_figures(
         ) from error
     styles = {
         label: {
+            "label": label,
             "color": _COLORS[i % len(_COLORS)],
             "marker": _MARKERS[i % len(_MARKERS)],
             "linestyle": _LINES[i // len(_COLORS) % len(_LINES)],
@@ -56,15 +55,14 @@ def comparison_figures(
         if label == baseline or not comparison.is_ready(label)
     }
     close = trained if len(trained) > 1 else styles
-    figures = {"hr_curves": _hit_rate_curves(comparison, styles)}
-    if (comparison.examples.skip_targets > 0).any():
-        figures["trade_off"] = _trade_off(comparison, close, cutoff)
+    charts = {"hr_curves": _hit_rate_curves(comparison, styles)}
+    if "feedback_auc" in comparison.report_metrics():
+        charts["trade_off"] = _trade_off(comparison, close)
     if len(close) > 1:
-        figures["skip_share"] = _by_skip_share(comparison, baseline, close, cutoff)
-    training = _training_curves(comparison, styles)
-    if training is not None:
-        figures["training"] = training
-    return figures
+        charts["skip_share"] = _by_skip_share(comparison, baseline, close)
+    if any("loss" in run.curves for runs in comparison.runs.values() for run in runs):
+        charts["training"] = _training_curves(comparison, styles)
+    return charts
 
 
 def _new_figure(num_panels: int):
@@ -88,16 +86,27 @@ def _add_legend(figure, panel) -> None:
     figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(labels) // columns))
 
 
+def _axis(metric: str) -> str:
+    return f"{metric_title(metric)} ({metric_of(metric).better} is better)"
+
+
+def _errors(found) -> np.ndarray:
+    """How far the intervals reach below and above their means, `(2, num_points)`."""
+    return np.reshape([found["mean"] - found["low"], found["high"] - found["mean"]], (2, -1))
+
+
 def _hit_rate_curves(comparison, styles):
     figure, [panel] = _new_figure(1)
     figure.set_figwidth(7.5)
-    cutoffs = [k for k in _CURVE_CUTOFFS if k <= _largest_rank(comparison)] or [1]
+    runs = [run for of_label in comparison.runs.values() for run in of_label]
+    ranks = np.concatenate([run.ranks["target"] for run in runs])
+    largest = np.max(ranks, where=np.isfinite(ranks), initial=1)
+    cutoffs = [k for k in _CURVE_CUTOFFS if k <= largest]
     for label, style in styles.items():
         found = comparison.intervals(label, k=cutoffs).loc[[f"hr@{k}" for k in cutoffs]]
-        panel.plot(cutoffs, found["mean"], label=label, markersize=4, **style)
-        panel.fill_between(
-            cutoffs, found["low"], found["high"], color=style["color"], alpha=0.15, linewidth=0
-        )
+        panel.plot(cutoffs, found["mean"], markersize=4, **style)
+        band = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
+        panel.fill_between(cutoffs, found["low"], found["high"], **band)
     panel.set(xlabel="K", ylabel="HR@K (higher is better)", ylim=(0, None))
     _add_legend(figure, panel)
     caption = (
@@ -107,88 +116,52 @@ def _hit_rate_curves(comparison, styles):
     return caption, figure
 
 
-def _largest_rank(comparison) -> float:
-    targets = [run.ranks["target"] for runs in comparison.runs.values() for run in runs]
-    ranks = np.concatenate(targets)
-    return float(np.max(ranks, where=np.isfinite(ranks), initial=1))
-
-
-def _trade_off(comparison, styles, cutoff):
+def _trade_off(comparison, styles):
     figure, panels = _new_figure(2)
-    found = {label: comparison.intervals(label, k=[cutoff]) for label in styles}
-    for panel, (metric, title) in zip(
-        panels,
-        [
-            (f"skip_hr@{cutoff}", f"skip HR@{cutoff} (lower is better)"),
-            ("feedback_auc", "feedback AUC (higher is better)"),
-        ],
-        strict=True,
-    ):
+    hits = f"hr@{comparison.cutoff}"
+    found = {label: comparison.intervals(label, k=[comparison.cutoff]) for label in styles}
+    for panel, metric in zip(panels, [f"skip_{hits}", "feedback_auc"], strict=True):
         for label, style in styles.items():
-            x, y = found[label].loc[metric], found[label].loc[f"hr@{cutoff}"]
-            panel.errorbar(
-                x["mean"],
-                y["mean"],
-                xerr=[[x["mean"] - x["low"]], [x["high"] - x["mean"]]],
-                yerr=[[y["mean"] - y["low"]], [y["high"] - y["mean"]]],
-                label=label,
-                markersize=8,
-                linewidth=1.2,
-                **(style | {"linestyle": "none"}),
-            )
-        panel.set(xlabel=title, ylabel=f"HR@{cutoff} (higher is better)")
+            x, y = found[label].loc[metric], found[label].loc[hits]
+            style = style | {"linestyle": "none", "markersize": 8, "linewidth": 1.2}
+            panel.errorbar(x["mean"], y["mean"], xerr=_errors(x), yerr=_errors(y), **style)
+        panel.set(xlabel=_axis(metric), ylabel=_axis(hits))
         panel.margins(0.08)
+        corner = {"transform": panel.transAxes, "ha": "right", "va": "top", "color": "0.5"}
+        panel.text(0.985, 0.98, "better ↗", **corner)
     panels[0].invert_xaxis()
-    for panel in panels:
-        panel.text(
-            *(0.985, 0.98, "better ↗"),
-            transform=panel.transAxes,
-            ha="right",
-            va="top",
-            color="0.5",
-        )
     _add_legend(figure, panels[0])
     caption = (
         "Keeping against skipping: up and to the right is better in both panels (the left axis "
         "runs backwards). Bars: 95 % intervals over the examples; they are wider than those of the "
-        "differences, which compare the same examples. Ready scorers are in the first figure only."
+        "differences, which compare the same examples. Ready scorers are in the first chart only."
     )
     return caption, figure
 
 
-def _by_skip_share(comparison, baseline, styles, cutoff):
-    titles = {f"hr@{cutoff}": f"HR@{cutoff}"}
-    if (comparison.examples.skip_targets > 0).any():
-        titles["feedback_auc"] = "feedback AUC"
+def _by_skip_share(comparison, baseline, styles):
+    metrics = [f"hr@{comparison.cutoff}", "feedback_auc"]
+    metrics = [metric for metric in metrics if metric in comparison.report_metrics()]
     others = [label for label in styles if label != baseline]
-    found = {
-        label: comparison.difference_by_skip_share(label, baseline, k=[cutoff]) for label in others
-    }
-    figure, panels = _new_figure(len(titles))
-    for panel, metric in zip(panels, titles, strict=True):
+    k = [comparison.cutoff]
+    found = {label: comparison.difference_by_skip_share(label, baseline, k=k) for label in others}
+    figure, panels = _new_figure(len(metrics))
+    for panel, metric in zip(panels, metrics, strict=True):
         panel.axhline(0, color=styles[baseline]["color"], linewidth=1)
         for i, label in enumerate(others):
-            part = found[label].xs(metric, level="metric")
-            x = np.arange(len(part)) + (i - (len(others) - 1) / 2) * min(0.15, 0.7 / len(others))
-            panel.errorbar(
-                x,
-                part["mean"],
-                yerr=[part["mean"] - part["low"], part["high"] - part["mean"]],
-                label=label,
-                markersize=6,
-                **(styles[label] | {"linestyle": "none"}),
-            )
-        panel.set_xticks(
-            np.arange(len(part)),
-            [
-                f"{_percent(share)}\nn = {number:,}"
-                for share, number in part["num_examples"].items()
-            ],
-        )
+            group = found[label].xs(metric, level="metric")
+            x = np.arange(len(group)) + (i - (len(others) - 1) / 2) * min(0.15, 0.7 / len(others))
+            style = styles[label] | {"linestyle": "none", "markersize": 6}
+            panel.errorbar(x, group["mean"], yerr=_errors(group), **style)
+        ticks = [
+            f"{max(0, share.left):.0%} to {share.right:.0%}\nn = {number:,}"
+            for share, number in group["num_examples"].items()
+        ]
+        panel.set_xticks(np.arange(len(group)), ticks)
         panel.set(
             xlabel="share of skips in the history",
-            ylabel=f"{titles[metric]}: difference from\n{baseline}",
-            xlim=(-0.5, len(part) - 0.5),
+            ylabel=f"{metric_title(metric)}: difference from\n{baseline}",
+            xlim=(-0.5, len(group) - 0.5),
         )
     _add_legend(figure, panels[0])
     caption = (
@@ -198,33 +171,21 @@ def _by_skip_share(comparison, baseline, styles, cutoff):
     return caption, figure
 
 
-def _percent(share: pd.Interval) -> str:
-    low = max(0, share.left)
-    return f"{low:.0%} to {share.right:.0%}"
-
-
 def _training_curves(comparison, styles):
-    runs = [run for of_label in comparison.runs.values() for run in of_label]
-    names = list(dict.fromkeys(name for run in runs for name in run.curves))
-    validation = [name for name in names if name.startswith("val_ndcg")]
-    shown = [name for name in ["loss", *validation[:1]] if name in names]
-    if not shown:
-        return None
+    names = {name for runs in comparison.runs.values() for run in runs for name in run.curves}
+    validation = sorted(name for name in names if name.startswith("val_ndcg@"))
+    shown = ["loss", *validation[:1]]
     figure, panels = _new_figure(len(shown))
-    titles = {"loss": "total training loss", "val_ndcg@10": "validation NDCG@10"}
     for panel, name in zip(panels, shown, strict=True):
         for label, style in styles.items():
             curves = [run.curves[name] for run in comparison.runs[label] if name in run.curves]
             for i, curve in enumerate(curves):
-                panel.plot(
-                    np.arange(1, len(curve) + 1),
-                    curve,
-                    label=None if i else label,
-                    markersize=3,
-                    linewidth=1,
-                    **style,
-                )
-        panel.set(xlabel="epoch", ylabel=titles.get(name, name))
+                of_seed = style | {"label": None if i else label, "markersize": 3, "linewidth": 1}
+                panel.plot(np.arange(1, len(curve) + 1), curve, **of_seed)
+        title = "total training loss"
+        if name != "loss":
+            title = f"validation {metric_title(name.removeprefix('val_'))}"
+        panel.set(xlabel="epoch", ylabel=title)
         panel.xaxis.get_major_locator().set_params(integer=True)
     _add_legend(figure, panels[0])
     caption = (
