@@ -8,15 +8,20 @@ softmax with 1,000 negatives and the contrastive loss. Then the whole catalogue 
 import argparse
 import json
 import resource
+import sys
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import ops
 
+sys.path.append(str(Path(__file__).parents[1]))  # the recipes
 import keras_negrec
 from keras_negrec import data
+from progress import doing
+from quiet import keras
+from training import Progress
+
+ops = keras.ops
 
 SESSIONS_PER_USER = 8
 ROWS, COLUMNS = 256, 8192  # of a bare product
@@ -47,16 +52,17 @@ def peak_gib() -> float:
 def main():
     args = parse_args()
     started = time.perf_counter()
-    log = data.simulate_log(
-        args.sessions // SESSIONS_PER_USER,
-        args.num_items,
-        sessions_per_user=SESSIONS_PER_USER,
-        seed=args.seed,
-    )
-    vocabulary = data.Vocabulary.from_items(log.item_table()["item"])
-    sessions = data.Sessions.from_events(log.events().drop(columns="user"), vocabulary)
-    newest = sessions.lengths - args.max_length - 2  # two events are held out
-    split = data.leave_one_out(sessions.between(newest, sessions.lengths))
+    with doing("simulating sessions"):
+        log = data.simulate_log(
+            args.sessions // SESSIONS_PER_USER,
+            args.num_items,
+            sessions_per_user=SESSIONS_PER_USER,
+            seed=args.seed,
+        )
+        vocabulary = data.Vocabulary.from_items(log.item_table()["item"])
+        sessions = data.Sessions.from_events(log.events().drop(columns="user"), vocabulary)
+        newest = sessions.lengths - args.max_length - 2  # two events are held out
+        split = data.leave_one_out(sessions.between(newest, sessions.lengths))
     print(f"{split.summary()}; made in {time.perf_counter() - started:.0f} s", flush=True)
 
     keras.utils.set_random_seed(args.seed)
@@ -77,7 +83,11 @@ def main():
     )
     dataset = model.training_dataset(split.train, batch_size=args.batch_size, seed=args.seed)
     started = time.perf_counter()
-    history = model.fit(dataset, epochs=1, shuffle=False, verbose=2).history
+    progress = Progress("SASRec")
+    with doing(progress.line):
+        history = model.fit(
+            dataset, epochs=1, shuffle=False, verbose=0, callbacks=[progress]
+        ).history
     epoch = time.perf_counter() - started
     figures = {
         "sessions": len(split.train),
@@ -93,7 +103,8 @@ def main():
     examples = split.test.take(np.sort(chosen[: args.examples]))
     before = peak_gib()
     started = time.perf_counter()
-    metrics = keras_negrec.evaluate(model, examples)
+    with doing("ranking the whole catalogue"):
+        metrics = keras_negrec.evaluate(model, examples)
     figures["evaluation_seconds"] = time.perf_counter() - started
     figures["evaluation_peak_gib_more"] = peak_gib() - before
     figures["metrics"] = metrics

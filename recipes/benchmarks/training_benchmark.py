@@ -20,19 +20,21 @@ import sys
 import time
 from pathlib import Path
 
-import keras
 import matplotlib
 import numpy as np
-from keras import ops
 from rich.console import Console
 from rich.table import Table
 
+sys.path.append(str(Path(__file__).parents[1]))  # the recipes
 import keras_negrec
 from experiment import json_object
 from keras_negrec.data import Sessions
+from progress import doing
+from quiet import keras
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from keras import ops
 
 OPTIMIZERS = {"Adam": keras.optimizers.Adam, "LazyAdam": keras_negrec.optimizers.LazyAdam}
 WARM_UP = 5  # steps
@@ -160,7 +162,8 @@ def main():
     for round_number in range(args.rounds):
         for *_, model, dataset, seconds in cases:
             times = StepTimes()
-            model.fit(dataset, shuffle=False, verbose=0, callbacks=[times])
+            with doing(f"round {round_number + 1} of {args.rounds}"):
+                model.fit(dataset, shuffle=False, verbose=0, callbacks=[times])
             if round_number:
                 seconds.append(times.seconds_a_step())
     rates.append(product_rate())
@@ -194,8 +197,8 @@ def report(args, cases, rate: float) -> None:
         options = {name: str(value) for name, value in vars(args).items()}
         content = {"options": options, "peak_gib": peak, "product_rate": rate, "cases": figures}
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "benchmark.json").write_text(json.dumps(content, indent=1), "utf-8")
-        save_chart(figures, title, args.out / "benchmark.png")
+        (args.out / "training_benchmark.json").write_text(json.dumps(content, indent=1), "utf-8")
+        save_chart(figures, title, args.out / "training_benchmark.png")
         print(f"figures and chart: {args.out}")
 
 

@@ -1,0 +1,257 @@
+"""The trainings of a comparison: each model and seed once, with early stopping, within the time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+import keras_negrec as kn
+from devices import over_devices
+from outcome import readable
+from progress import STARTED, doing, duration, say, since_last_line
+from quiet import keras
+
+MONITOR = "ndcg@10"
+
+
+class Progress(keras.callbacks.Callback):
+    """Says how far a training is, and ends it when its time is over.
+
+    Args:
+        title: str. Which training it is.
+        seconds: float or None. The most that it may take.
+    """
+
+    def __init__(self, title: str, seconds: float | None = None):
+        super().__init__()
+        self.title = title
+        self.seconds = seconds
+        self.epoch = self.steps = 0
+        self.figures = ""
+        self.was_stopped = False
+        self.started = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch, self.steps = epoch, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps = batch + 1
+        if self.seconds is not None and time.monotonic() - self.started >= self.seconds:
+            self.was_stopped = self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = (logs or {}).get(f"val_{MONITOR}")
+        self.figures = f", loss {logs['loss']:.4f}" if logs else ""
+        self.figures += "" if value is None else f", NDCG@10 {value:.4f}"
+        if self.was_stopped:
+            say(f"{self.title}: its time is over{self._done()}{self.figures}")
+        elif since_last_line() > 1 or epoch + 1 == self.params["epochs"]:
+            say(f"{self.line()}{self.figures}")
+
+    def line(self) -> str:
+        seconds = time.monotonic() - self.started
+        steps = self.params.get("steps") if self.params else None
+        done = self.epoch + (self.steps / steps if steps else 0)
+        left = "time left not known yet"
+        if done:
+            rest = seconds / done * (self.params["epochs"] - done)
+            if self.seconds is not None:
+                rest = min(rest, self.seconds - seconds)
+            left = f"at most {duration(max(0, rest))} left"
+        return f"{self.title}:{self._done()}, {left}"
+
+    def _done(self) -> str:
+        epochs = self.params["epochs"] if self.params else "?"
+        steps = self.params.get("steps") if self.params else None
+        share = f" ({self.steps / steps:.0%} of it)" if steps and self.steps < steps else ""
+        return f" epoch {self.epoch + 1}/{epochs}{share}"
+
+
+class Trainings:
+    """What `kn.compare` calls to train, and where the trained models are found afterwards.
+
+    Args:
+        args: the options, as `experiment.parse` returns them.
+        split: `Split` of the data.
+        vocabulary: `Vocabulary` of the data.
+        configurations: dict from label to the settings of a run.
+        folder: path or None. Where trained models are kept; None: they are not.
+    """
+
+    def __init__(self, args, split, vocabulary, configurations: dict, folder: Path | None):
+        self.args, self.split, self.vocabulary, self.folder = args, split, vocabulary, folder
+        self.titles: dict[str, str] = {}  # of each training, the first label that ranks by it
+        for label, settings in configurations.items():
+            self.titles.setdefault(_training_of(settings), label)
+        self.stopped: list[str] = []
+        self._counted: dict[bool, kn.models.ItemCooccurrence] = {}
+        self._newest: tuple = (None, None, None)
+
+    def __call__(self, settings: dict, seed: int):
+        """The scorer of a run: a model, or one together with item co-occurrence."""
+        model = self.model(settings, seed)
+        if "cooccurrence_weight" in settings:
+            return self._hybrid(model, settings, self.args.refit)
+        title = f"{self.titles[_training_of(settings)]}, seed {seed}"
+        if "keep_weight" in settings:
+            title += f", keep weight {settings['keep_weight']:g}"
+            self._say_validation(f"{title}, validation", model)
+        return model
+
+    def model(self, settings: dict, seed: int):
+        """The model of a run: the newest one, or from its file, or trained now."""
+        training = _training_of(settings)
+        path = self.path(training, seed)
+        if self._newest[:2] != (training, seed):
+            self._newest = (None, None, None)  # frees the memory of the other one
+            if path is not None and path.exists():
+                model = keras.saving.load_model(path)
+            else:
+                model = self._train(settings, training, seed)
+                if path is not None:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    unfinished = path.with_name(f"unfinished-{path.name}")
+                    model.save(unfinished)
+                    os.replace(unfinished, path)
+            self._newest = (training, seed, model)
+        model = self._newest[2]
+        if "keep_weight" in settings:
+            model.keep_weight = settings["keep_weight"]
+        return model
+
+    def path(self, training: str, seed: int) -> Path | None:
+        if self.folder is None:
+            return None
+        return (
+            self.folder / f"{hashlib.sha256(training.encode()).hexdigest()[:12]}-seed-{seed}.keras"
+        )
+
+    def _train(self, settings: dict, training: str, seed: int):
+        """Fits one model with early stopping.
+
+        Its `history` is that of the training that was validated, also where another one followed.
+        """
+        args, split = self.args, self.split
+        title = f"{self.titles[training]}, seed {seed}"
+        seconds = self._seconds_for(training, seed)
+        if seconds is not None and args.refit:
+            seconds /= 2
+        with doing(f"{title}: building the model"):
+            model = self._build(settings, seed)
+        validation = kn.callbacks.RankingEvaluation(
+            split.validation,
+            exclude_seen=args.exclude_seen,
+            every=args.every,
+            monitor=MONITOR,
+            patience=args.patience,
+        )
+        self._fit(model, split.train, seed, args.epochs, title, seconds, validation)
+        if args.cooccurrence_weight:
+            weight = {"cooccurrence_weight": args.cooccurrence_weight}
+            scorer = self._hybrid(model, weight, refit=False)
+            self._say_validation(f"{title} + co-occurrence, validation", scorer)
+        if not args.refit:
+            return model
+        epochs = validation.best_epoch + 1
+        say(f"{title}: again on all events before the test targets, {epochs} epochs")
+        history, model = model.history, self._build(settings, seed)
+        self._fit(model, split.before_test(), seed, epochs, f"{title}, again", seconds)
+        model.history = history
+        return model
+
+    def _fit(self, model, sessions, seed, epochs, title, seconds, *callbacks) -> None:
+        progress = Progress(title, seconds)
+        with doing(progress.line):
+            model.fit(
+                model.training_dataset(sessions, batch_size=self.args.batch_size, seed=seed),
+                epochs=epochs,
+                shuffle=False,  # the dataset shuffles itself
+                verbose=0,
+                callbacks=[*callbacks, progress],
+            )
+        if progress.was_stopped:
+            self.stopped.append(f"{title} in epoch {progress.epoch + 1} of {epochs}")
+
+    def _seconds_for(self, training: str, seed: int) -> float | None:
+        """An equal share, among the trainings that may follow, of what is left of the time."""
+        if self.args.max_minutes is None:
+            return None
+        left = 60 * self.args.max_minutes - (time.monotonic() - STARTED)
+        order = [(one, number) for number in self.args.seed for one in self.titles]
+        return max(0.0, left) / (len(order) - order.index((training, seed)))
+
+    def _build(self, settings: dict, seed: int):
+        args, settings = self.args, settings["model"]
+        keras.utils.set_random_seed(seed)
+        on_devices = over_devices(args.devices, args.shard_items, num_items=len(self.vocabulary))
+        if args.start_from is not None:
+            with on_devices:
+                return self._saved_model(settings["name"])
+        needs_logits = (
+            settings.get("num_sampled_negatives")
+            or settings.get("objective", "softmax") != "softmax"
+            or "not_to_recommend" in loss_names(settings.get("negative_loss"))
+        )
+        with on_devices:
+            return kn.build_model(
+                vocabulary=self.vocabulary, **{"fused_softmax": not needs_logits} | settings
+            )
+
+    def _saved_model(self, encoder: str):
+        """The model of `--start-from`, ready to be trained on."""
+        path = self.args.start_from
+        model = keras.saving.load_model(path)
+        if type(model).__name__.lower() != encoder:
+            raise SystemExit(f"{path} is a {type(model).__name__}, and --model is {encoder}")
+        if model.vocabulary != self.vocabulary:
+            raise SystemExit(f"{path} was trained on another vocabulary than that of --data")
+        model.optimizer.learning_rate = self.args.learning_rate
+        return model
+
+    def cooccurrence(self, refit: bool):
+        """Counts of the sessions that a model is trained on, first or at last."""
+        if refit not in self._counted:
+            sessions = self.split.before_test() if refit else self.split.train
+            with doing("counting which items are kept together"):
+                self._counted[refit] = kn.models.ItemCooccurrence(
+                    sessions, vocabulary=self.vocabulary
+                )
+        return self._counted[refit]
+
+    def _hybrid(self, model, settings: dict, refit: bool):
+        weights = [1.0, settings["cooccurrence_weight"]]
+        return kn.models.WeightedHybrid([model, self.cooccurrence(refit)], weights)
+
+    def _say_validation(self, title: str, scorer) -> None:
+        with doing(title):
+            metrics = kn.evaluate(
+                scorer, self.split.validation, exclude_seen=self.args.exclude_seen
+            )
+        say(f"{title}: {', '.join(readable(metrics))}")
+
+
+def _training_of(settings: dict) -> str:
+    """What of the settings a model is trained with, as text; the rest ranks by it in other ways."""
+    ranking = ("keep_weight", "cooccurrence_weight")
+    return json.dumps({k: v for k, v in settings.items() if k not in ranking}, sort_keys=True)
+
+
+def loss_names(negative_loss) -> list:
+    """The names in what `build_model` takes as `negative_loss`: one, several, or with weights."""
+    return [negative_loss] if isinstance(negative_loss, str | bool | None) else [*negative_loss]
+
+
+def best_run(comparison, configurations: dict) -> tuple[str, int]:
+    """The configuration and the seed of the model that was best on validation data."""
+    values = {
+        (label, run.seed): max(run.curves.get(f"val_{MONITOR}", [-np.inf]))
+        for label, settings in configurations.items()
+        if "cooccurrence_weight" not in settings
+        for run in comparison.runs[label]
+    }
+    return max(values, key=values.get)
