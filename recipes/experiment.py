@@ -211,7 +211,8 @@ def configurations(args, taken: tuple[str, ...] = ()) -> dict[str, dict]:
         model = model_settings(args, **keywords)
         if not keywords.get("negative_loss"):
             model.pop("negative_weight")  # says nothing, and must not make it another run
-        check(label, model)
+        if not args.start_from:
+            check(label, model)
         labelled = {label: {"model": model}}
         if args.keep_weight and "keep" in loss_names(keywords.get("negative_loss")):
             labelled = {
