@@ -37,8 +37,8 @@ def main():
     )
     options.add_argument("--data", required=True, help="a file, a prepared folder, or simulator")
     options.add_argument("--format", choices=READERS, help="of the file or folder")
-    options.add_argument("--sessions", type=int, default=8000, help="how many are simulated")
-    options.add_argument("--data-seed", type=int, default=0, help="of the simulator")
+    options.add_argument("--sessions", type=int, default=8000, help="simulated (8000)")
+    options.add_argument("--data-seed", type=int, default=0, help="of the simulator (0)")
     args = experiment.parse(options, scorers=("oracle",))
     if (args.data == "simulator") == (args.format is not None):
         options.error("--format is needed with a file as --data, and has no use with simulator")

@@ -16,161 +16,83 @@ from training import Trainings, best_run, loss_names
 
 def parser(description: str, *, data: str | None = None, **defaults) -> argparse.ArgumentParser:
     """The options that all recipes have. `data` says what `--data` is, `defaults` override."""
-    options = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    options = argparse.ArgumentParser(description=description, usage="%(prog)s [options]")
     if data is not None:
         options.add_argument("--data", required=True, type=Path, help=data)
-    _add_comparison_options(options.add_argument_group("what is compared"))
-    _add_model_options(options.add_argument_group("models"))
-    _add_training_options(options.add_argument_group("training"))
-    _add_result_options(options.add_argument_group("results"), "out" not in defaults)
+
+    group = options.add_argument_group("what is compared")
+    add = _adder(group)
+    add("--model", ["sasrec"], "encoders")
+    losses = "none, or losses that build_model knows, each a configuration; no name: contrastive"
+    add("--negative-loss", ["none", "contrastive"], losses, nargs="*", metavar="LOSS")
+    no_loss = {"action": "store_const", "const": ["none"], "dest": "negative_loss"}
+    group.add_argument("--no-negative-loss", **no_loss, help="as --negative-loss none")
+    add("--context", ["hidden"], "of the contrastive loss: hidden, item")
+    one_more = (
+        "one more, by keywords of build_model as JSON, and by the other options where it has none"
+    )
+    add("--configuration", labelled, one_more, action="append", metavar='LABEL={"name": ...}')
+    add("--keep-weight", float, "rank by models with the keep loss at each of these", nargs="+")
+    add("--cooccurrence-weight", 0.0, "also rank by each model and item co-occurrence with this")
+    add("--ensemble", False, "also rank by the models of all seeds as one, and export these")
+    add("--start-from", Path, "train this .keras model on, without the options that make a model")
+    add("--baseline", str, "label; default: the first configuration")
+    add("--exclude-seen", True, "whether items of the history are taken out of the ranking")
+    add("--sampled", False, "also rank among sampled candidates, as papers do")
+
+    add = _adder(options.add_argument_group("models"))
+    add("--negative-weight", 0.25, "of the loss that learns from skips")
+    add("--feedback-inputs", True, "whether the encoder sees how each event was received")
+    add("--embedding-dim", 64, "width of the vectors")
+    add("--num-layers", int, "default: the encoder's own")
+    add("--num-heads", int, "default: the encoder's own")
+    add("--max-length", 50, "events of a history")
+    add("--dropout", 0.2, "share of activations that is dropped")
+    add("--num-sampled-negatives", int, "sampled softmax; default: full softmax")
+    keywords = """further keywords of build_model, as JSON: '{"objective": "gbce"}'"""
+    add("--model-arguments", json_object, keywords, metavar="{...}")
+
+    add = _adder(options.add_argument_group("training"))
+    add("--epochs", 30, "the most")
+    add("--patience", 3, "validations without a better NDCG@10 after which it ends")
+    add("--every", 1, "validate after the first epoch and every n after it")
+    add(
+        "--refit", False, "train anew on all before the test targets, for the best number of epochs"
+    )
+    add("--seed", [0], "one training for each")
+    add("--batch-size", 128, "sessions of a step")
+    add("--learning-rate", 1e-3, "of Adam")
+    add("--devices", 1, "of this machine, which share each batch")
+    add("--shard-items", False, "each of the devices holds a part of the item table (JAX)")
+    add("--max-minutes", float, "all trainings end after these, and what they reached is evaluated")
+
+    add = _adder(options.add_argument_group("results"))
+    add("--out", Path, "folder for the results", required="out" not in defaults)
+    add("--resume", False, "keep finished runs in OUT/runs, and do none again that is there")
+    add("--export", True, "save the best model by validation, and export it for TF Serving")
     options.set_defaults(**defaults)
     return options
 
 
-def _add_comparison_options(group) -> None:
-    group.add_argument("--model", nargs="+", default=["sasrec"], help="encoders")
-    group.add_argument(
-        "--negative-loss",
-        nargs="*",
-        default=["none", "contrastive"],
-        metavar="LOSS",
-        help="none, or losses that build_model knows, each a configuration; "
-        "without any name: contrastive",
-    )
-    group.add_argument(
-        "--no-negative-loss", action="store_const", const=["none"], dest="negative_loss"
-    )
-    group.add_argument("--context", nargs="+", default=["hidden"], help="hidden, item")
-    group.add_argument(
-        "--configuration",
-        action="append",
-        default=[],
-        metavar="LABEL={...}",
-        help="one more, with any keywords of build_model as JSON, such as "
-        """'light={"name": "sasrec", "negative_loss": true, "negative_weight": 0.1}'; """
-        "keywords that it leaves out come from the other options",
-    )
-    group.add_argument(
-        "--keep-weight",
-        type=float,
-        nargs="+",
-        metavar="WEIGHT",
-        help="rank by models with the keep loss at each of these weights; they are trained once",
-    )
-    group.add_argument(
-        "--cooccurrence-weight",
-        type=float,
-        default=0.0,
-        help="also rank by each model and the item co-occurrence with this weight, as one "
-        "(WeightedHybrid); 0: do not",
-    )
-    group.add_argument(
-        "--ensemble",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="also rank by the models of all seeds as one, and export these in place of the best",
-    )
-    group.add_argument(
-        "--start-from",
-        type=Path,
-        metavar="MODEL.keras",
-        help="train this saved model on, in place of a new one: with the options of training, "
-        "and without those that make a model",
-    )
-    group.add_argument("--baseline", help="label; default: the first configuration")
-    group.add_argument(
-        "--exclude-seen",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="whether items of the history are taken out of the ranking",
-    )
-    group.add_argument(
-        "--sampled",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="also rank among sampled candidates, as papers do",
-    )
+def _adder(group):
+    """A function that adds an option to the group, with the type of its default.
 
+    In place of a default there may be a type, for an option that can be left out.
+    """
 
-def _add_model_options(group) -> None:
-    group.add_argument(
-        "--negative-weight", type=float, default=0.25, help="of the loss that learns from skips"
-    )
-    group.add_argument(
-        "--feedback-inputs",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="whether the encoder sees how each event was received",
-    )
-    group.add_argument("--embedding-dim", type=int, default=64, help="width of the vectors")
-    group.add_argument("--num-layers", type=int, help="default: the encoder's own")
-    group.add_argument("--num-heads", type=int, help="default: the encoder's own")
-    group.add_argument("--max-length", type=int, default=50, help="events of a history")
-    group.add_argument("--dropout", type=float, default=0.2, help="share of dropped activations")
-    group.add_argument(
-        "--num-sampled-negatives", type=int, help="sampled softmax; default: full softmax"
-    )
-    group.add_argument(
-        "--model-arguments",
-        type=json_object,
-        default={},
-        metavar="{...}",
-        help="""any further keywords of build_model, as JSON, such as '{"objective": "gbce"}'""",
-    )
+    def add(name: str, default, help: str, **more) -> None:
+        if callable(default):
+            group.add_argument(name, **{"type": default, "help": help} | more)
+            return
+        if isinstance(default, bool):
+            more["action"] = argparse.BooleanOptionalAction
+        elif isinstance(default, list):
+            more = {"nargs": "+", "type": type(default[0])} | more
+        else:
+            more["type"] = type(default)
+        group.add_argument(name, default=default, help=f"{help} (default: %(default)s)", **more)
 
-
-def _add_training_options(group) -> None:
-    group.add_argument("--epochs", type=int, default=30, help="the most")
-    group.add_argument(
-        "--patience",
-        type=int,
-        default=3,
-        help="validations without a better NDCG@10 before it ends",
-    )
-    group.add_argument(
-        "--every", type=int, default=1, help="validate after the first epoch and every n after it"
-    )
-    group.add_argument(
-        "--refit",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="then train anew on all events before the test targets, for the best number of epochs",
-    )
-    group.add_argument("--seed", type=int, nargs="+", default=[0], help="one training for each")
-    group.add_argument("--batch-size", type=int, default=128, help="sessions of a step")
-    group.add_argument("--learning-rate", type=float, default=1e-3, help="of Adam")
-    group.add_argument(
-        "--devices", type=int, default=1, help="of this machine, which share each batch"
-    )
-    group.add_argument(
-        "--shard-items",
-        action="store_true",
-        help="each of the devices holds a part of the item table (JAX)",
-    )
-    group.add_argument(
-        "--max-minutes",
-        type=float,
-        help="all trainings end after these minutes, each with an equal share of them; what they "
-        "have reached is evaluated, written and exported",
-    )
-
-
-def _add_result_options(group, out_is_required: bool) -> None:
-    group.add_argument("--out", type=Path, required=out_is_required, help="folder for the results")
-    group.add_argument(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="keep finished runs in OUT/runs, and do none again that is there",
-    )
-    group.add_argument(
-        "--export",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="save the model that is best on validation data, and export it for TF Serving",
-    )
+    return add
 
 
 def json_object(text: str) -> dict:
@@ -184,6 +106,17 @@ def json_object(text: str) -> dict:
     return found
 
 
+def labelled(text: str) -> tuple[str, dict]:
+    """LABEL={...} with the model's name in the object, for argparse."""
+    label, _, keywords = text.partition("=")
+    settings = json_object(keywords)
+    if not label.strip() or "name" not in settings:
+        raise argparse.ArgumentTypeError(
+            f'it must be LABEL={{...}}, with the model under "name". Received: {text}'
+        )
+    return label.strip(), settings
+
+
 def parse(options: argparse.ArgumentParser, *, scorers: tuple[str, ...] = ()) -> argparse.Namespace:
     """The options of the command line, and under `configurations` what they compare.
 
@@ -192,6 +125,8 @@ def parse(options: argparse.ArgumentParser, *, scorers: tuple[str, ...] = ()) ->
     `scorers` are the labels that `run` will be given scorers for.
     """
     args = options.parse_args()
+    if args.start_from and not args.start_from.is_file():
+        options.error(f"--start-from must be a .keras file. Received: {args.start_from}")
     scorers = (*scorers, "popularity", *(["co-occurrence"] if args.cooccurrence_weight else []))
     try:
         args.configurations = configurations(args, scorers)
@@ -239,21 +174,8 @@ def configurations(args, taken: tuple[str, ...] = ()) -> dict[str, dict]:
             for context in args.context:
                 label = f"{model} + {loss}" + (f" ({context})" if len(args.context) > 1 else "")
                 add(label, {"name": model, "negative_loss": loss, "context": context})
-    for text in args.configuration:
-        label, _, keywords = text.partition("=")
-        try:
-            settings = json.loads(keywords)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"--configuration must be LABEL={{...}} with JSON after the first equals sign "
-                f"({error}). Received: {text}"
-            ) from error
-        if not label.strip() or not isinstance(settings, dict) or "name" not in settings:
-            raise ValueError(
-                "--configuration must be LABEL={...}, a JSON object with the model's name under "
-                f'"name". Received: {text}'
-            )
-        add(label.strip(), settings)
+    for label, keywords in args.configuration or ():
+        add(label, keywords)
     return found
 
 
@@ -265,7 +187,7 @@ def model_settings(args, **settings) -> dict:
     names = ("max_length", "embedding_dim", "num_layers", "num_heads", "dropout")
     names += ("negative_weight", "num_sampled_negatives", "feedback_inputs", "learning_rate")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return given | args.model_arguments | settings
+    return given | (args.model_arguments or {}) | settings
 
 
 def check(label: str, settings: dict) -> None:

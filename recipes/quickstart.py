@@ -29,7 +29,7 @@ def main():
         dropout=0.1,
         out=Path("saved_models/quickstart"),
     )
-    options.add_argument("--sessions", type=int, default=8000, help="how many are simulated")
+    options.add_argument("--sessions", type=int, default=8000, help="simulated (8000)")
     args = experiment.parse(options, scorers=("oracle",))
     split, vocabulary, oracle = simulate(args.sessions, args.seed[0])
     experiment.run(args, split, vocabulary, scorers={"oracle": oracle})

@@ -20,67 +20,48 @@ MONITOR = "ndcg@10"
 
 
 class Progress(keras.callbacks.Callback):
-    """Says how far a training is, and ends it when its time is over.
-
-    Args:
-        title: str. Which training it is.
-        seconds: float or None. The most that it may take.
-    """
+    """Says how far a training is, and ends it when its `seconds`, if any, are over."""
 
     def __init__(self, title: str, seconds: float | None = None):
         super().__init__()
-        self.title = title
-        self.seconds = seconds
-        self.epoch = self.steps = 0
-        self.figures = ""
+        self.title, self.seconds = title, seconds
+        self.epoch, self.share = 0, 0.0  # the one that runs, and how much of it is done
         self.was_stopped = False
         self.started = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch, self.steps = epoch, 0
+        self.epoch, self.share = epoch, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
-        self.steps = batch + 1
+        self.share = (batch + 1) / (self.params["steps"] or batch + 2)
         if self.seconds is not None and time.monotonic() - self.started >= self.seconds:
             self.was_stopped = self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
-        value = (logs or {}).get(f"val_{MONITOR}")
-        self.figures = f", loss {logs['loss']:.4f}" if logs else ""
-        self.figures += "" if value is None else f", NDCG@10 {value:.4f}"
-        if self.was_stopped:
-            say(f"{self.title}: its time is over{self._done()}{self.figures}")
-        elif since_last_line() > 1 or epoch + 1 == self.params["epochs"]:
-            say(f"{self.line()}{self.figures}")
+        metrics = {"loss": logs["loss"], "NDCG@10": logs.get(f"val_{MONITOR}")}
+        found = [f"{name} {value:.4f}" for name, value in metrics.items() if value is not None]
+        if self.was_stopped or since_last_line() > 1 or epoch + 1 == self.params["epochs"]:
+            say(", ".join([self.line(), *found]))
 
     def line(self) -> str:
-        seconds = time.monotonic() - self.started
-        steps = self.params.get("steps") if self.params else None
-        done = self.epoch + (self.steps / steps if steps else 0)
-        left = "time left not known yet"
-        if done:
-            rest = seconds / done * (self.params["epochs"] - done)
-            if self.seconds is not None:
-                rest = min(rest, self.seconds - seconds)
-            left = f"at most {duration(max(0, rest))} left"
-        return f"{self.title}:{self._done()}, {left}"
-
-    def _done(self) -> str:
-        epochs = self.params["epochs"] if self.params else "?"
-        steps = self.params.get("steps") if self.params else None
-        share = f" ({self.steps / steps:.0%} of it)" if steps and self.steps < steps else ""
-        return f" epoch {self.epoch + 1}/{epochs}{share}"
+        """What is trained, the epoch, and how long it may take yet."""
+        epochs = (self.params or {}).get("epochs")
+        if not epochs:
+            return f"{self.title}: starting"
+        seconds, done = time.monotonic() - self.started, self.epoch + self.share
+        rest = seconds / done * (epochs - done) if done else float("inf")
+        rest = max(0.0, min(rest, float("inf") if self.seconds is None else self.seconds - seconds))
+        left = f"at most {duration(rest)} left" if rest < float("inf") else "first step"
+        left = "its time is over" if self.was_stopped else left
+        share = f" ({self.share:.0%})" if self.share < 1 else ""
+        return f"{self.title}: epoch {self.epoch + 1}/{epochs}{share}, {left}"
 
 
 class Trainings:
     """What `kn.compare` calls to train, and where the trained models are found afterwards.
 
-    Args:
-        args: the options, as `experiment.parse` returns them.
-        split: `Split` of the data.
-        vocabulary: `Vocabulary` of the data.
-        configurations: dict from label to the settings of a run.
-        folder: path or None. Where trained models are kept; None: they are not.
+    They are kept in `folder`, unless it is None. `configurations` holds by label the settings of
+    the runs, `args` what `experiment.parse` returned.
     """
 
     def __init__(self, args, split, vocabulary, configurations: dict, folder: Path | None):
@@ -106,7 +87,8 @@ class Trainings:
     def model(self, settings: dict, seed: int):
         """The model of a run: the newest one, or from its file, or trained now."""
         training = _training_of(settings)
-        path = self.path(training, seed)
+        name = f"{hashlib.sha256(training.encode()).hexdigest()[:12]}-seed-{seed}.keras"
+        path = self.folder and self.folder / name
         if self._newest[:2] != (training, seed):
             self._newest = (None, None, None)  # frees the memory of the other one
             if path is not None and path.exists():
@@ -123,13 +105,6 @@ class Trainings:
         if "keep_weight" in settings:
             model.keep_weight = settings["keep_weight"]
         return model
-
-    def path(self, training: str, seed: int) -> Path | None:
-        if self.folder is None:
-            return None
-        return (
-            self.folder / f"{hashlib.sha256(training.encode()).hexdigest()[:12]}-seed-{seed}.keras"
-        )
 
     def _train(self, settings: dict, training: str, seed: int):
         """Fits one model with early stopping.
