@@ -66,32 +66,32 @@ class Trainings:
 
     def __init__(self, args, split, vocabulary, configurations: dict, folder: Path | None):
         self.args, self.split, self.vocabulary, self.folder = args, split, vocabulary, folder
-        self.titles: dict[str, str] = {}  # of each training, the first label that ranks by it
+        self.firsts: dict[str, tuple] = {}  # of each training, the first run that ranks by it
         for label, settings in configurations.items():
-            self.titles.setdefault(_training_of(settings), label)
+            self.firsts.setdefault(_training_of(settings), (label, settings))
         self.stopped: list[str] = []
         self._counted: dict[bool, kn.models.ItemCooccurrence] = {}
         self._newest: tuple = (None, None, None)
 
     def __call__(self, settings: dict, seed: int):
         """The scorer of a run: a model, or one together with item co-occurrence."""
-        model = self.model(settings, seed)
+        label, first = self.firsts[_training_of(settings)]
+        model = self.model(settings, seed, anew=settings == first)
         if "cooccurrence_weight" in settings:
             return self._hybrid(model, settings, self.args.refit)
-        title = f"{self.titles[_training_of(settings)]}, seed {seed}"
         if "keep_weight" in settings:
-            title += f", keep weight {settings['keep_weight']:g}"
+            title = f"{label}, seed {seed}, keep weight {settings['keep_weight']:g}"
             self._say_validation(f"{title}, validation", model)
         return model
 
-    def model(self, settings: dict, seed: int):
+    def model(self, settings: dict, seed: int, anew: bool = False):
         """The model of a run: the newest one, or from its file, or trained now."""
         training = _training_of(settings)
         name = f"{hashlib.sha256(training.encode()).hexdigest()[:12]}-seed-{seed}.keras"
         path = self.folder and self.folder / name
         if self._newest[:2] != (training, seed):
             self._newest = (None, None, None)  # frees the memory of the other one
-            if path is not None and path.exists():
+            if path is not None and path.exists() and not anew:
                 model = keras.saving.load_model(path)
             else:
                 model = self._train(settings, training, seed)
@@ -112,7 +112,7 @@ class Trainings:
         Its `history` is that of the training that was validated, also where another one followed.
         """
         args, split = self.args, self.split
-        title = f"{self.titles[training]}, seed {seed}"
+        title = f"{self.firsts[training][0]}, seed {seed}"
         seconds = self._seconds_for(training, seed)
         if seconds is not None and args.refit:
             seconds /= 2
@@ -157,7 +157,7 @@ class Trainings:
         if self.args.max_minutes is None:
             return None
         left = 60 * self.args.max_minutes - (time.monotonic() - STARTED)
-        order = [(one, number) for number in self.args.seed for one in self.titles]
+        order = [(one, number) for number in self.args.seed for one in self.firsts]
         return max(0.0, left) / (len(order) - order.index((training, seed)))
 
     def _build(self, settings: dict, seed: int):

@@ -66,20 +66,10 @@ def main():
     print(f"{split.summary()}; made in {time.perf_counter() - started:.0f} s", flush=True)
 
     keras.utils.set_random_seed(args.seed)
+    shapes = ("max_length", "embedding_dim", "num_layers", "num_heads", "num_sampled_negatives")
+    settings = {name: getattr(args, name) for name in shapes}
     model = keras_negrec.build_model(
-        "sasrec",
-        vocabulary=vocabulary,
-        negative_loss=True,
-        **{
-            name: getattr(args, name)
-            for name in (
-                "max_length",
-                "embedding_dim",
-                "num_layers",
-                "num_heads",
-                "num_sampled_negatives",
-            )
-        },
+        "sasrec", vocabulary=vocabulary, negative_loss=True, **settings
     )
     dataset = model.training_dataset(split.train, batch_size=args.batch_size, seed=args.seed)
     started = time.perf_counter()

@@ -5,14 +5,11 @@ import runpy
 import sys
 from pathlib import Path
 
-import keras
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "recipes" / "benchmarks"
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="one backend is enough for the recipes"
-)
+pytestmark = pytest.mark.thorough
 
 
 def run(monkeypatch, name, *arguments):
