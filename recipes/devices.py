@@ -3,7 +3,7 @@
 import contextlib
 import functools
 
-import keras
+from quiet import keras
 
 _DOCS = {
     "tensorflow": "tf.config.set_logical_device_configuration",

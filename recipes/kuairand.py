@@ -14,26 +14,29 @@ import numpy as np
 
 import experiment
 from keras_negrec import data
+from progress import doing
 
 
 def load(path: Path) -> tuple[data.Split, data.Vocabulary]:
-    events = data.read_kuairand(path)
-    vocabulary = data.Vocabulary.from_items(events["item"])
-    sessions = data.Sessions.from_events(events, vocabulary)
-    in_history = events["split"].eq("history").groupby(events["session"]).sum()
-    split = data.split_at(sessions, in_history.loc[sessions.keys].to_numpy().astype(np.int64))
-    return split, vocabulary
+    with doing(f"reading {path}"):
+        events = data.read_kuairand(path)
+        vocabulary = data.Vocabulary.from_items(events["item"])
+        sessions = data.Sessions.from_events(events, vocabulary)
+        in_history = events["split"].eq("history").groupby(events["session"]).sum()
+        split = data.split_at(sessions, in_history.loc[sessions.keys].to_numpy().astype(np.int64))
+        return split, vocabulary
 
 
 def main():
-    args = experiment.parser(
+    options = experiment.parser(
         __doc__,
         data="the labelled Parquet file",
         batch_size=64,
         epochs=12,
         patience=2,
         out=Path("saved_models/kuairand"),
-    ).parse_args()
+    )
+    args = experiment.parse(options)
     experiment.run(args, *load(args.data))
 
 

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import experiment
 from keras_negrec import data
+from progress import doing
 
 
 def load(path: Path, positive_from: float = 4) -> tuple[data.Split, data.Vocabulary]:
-    events = data.read_movielens(path, positive_from=positive_from)
-    vocabulary = data.Vocabulary.from_items(events["item"])
-    sessions = data.Sessions.from_events(events, vocabulary)
-    return data.leave_one_out(sessions), vocabulary
+    with doing(f"reading {path}"):
+        events = data.read_movielens(path, positive_from=positive_from)
+        vocabulary = data.Vocabulary.from_items(events["item"])
+        sessions = data.Sessions.from_events(events, vocabulary)
+        return data.leave_one_out(sessions), vocabulary
 
 
 def main():
@@ -29,7 +31,7 @@ def main():
     options.add_argument(
         "--positive-from", type=float, default=4, help="the lowest rating that is positive"
     )
-    args = options.parse_args()
+    args = experiment.parse(options)
     experiment.run(args, *load(args.data, args.positive_from))
 
 

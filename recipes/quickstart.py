@@ -8,13 +8,15 @@ from pathlib import Path
 
 import experiment
 from keras_negrec import data
+from progress import doing
 
 
 def simulate(num_sessions: int, seed: int) -> tuple[data.Split, data.Vocabulary, data.Oracle]:
-    simulation = data.simulate_sessions(num_sessions=num_sessions, seed=seed)
-    vocabulary = data.Vocabulary.from_items(simulation.events["item"])
-    sessions = data.Sessions.from_events(simulation.events, vocabulary)
-    return data.leave_one_out(sessions), vocabulary, simulation.oracle(vocabulary)
+    with doing("simulating sessions"):
+        simulation = data.simulate_sessions(num_sessions=num_sessions, seed=seed)
+        vocabulary = data.Vocabulary.from_items(simulation.events["item"])
+        sessions = data.Sessions.from_events(simulation.events, vocabulary)
+        return data.leave_one_out(sessions), vocabulary, simulation.oracle(vocabulary)
 
 
 def main():
@@ -27,11 +29,10 @@ def main():
         dropout=0.1,
         out=Path("saved_models/quickstart"),
     )
-    options.add_argument("--sessions", type=int, default=8000, help="how many are simulated")
-    args = options.parse_args()
-
+    options.add_argument("--sessions", type=int, default=8000, help="simulated (8000)")
+    args = experiment.parse(options, scorers=("oracle",))
     split, vocabulary, oracle = simulate(args.sessions, args.seed[0])
-    experiment.run(args, split, vocabulary, top={"oracle": oracle})
+    experiment.run(args, split, vocabulary, scorers={"oracle": oracle})
 
 
 if __name__ == "__main__":

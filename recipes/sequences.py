@@ -15,30 +15,34 @@ from pathlib import Path
 
 import experiment
 from keras_negrec import data
+from progress import doing
 
 
 def load(path: Path) -> tuple[data.Split, data.Vocabulary]:
-    events = data.read_sequences(path)
-    vocabulary = data.Vocabulary.from_items(events["item"])
-    sessions = data.Sessions.from_events(events, vocabulary)
-    return data.leave_one_out(sessions), vocabulary
+    with doing(f"reading {path}"):
+        events = data.read_sequences(path)
+        vocabulary = data.Vocabulary.from_items(events["item"])
+        sessions = data.Sessions.from_events(events, vocabulary)
+        return data.leave_one_out(sessions), vocabulary
 
 
 def main():
-    args = experiment.parser(
+    options = experiment.parser(
         __doc__,
         data="the text file",
         feedback_inputs=False,
         num_layers=4,
         dropout=0.5,
         model_arguments={"positions": False, "event_dropout": 0.2},
+        negative_loss=["none"],
         epochs=200,
         patience=15,
         refit=True,
         cooccurrence_weight=0.2,
         out=Path("saved_models/sequences"),
-    ).parse_args()
-    experiment.run(args, *load(args.data), has_feedback=False)
+    )
+    args = experiment.parse(options)
+    experiment.run(args, *load(args.data))
 
 
 if __name__ == "__main__":

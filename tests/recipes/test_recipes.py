@@ -3,10 +3,10 @@
 import json
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,54 +17,75 @@ from keras_negrec.evaluation import ComparisonRun
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = ["--epochs", "1", "--embedding-dim", "8", "--num-layers", "1", "--max-length", "8"]
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="one backend is enough for the recipes"
-)
+SIMULATED = ["--data", "simulator", "--sessions", "120"]
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path, capsys):
-    def run_recipe(name, *arguments):
-        out = tmp_path / "out"
+    """Runs a recipe; returns the metrics and the seconds of each label, and what was printed."""
+
+    def run(name, *arguments):
         monkeypatch.syspath_prepend(str(RECIPES))
-        monkeypatch.setattr(sys, "argv", [name, *arguments, *SMALL, "--out", str(out)])
+        out = ["--out", str(tmp_path / "out")]
+        monkeypatch.setattr(sys, "argv", [name, *SMALL, *map(str, arguments), *out])
         runpy.run_path(str(RECIPES / f"{name}.py"), run_name="__main__")
-        for file in ("table.png", "results.json", "model.keras", "1/saved_model.pb"):
-            assert (out / file).exists(), file
-        results = json.loads((out / "results.json").read_text())["results"]
-        return results, capsys.readouterr().out
+        results = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+        printed = capsys.readouterr().out
+        assert (tmp_path / "out" / "report.html").exists()
+        table = re.findall(r"^ *\d+ held-out.*?\n(?=what)", printed, flags=re.M | re.S)
+        assert max(map(len, "".join(table).splitlines())) <= 80
+        assert not re.search(r"\d\.\d{5}", printed)  # rounded
+        return results, printed
 
-    return run_recipe
-
-
-@pytest.fixture
-def compare(monkeypatch, tmp_path, capsys):
-    """Runs the recipe; returns its report and what was printed."""
-
-    def compare(*arguments):
-        out = tmp_path / "out"
-        monkeypatch.syspath_prepend(str(RECIPES))
-        monkeypatch.setattr(sys, "argv", ["compare", *arguments, *SMALL, "--out", str(out)])
-        runpy.run_path(str(RECIPES / "compare.py"), run_name="__main__")
-        return (out / "report.md").read_text("utf-8"), capsys.readouterr().out
-
-    return compare
+    return run
 
 
 @pytest.fixture
-def rng():
-    return np.random.default_rng(0)
+def ratings(tmp_path):
+    """A file of MovieLens."""
+    rng = np.random.default_rng(0)
+    lines = [
+        f"{user}::{rng.integers(1, 30)}::{rng.integers(1, 6)}::{time}"
+        for user in range(1, 41)
+        for time in range(12)
+    ]
+    (tmp_path / "ratings.dat").write_text("\n".join(lines) + "\n")
+    return tmp_path / "ratings.dat"
 
 
-def test_quickstart(run):
-    results, printed = run("quickstart", "--sessions", "200", "--model", "sasrec")
-    assert list(results) == ["oracle", "sasrec", "sasrec + negative loss", "popularity"]
-    assert "feedback AUC" in printed and "recommended by the exported model" in printed
+@pytest.fixture
+def sequences(tmp_path):
+    rng = np.random.default_rng(0)
+    lines = [f"{user} " + " ".join(map(str, rng.integers(1, 30, 8))) for user in range(40)]
+    (tmp_path / "sequences.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path / "sequences.txt"
+
+
+def test_quickstart(run, tmp_path):
+    results, printed = run("quickstart", "--sessions", 200, "--model", "sasrec")
+    assert list(results) == ["sasrec", "sasrec + contrastive", "oracle", "popularity"]
+    assert "feedback" in printed and "recommended by the exported model" in printed
     assert "(recommend says" not in printed
+    assert (tmp_path / "out" / "model.keras").exists()
+    assert (tmp_path / "out" / "1" / "saved_model.pb").exists()
+    assert not (tmp_path / "out" / "runs").exists()  # without --resume, every call trains
 
 
-def test_kuairand(run, tmp_path, rng):
+def test_in_a_terminal_nothing_is_said_by_tensorflow(tmp_path):
+    """And each training ends in its time, is evaluated and written."""
+    options = ["--sessions", "200", "--model", "sasrec", "--no-negative-loss", "--no-export"]
+    options += ["--epochs", "100000", "--patience", "100000", "--max-minutes", "0.05"]
+    command = [sys.executable, RECIPES / "quickstart.py", *SMALL, *options, "--out", tmp_path]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0 and ended.stderr == ""
+    assert re.search(r"stopped by --max-minutes 0\.05: sasrec, seed 0 in epoch", ended.stdout)
+    assert re.search(r"sasrec, seed 0: epoch \d+/100000.*, its time is over, loss", ended.stdout)
+    [metrics] = json.loads((tmp_path / "results.json").read_text())["results"]["sasrec"]["metrics"]
+    assert 0 <= metrics["ndcg@10"] <= 1
+
+
+def test_kuairand(run, tmp_path):
+    rng = np.random.default_rng(0)
     table = pd.DataFrame(
         {
             "user_id": np.repeat(np.arange(40), 10),
@@ -77,122 +98,80 @@ def test_kuairand(run, tmp_path, rng):
         }
     )
     table.to_parquet(tmp_path / "kuairand.parquet")
-    results, _ = run("kuairand", "--data", str(tmp_path / "kuairand.parquet"), "--negative-loss")
-    assert list(results) == ["sasrec + negative loss", "popularity"]
+    file = ["--data", tmp_path / "kuairand.parquet"]
+    results, _ = run("kuairand", *file, "--negative-loss", "--no-export")
+    assert list(results) == ["sasrec + contrastive", "popularity"]
 
 
-def test_movielens(run, tmp_path, rng):
-    lines = [
-        f"{user}::{rng.integers(1, 30)}::{rng.integers(1, 6)}::{time}"
-        for user in range(1, 41)
-        for time in range(12)
-    ]
-    (tmp_path / "ratings.dat").write_text("\n".join(lines) + "\n")
-    results, _ = run(
-        "movielens",
-        *("--data", str(tmp_path / "ratings.dat"), "--no-negative-loss"),
-        *("--model", "bert4rec", "--seed", "0", "1"),
-    )
-    assert list(results) == ["bert4rec", "popularity"]
-    assert len(results["bert4rec"]["metrics"]) == 2
+def test_movielens_and_the_models_of_all_seeds_as_one(run, ratings, tmp_path):
+    options = ["--no-negative-loss", "--seed", "0", "1", "--ensemble", "--resume", "--refit"]
+    results, printed = run("movielens", "--data", ratings, *options)
+    assert list(results) == ["sasrec", "sasrec, 2 models as one", "popularity"]
+    assert len(results["sasrec"]["metrics"]) == 2
+    assert "best model by validation (sasrec_ensemble)" in printed
+    assert "(recommend says" not in printed
+    stored = [ComparisonRun.load(path) for path in (tmp_path / "out" / "runs").rglob("*.npz")]
+    assert ["val_ndcg@10" in run.curves for run in stored] == [True, True]
 
 
-def test_sequences(run, tmp_path, rng):
-    lines = [f"{user} " + " ".join(map(str, rng.integers(1, 30, 8))) for user in range(40)]
-    (tmp_path / "sequences.txt").write_text("\n".join(lines) + "\n")
-    results, printed = run("sequences", "--data", str(tmp_path / "sequences.txt"))
-    assert list(results) == ["sasrec", "sasrec + co-occurrence", "co-occurrence", "popularity"]
-    assert "skip HR@10  " not in printed
-    assert "== sasrec, seed 0\n" in printed
+def test_sequences(run, sequences):
+    results, printed = run("sequences", "--data", sequences, "--no-export")
+    labels = ["sasrec", "sasrec + co-occurrence", "co-occurrence", "popularity"]
+    assert list(results) == labels
+    assert "skip" not in printed.split("held-out")[1].split("popularity")[0]
     assert "sasrec, seed 0 + co-occurrence, validation:" in printed
-    assert "with a weight of 0.2" in printed
+    assert "sasrec, seed 0, again: epoch 1/1" in printed
+    assert results["sasrec"]["metrics"] != results["sasrec + co-occurrence"]["metrics"]
 
 
-def test_a_saved_model_is_trained_on(run, tmp_path, rng):
-    lines = [f"{user} " + " ".join(map(str, rng.integers(1, 30, 8))) for user in range(40)]
-    (tmp_path / "sequences.txt").write_text("\n".join(lines) + "\n")
-    data = ["--data", str(tmp_path / "sequences.txt"), "--no-refit", "--cooccurrence-weight", "0"]
-    saved = str(tmp_path / "out" / "model.keras")
+def test_a_saved_model_is_trained_on(run, sequences, tmp_path):
+    data = ["--data", sequences, "--no-refit", "--cooccurrence-weight", "0"]
+    saved = tmp_path / "out" / "model.keras"
     [first, _] = run("sequences", *data)[0].values()
-    results, _ = run("sequences", *data, "--start-from", saved, "--learning-rate", "0")
+    more = ["--start-from", saved, "--learning-rate", "0", "--no-export"]
+    results, _ = run("sequences", *data, *more)
     assert list(results) == ["sasrec, trained on", "popularity"]
     assert results["sasrec, trained on"]["metrics"] == first["metrics"]
     with pytest.raises(SystemExit, match=r"model\.keras is a SASRec, and --model is gru4rec"):
         run("sequences", *data, "--start-from", saved, "--model", "gru4rec")
-    (tmp_path / "sequences.txt").write_text("\n".join(lines[:3]) + "\n")
+    sequences.write_text("".join(sequences.read_text().splitlines(keepends=True)[:3]))
     with pytest.raises(SystemExit, match="another vocabulary"):
         run("sequences", *data, "--start-from", saved)
 
 
-def test_the_models_of_all_seeds_as_one(run, tmp_path, rng):
-    lines = [f"{user} " + " ".join(map(str, rng.integers(1, 30, 8))) for user in range(40)]
-    (tmp_path / "sequences.txt").write_text("\n".join(lines) + "\n")
-    options = ["--seed", "0", "1", "--ensemble", "--cooccurrence-weight", "0"]
-    results, printed = run("sequences", "--data", str(tmp_path / "sequences.txt"), *options)
-    assert list(results) == ["sasrec", "sasrec, 2 models as one", "popularity"]
-    assert "best model (sasrec_ensemble, by validation, all seeds)" in printed
-    assert "(recommend says" not in printed
-
-
-def test_compare_on_a_prepared_folder(compare, tmp_path):
+def test_compare_trains_once_for_all_keep_weights(run, tmp_path):
     write_prepared(tmp_path / "prepared", toy_sessions(40))
-    folder = ["--data", str(tmp_path / "prepared"), "--format", "prepared"]
-    report, printed = compare(*folder, "--model", "sasrec", "--negative-loss", "none", "keep")
+    folder = ["--data", tmp_path / "prepared", "--format", "prepared"]
+    losses = ["--negative-loss", "none", "keep", "--keep-weight", "0", "200"]
+    results, printed = run("compare", *folder, *losses)
+    assert len(re.findall(r"epoch 1/1.*loss", printed)) == 2
+    assert "40 held-out histories" in printed
+    weak, strong = (results[f"sasrec + keep (weight {weight})"]["metrics"] for weight in (0, 200))
+    assert weak[0]["feedback_auc"] != strong[0]["feedback_auc"]
+
+
+def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
+    light = """light={"name": "sasrec", "negative_loss": true, "negative_weight": 0.1}"""
+    both = [*SIMULATED, "--model", "sasrec", "--negative-loss", "none", "--configuration", light]
+    results, printed = run("compare", *both, "--export")
     assert printed.count(": training") == 2
-    assert "40 examples" in printed
-    assert "sasrec + keep" in report
-
-
-def test_compare_trains_once_for_all_keep_strengths(compare, tmp_path):
-    write_prepared(tmp_path / "prepared", toy_sessions(40))
-    folder = ["--data", str(tmp_path / "prepared"), "--format", "prepared"]
-    losses = ["--negative-loss", "none", "keep", "--keep-weight", "0", "200", "--seed", "0", "1"]
-    _, printed = compare(*folder, *losses)
-    assert printed.count("== sasrec, seed") == 2 * 2
-    table = pd.read_csv(tmp_path / "out" / "table.csv", index_col=[0, 1])
-    weak, strong = (
-        table.loc[f"sasrec + keep (strength {strength})", "mean"] for strength in (0, 200)
-    )
-    assert weak["feedback_auc"] != strong["feedback_auc"]
-
-
-SIMULATED = ["--data", "simulator", "--sessions", "120"]
-LIGHT = """light={"name": "sasrec", "negative_loss": true, "negative_weight": 0.1}"""
-
-
-def test_compare(compare, tmp_path):
-    both = [*SIMULATED, "--model", "sasrec", "--negative-loss", "none", "--configuration", LIGHT]
-    report, printed = compare(*both)
-    assert printed.count(": training") == 2
+    assert list(results) == ["sasrec", "light", "oracle", "popularity"]
+    report = (tmp_path / "out" / "report.md").read_text("utf-8")
     assert re.findall(r"^- \*\*(.*?)\*\*:", report, flags=re.M) == ["light", "oracle", "popularity"]
     assert '"negative_weight": 0.1' in report
     table = pd.read_csv(tmp_path / "out" / "table.csv", index_col=[0, 1])
     assert table["mean"].between(0, 1).all()
     assert table.loc[("oracle", "hr@10"), "mean"] > table.loc[("sasrec", "hr@10"), "mean"]
 
-    again, printed = compare(*both)
-    assert again == report and ": training" not in printed and printed.count("stored") == 2
+    again, printed = run("compare", *both, "--export")
+    assert again == results and "epoch" not in printed and printed.count("stored") == 2
+    assert (tmp_path / "out" / "2" / "saved_model.pb").exists()
 
     # no other run for an option that a plain model does not have
-    other, printed = compare(*both[:-2], "--baseline", "oracle", "--negative-weight", "0.5")
-    assert ": training" not in printed and "What changed against oracle" in other
-    _, printed = compare(*both[:-2], "--batch-size", "64")
-    assert ": training" in printed  # other training, other run
-
-
-def test_compare_on_a_file_with_a_refit(compare, tmp_path, rng):
-    lines = [
-        f"{user}::{rng.integers(1, 30)}::{rng.integers(1, 6)}::{time}"
-        for user in range(1, 41)
-        for time in range(12)
-    ]
-    (tmp_path / "ratings.dat").write_text("\n".join(lines) + "\n")
-    compare(
-        *("--data", str(tmp_path / "ratings.dat"), "--format", "movielens", "--refit"),
-        *("--negative-loss", "contrastive"),
-    )
-    [run] = (tmp_path / "out" / "runs").rglob("*.npz")
-    assert "val_ndcg@10" in ComparisonRun.load(run).curves
+    _, printed = run("compare", *both[:-2], "--baseline", "oracle", "--negative-weight", "0.5")
+    assert "epoch" not in printed and "what changed against oracle" in printed
+    _, printed = run("compare", *both[:-2], "--batch-size", "64")
+    assert "epoch" in printed  # other training, other run
 
 
 @pytest.mark.parametrize(
@@ -203,13 +182,13 @@ def test_compare_on_a_file_with_a_refit(compare, tmp_path, rng):
         ([*SIMULATED, "--baseline", "nobody"], "--baseline must be one of sasrec, "),
         (
             [*SIMULATED, "--context", "hidden", "item", "--baseline", "nobody"],
-            r"one of sasrec, sasrec \+ contrastive \(hidden\), sasrec \+ contrastive \(item\), p",
+            r"one of sasrec, sasrec \+ contrastive \(hidden\), sasrec \+ contrastive \(item\), o",
         ),
         ([*SIMULATED, "--model", "sasrek"], "build_model refuses the configuration 'sasrek'"),
-        ([*SIMULATED, "--configuration", "a={"], "JSON after the first equals sign"),
-        ([*SIMULATED, "--configuration", "sasrec"], "JSON after the first equals sign"),
-        ([*SIMULATED, "--configuration", "a=[1]"], "a JSON object with the model's name"),
-        ([*SIMULATED, "--configuration", 'a={"dropout": 0}'], "a JSON object with the model's"),
+        ([*SIMULATED, "--configuration", "a={"], "it must be LABEL=|no JSON "),
+        ([*SIMULATED, "--configuration", "sasrec"], "it must be LABEL=|no JSON "),
+        ([*SIMULATED, "--configuration", "a=[1]"], "no JSON object"),
+        ([*SIMULATED, "--configuration", 'a={"dropout": 0}'], "with the model under"),
         (
             [*SIMULATED, "--configuration", 'a={"name": "sasrec", "layers": 3}'],
             "the configuration 'a': SASRec has no argument .layers.",
@@ -217,7 +196,7 @@ def test_compare_on_a_file_with_a_refit(compare, tmp_path, rng):
         ([*SIMULATED, *["--configuration", 'a={"name": "sasrec"}'] * 2], "a label of its own"),
     ],
 )
-def test_compare_refuses_before_it_trains(compare, capsys, arguments, message):
+def test_compare_refuses_before_it_trains(run, capsys, arguments, message):
     with pytest.raises(SystemExit):
-        compare(*arguments)
+        run("compare", *arguments)
     assert re.search(message, capsys.readouterr().err.replace("\n", " "))

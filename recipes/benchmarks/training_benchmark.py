@@ -20,20 +20,18 @@ import sys
 import time
 from pathlib import Path
 
-import keras
-import matplotlib
 import numpy as np
-from keras import ops
 from rich.console import Console
 from rich.table import Table
 
+sys.path.append(str(Path(__file__).parents[1]))  # the recipes
 import keras_negrec
 from experiment import json_object
 from keras_negrec.data import Sessions
+from progress import doing
+from quiet import keras
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
+ops = keras.ops
 OPTIMIZERS = {"Adam": keras.optimizers.Adam, "LazyAdam": keras_negrec.optimizers.LazyAdam}
 WARM_UP = 5  # steps
 SQUARE = 2048  # the matrices whose products give the machine's rate
@@ -90,7 +88,7 @@ def parse_args() -> argparse.Namespace:
     options.add_argument("--steps", type=int, default=40, help="of a round")
     options.add_argument("--rounds", type=int, default=7, help="the first of which is not counted")
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--out", type=Path, help="a folder for the figures and their chart")
+    options.add_argument("--out", type=Path, help="a folder for the figures")
     args = options.parse_args()
     if args.steps < WARM_UP + 2 or args.rounds < 2:
         options.error(f"--steps must be at least {WARM_UP + 2} and --rounds at least 2")
@@ -160,7 +158,8 @@ def main():
     for round_number in range(args.rounds):
         for *_, model, dataset, seconds in cases:
             times = StepTimes()
-            model.fit(dataset, shuffle=False, verbose=0, callbacks=[times])
+            with doing(f"round {round_number + 1} of {args.rounds}"):
+                model.fit(dataset, shuffle=False, verbose=0, callbacks=[times])
             if round_number:
                 seconds.append(times.seconds_a_step())
     rates.append(product_rate())
@@ -194,26 +193,7 @@ def report(args, cases, rate: float) -> None:
         options = {name: str(value) for name, value in vars(args).items()}
         content = {"options": options, "peak_gib": peak, "product_rate": rate, "cases": figures}
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "benchmark.json").write_text(json.dumps(content, indent=1), "utf-8")
-        save_chart(figures, title, args.out / "benchmark.png")
-        print(f"figures and chart: {args.out}")
-
-
-def save_chart(figures: list[dict], title: str, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(7, 0.5 * len(figures) + 1.4))
-    labels = [f"{each['items']:,} items, {each['optimizer']}" for each in figures]
-    seconds = 1000 * np.array([each["seconds_a_step"] for each in figures])
-    middle = np.median(seconds, axis=1)
-    spread = [middle - seconds.min(axis=1), seconds.max(axis=1) - middle]
-    bars = axes.barh(labels, middle, xerr=spread, color="tab:blue")
-    axes.bar_label(bars, fmt="%.0f", padding=3)
-    axes.invert_yaxis()
-    axes.margins(x=0.15)
-    axes.set_xlabel("ms a step, the median, the least and the most of the rounds")
-    axes.set_title(title, fontsize=10)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+        (args.out / "training_benchmark.json").write_text(json.dumps(content, indent=1), "utf-8")
 
 
 if __name__ == "__main__":

@@ -8,15 +8,20 @@ softmax with 1,000 negatives and the contrastive loss. Then the whole catalogue 
 import argparse
 import json
 import resource
+import sys
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import ops
 
+sys.path.append(str(Path(__file__).parents[1]))  # the recipes
 import keras_negrec
 from keras_negrec import data
+from progress import doing
+from quiet import keras
+from training import Progress
+
+ops = keras.ops
 
 SESSIONS_PER_USER = 8
 ROWS, COLUMNS = 256, 8192  # of a bare product
@@ -47,44 +52,37 @@ def peak_gib() -> float:
 def main():
     args = parse_args()
     started = time.perf_counter()
-    log = data.simulate_log(
-        args.sessions // SESSIONS_PER_USER,
-        args.num_items,
-        sessions_per_user=SESSIONS_PER_USER,
-        seed=args.seed,
-    )
-    vocabulary = data.Vocabulary.from_items(log.item_table()["item"])
-    sessions = data.Sessions.from_events(log.events().drop(columns="user"), vocabulary)
-    newest = sessions.lengths - args.max_length - 2  # two events are held out
-    split = data.leave_one_out(sessions.between(newest, sessions.lengths))
+    with doing("simulating sessions"):
+        log = data.simulate_log(
+            args.sessions // SESSIONS_PER_USER,
+            args.num_items,
+            sessions_per_user=SESSIONS_PER_USER,
+            seed=args.seed,
+        )
+        vocabulary = data.Vocabulary.from_items(log.item_table()["item"])
+        sessions = data.Sessions.from_events(log.events().drop(columns="user"), vocabulary)
+        newest = sessions.lengths - args.max_length - 2  # two events are held out
+        split = data.leave_one_out(sessions.between(newest, sessions.lengths))
     print(f"{split.summary()}; made in {time.perf_counter() - started:.0f} s", flush=True)
 
     keras.utils.set_random_seed(args.seed)
+    shapes = ("max_length", "embedding_dim", "num_layers", "num_heads", "num_sampled_negatives")
+    settings = {name: getattr(args, name) for name in shapes}
     model = keras_negrec.build_model(
-        "sasrec",
-        vocabulary=vocabulary,
-        negative_loss=True,
-        **{
-            name: getattr(args, name)
-            for name in (
-                "max_length",
-                "embedding_dim",
-                "num_layers",
-                "num_heads",
-                "num_sampled_negatives",
-            )
-        },
+        "sasrec", vocabulary=vocabulary, negative_loss=True, **settings
     )
     dataset = model.training_dataset(split.train, batch_size=args.batch_size, seed=args.seed)
     started = time.perf_counter()
-    history = model.fit(dataset, epochs=1, shuffle=False, verbose=2).history
+    progress = Progress("SASRec")
+    with doing(progress.line):
+        model.fit(dataset, shuffle=False, verbose=0, callbacks=[progress])
     epoch = time.perf_counter() - started
     figures = {
         "sessions": len(split.train),
         "steps": len(dataset),
         "epoch_seconds": epoch,
         "sessions_a_second": len(split.train) / epoch,
-        "loss": history["loss"][0],
+        "loss": model.history.history["loss"][0],
         "peak_gib_after_training": peak_gib(),
     }
     print(figures, flush=True)
@@ -93,7 +91,8 @@ def main():
     examples = split.test.take(np.sort(chosen[: args.examples]))
     before = peak_gib()
     started = time.perf_counter()
-    metrics = keras_negrec.evaluate(model, examples)
+    with doing("ranking the whole catalogue"):
+        metrics = keras_negrec.evaluate(model, examples)
     figures["evaluation_seconds"] = time.perf_counter() - started
     figures["evaluation_peak_gib_more"] = peak_gib() - before
     figures["metrics"] = metrics

@@ -7,7 +7,7 @@ the item that was held out last.
 
 RecTools runs in a Python of its own, because it wants older packages:
     python3 -m venv rectools && rectools/bin/pip install 'rectools[torch]==0.19.0'
-Data: MovieLens, as for movielens.py.
+Data: MovieLens, as for recipes/movielens.py.
 """
 
 import argparse
@@ -18,14 +18,16 @@ import tempfile
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+sys.path.append(str(Path(__file__).parents[1]))  # the recipes
 import keras_negrec
 import movielens
+from progress import doing
+from quiet import keras
 
 PEER = Path(__file__).with_name("rectools_peer.py")
 
@@ -119,9 +121,10 @@ def compare(args, name: str, seed: int, split, train, vocabulary) -> dict:
             },
         )
         seconds = {"keras_negrec": [], "rectools": []}
-        for _ in range(args.rounds):
-            seconds["keras_negrec"].append(train_own(args.epochs) / args.epochs)
-            seconds["rectools"].append(peer.ask({"epochs": args.epochs}) / args.epochs)
+        for number in range(args.rounds):
+            with doing(f"{name}, seed {seed}, round {number + 1} of {args.rounds}"):
+                seconds["keras_negrec"].append(train_own(args.epochs) / args.epochs)
+                seconds["rectools"].append(peer.ask({"epochs": args.epochs}) / args.epochs)
         best = peer.ask({"recommend": 10})
         peer.close()
     # RecTools leaves out what it was trained on; we the same.

@@ -10,18 +10,21 @@ and the growth of the process's memory are counted.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
+sys.path.append(str(Path(__file__).parents[1]))  # the recipes
 import keras_negrec
 from keras_negrec.data import Vocabulary
+from progress import doing
+from quiet import tf
 
 K, LENGTH = 20, 50
 
@@ -54,7 +57,8 @@ def main() -> None:
                 feedback_inputs=True,
             )
             started = time.perf_counter()
-            version = keras_negrec.export(model, folder, k=K, item_dtype=args.item_dtype)
+            with doing(f"exporting {num_items:,} items"):
+                version = keras_negrec.export(model, folder, k=K, item_dtype=args.item_dtype)
             exported = time.perf_counter() - started
             vectors = np.load(version / "assets.extra" / "item_embeddings.npy")
             del model
@@ -77,7 +81,8 @@ def main() -> None:
                 f"{np.median(encoders):.2f}",
             )
             if args.seconds > 0:
-                lines.append(f"{num_items:,} items: {load(serve, items, args)}")
+                with doing(f"{args.callers} callers, {args.seconds:g} s"):
+                    lines.append(f"{num_items:,} items: {load(serve, items, args)}")
     Console(width=120).print(table)
     print(*lines, sep="\n")
 

@@ -26,6 +26,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+sys.path.append(str(Path(__file__).parents[1]))  # the recipes
+from progress import doing
+
 
 def main() -> None:
     options = argparse.ArgumentParser(
@@ -79,7 +82,8 @@ def run(args, folder: Path) -> None:
         source = sample if "sample" in name else logs
         started = time.perf_counter()
         process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
+        with doing(name):
+            _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         if status:
             raise SystemExit(f"{command} failed")

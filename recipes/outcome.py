@@ -1,0 +1,124 @@
+"""What a recipe writes at its end: table, report, metrics, and the model with its answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+import keras_negrec as kn
+from progress import doing, say
+from quiet import tf
+
+COLUMNS = {
+    "hr@10": "HR@10",
+    "ndcg@10": "NDCG@10",
+    "mrr": "MRR",
+    "skip_hr@10": "skip HR@10",
+    "feedback_auc": "feedback AUC",
+}
+LEGEND = "skip HR@10: lower is better; the others: higher; ±: spread over the seeds"
+
+
+def readable(metrics: dict[str, float]) -> list[str]:
+    """Those of the metrics that the table has, as text."""
+    return [
+        f"{title} {metrics[name]:.4f}"
+        for name, title in COLUMNS.items()
+        if not np.isnan(metrics.get(name, np.nan))
+    ]
+
+
+def print_table(comparison, title: str) -> None:
+    """One line for each label, the oracle first; in 80 columns, whatever the terminal."""
+    labels = sorted(comparison.labels, key=lambda label: label != "oracle")
+    metrics = {label: comparison.seed_metrics(label) for label in labels}
+    names = [name for name in COLUMNS if metrics[labels[0]][name].notna().any()]
+    table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("", ratio=1)
+    for name in names:
+        table.add_column(COLUMNS[name].replace(" ", "\n"), justify="right", no_wrap=True)
+    table.add_column("train s", justify="right", no_wrap=True)
+    for label in labels:
+        means, spreads = metrics[label].mean(), metrics[label].std()
+        seconds = [run.seconds for run in comparison.runs[label] if run.seconds]
+        table.add_row(
+            label,
+            *(
+                f"{means[name]:.4f}"
+                + ("" if np.isnan(spreads[name]) else f"\n±{spreads[name]:.4f}")
+                for name in names
+            ),
+            f"{np.mean(seconds):.0f}" if seconds else "",
+        )
+    console = Console(width=80)
+    with console.capture() as lines:
+        console.print(table)
+    say(lines.get() + LEGEND)
+
+
+def write_comparison(args, comparison, stopped: list[str]) -> None:
+    """Prints the table and how the configurations differ; writes report, table and metrics."""
+    baseline = args.baseline or comparison.labels[0]
+    print_table(comparison, f"{len(comparison.examples)} held-out histories, seeds {args.seed}")
+    for run in stopped:
+        say(f"stopped by --max-minutes {args.max_minutes:g}: {run}")
+    with doing("resampling the histories for intervals and tests"):
+        table = comparison.table(baseline)
+        report = comparison.report(args.out, baseline)
+    table.to_csv(args.out / "table.csv", float_format="%.6g")
+    found = {
+        label: {
+            "metrics": comparison.seed_metrics(label).to_dict("records"),
+            "seconds": [run.seconds for run in runs if run.seed is not None],
+        }
+        for label, runs in comparison.runs.items()
+    }
+    options = {name: str(value) for name, value in vars(args).items()}
+    (args.out / "results.json").write_text(
+        json.dumps({"options": options, "results": found}, indent=1), "utf-8"
+    )
+    say(f"what changed against {baseline}, and whether it is luck: {report}")
+    say(f"all metrics: {args.out / 'table.csv'}, by seed: {args.out / 'results.json'}")
+
+
+def write_model(args, model, metrics: dict[str, float], split, vocabulary) -> None:
+    """Saves and exports the best model, and shows what it recommends."""
+    data = getattr(args, "data", None)
+    source = "Simulated sessions" if data in (None, "simulator") else Path(data).name
+    with doing("saving and exporting the best model"):
+        model.save(args.out / "model.keras")
+        version = kn.export(model, args.out, metrics=metrics, data=f"{source}. {split.summary()}")
+        say(f"best model by validation ({model.name}): {args.out / 'model.keras'}")
+        say(f"exported for TF Serving: {version}")
+        show_recommendations(version, model, split, vocabulary)
+
+
+def show_recommendations(version: Path, model, split, vocabulary) -> None:
+    """Asks the exported model for one held-out listener and prints the answer."""
+    serve = tf.saved_model.load(str(version)).signatures["serving_default"]
+    listener = split.test.take([0])
+    items = vocabulary.decode(listener.histories.item_ids).tolist()
+    feedback = listener.histories.feedback.tolist()
+    answer = serve(
+        item_ids=tf.constant([items], tf.string if vocabulary.is_string else tf.int64),
+        feedback=tf.constant([feedback], tf.int32),
+    )
+    signs = {1: "+", 0: " ", -1: "-"}
+    newest = [f"{signs[int(np.sign(f))]}{i}" for i, f in zip(items, feedback, strict=True)][-5:]
+    say(f"\nlistener {listener.histories.keys[0]}, newest events (+ kept, - skipped):")
+    say("  " + " ".join(newest))
+    say("recommended by the exported model:")
+    [best] = kn.recommend(model, [items], k=5, feedback=[feedback])
+    for item, score, (expected, _) in zip(
+        answer["item_ids"][0].numpy(), answer["scores"][0].numpy(), best, strict=False
+    ):
+        item = item.decode() if isinstance(item, bytes) else int(item)
+        note = "" if item == expected else f"  (recommend says {expected})"
+        say(f"  {item}  {score:.4f}{note}")
+    target = vocabulary.decode(listener.targets).tolist()[0]
+    say(f"what the listener kept next: {target}")
