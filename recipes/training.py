@@ -103,7 +103,7 @@ class Trainings:
             self._newest = (training, seed, model)
         model = self._newest[2]
         if "keep_weight" in settings:
-            model.keep_weight = settings["keep_weight"]
+            model.set_ranking_weights(keep=settings["keep_weight"])
         return model
 
     def _train(self, settings: dict, training: str, seed: int):

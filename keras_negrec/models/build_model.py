@@ -212,7 +212,7 @@ def _arguments(kind: type) -> list[str]:
     names: list[str] = []
     for base in kind.__mro__:
         if "__init__" in vars(base) and base is not object:
-            parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
             names += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
     return [name for name in dict.fromkeys(names) if name not in ("weight", "fused")]
 

@@ -17,6 +17,7 @@ from keras_negrec.models.encoders.encoder import Encoder
 from keras_negrec.models.feedback.feedback_term import FeedbackTerm
 from keras_negrec.models.objectives.objective import Objective
 from keras_negrec.models.objectives.softmax import Softmax
+from keras_negrec.models.part import Part
 from keras_negrec.models.recommender import Recommender
 
 
@@ -330,7 +331,7 @@ class SessionRecommender(Recommender):
             )
 
 
-def _own(name: str, part, kind: type):
+def _own(name: str, part, kind: type[Part]):
     if not isinstance(part, kind):
         raise TypeError(f"`{name}` must be of type {kind.__name__}. Received: {part!r}")
     return part.copy()

@@ -201,7 +201,7 @@ def test_models_are_ranked_as_by_their_scores(name):
     model = keras_negrec.build_model(
         name, num_items=75, embedding_dim=8, max_length=5, negative_loss="keep"
     )
-    bias = model._keep_logit.item_bias
+    bias = model.get_layer("keep_logit").item_bias
     bias.assign(np.random.default_rng(2).normal(size=75))
     examples = random_examples(75)
     expected = rank_targets(Table(model.score(examples.histories)), examples, top_k=5)

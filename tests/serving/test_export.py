@@ -85,7 +85,7 @@ def build(name, vocabulary, **options):
     )
     table = np.random.default_rng(0).normal(size=(NUM_ITEMS, 8)).astype("float32")
     model.item_embedding.embeddings.assign(table)  # far apart, so that the order is clear
-    if "keep" in model.negative_losses:
+    if "keep" in model.feedback_terms:
         bias = np.random.default_rng(1).normal(size=NUM_ITEMS).astype("float32")
         model.get_layer("keep_logit").item_bias.assign(bias)
     return model
