@@ -19,7 +19,6 @@ _HEADER = (
     "is_profile_enter,is_rand,tab"
 )
 COLUMNS = tuple(_HEADER.split(","))
-)
 
 
 def _long_view(log: ir.Table) -> ir.Value:

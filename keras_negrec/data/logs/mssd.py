@@ -20,7 +20,6 @@ _HEADER = (
     "hist_user_behavior_reason_start,hist_user_behavior_reason_end"
 )
 COLUMNS = tuple(_HEADER.split(","))
-)
 
 
 def _skipped(*columns: str):
