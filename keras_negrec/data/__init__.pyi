@@ -15,15 +15,11 @@ from .preparation.load_prepared import load_prepared as load_prepared
 from .preparation.prepare import prepare as prepare
 from .preparation.prepared import Prepared as Prepared
 from .sessions import Sessions as Sessions
-from .simulation.hidden_truth import HiddenTruth as HiddenTruth
-from .simulation.log_oracle import LogOracle as LogOracle
-from .simulation.log_truth import LogTruth as LogTruth
+from .simulation.history_oracle import HistoryOracle as HistoryOracle
 from .simulation.oracle import Oracle as Oracle
-from .simulation.simulate_log import simulate_log as simulate_log
 from .simulation.simulate_sessions import simulate_sessions as simulate_sessions
-from .simulation.simulated_log import SimulatedLog as SimulatedLog
 from .simulation.simulation import Simulation as Simulation
-from .simulation.write_mssd import write_mssd as write_mssd
+from .simulation.simulation_truth import SimulationTruth as SimulationTruth
 from .splits.leave_one_out import leave_one_out as leave_one_out
 from .splits.split import Split as Split
 from .splits.split_at import split_at as split_at

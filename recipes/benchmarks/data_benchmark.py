@@ -115,11 +115,14 @@ def run(args, folder: Path) -> None:
 
 
 def write_log(args, folder: Path) -> None:
-    import keras_negrec
+    from benchmarks.write_mssd import write_mssd
 
-    log = keras_negrec.data.simulate_log(args.rows // 91, args.num_items)
+    from keras_negrec.data import simulate_sessions
+
+    sessions = args.rows // 14  # that many rows are written of a session
+    log = simulate_sessions(sessions, args.num_items, num_users=max(1, sessions // 8))
     started = time.perf_counter()
-    counts = keras_negrec.data.write_mssd(log, folder, num_files=args.files)
+    counts = write_mssd(log, folder, num_files=args.files)
     print(f"log written in {time.perf_counter() - started:.0f} s: {counts}", flush=True)
 
 
@@ -210,10 +213,10 @@ def time_pipeline(folder: Path, small: Path) -> None:
 
     # A small catalogue makes the training as fast as it can be.
     if not small.exists():
-        log = keras_negrec.data.simulate_log(40_000, 1000)
+        log = keras_negrec.data.simulate_sessions(320_000, 1000)
         events = {"session": "session", "item": "item", "feedback": "feedback"}
         options = {"format_options": events | {"position": "position"}, "verbose": False}
-        keras_negrec.data.prepare(log.events(), small, **options)
+        keras_negrec.data.prepare(log.events, small, **options)
     for name, path, num_sampled_negatives in (
         ("the log, sampled softmax of 256", folder, 256),
         ("1,000 items, sampled softmax of 256", small, 256),

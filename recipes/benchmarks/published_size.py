@@ -23,7 +23,6 @@ from training import Progress
 
 ops = keras.ops
 
-SESSIONS_PER_USER = 8
 ROWS, COLUMNS = 256, 8192  # of a bare product
 
 
@@ -31,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    options.add_argument("--sessions", type=int, default=450_000, help="about so many")
+    options.add_argument("--sessions", type=int, default=450_000)
     options.add_argument("--num-items", type=int, default=1_000_000)
     options.add_argument("--max-length", type=int, default=20, help="events of a session")
     options.add_argument("--embedding-dim", type=int, default=128)
@@ -53,14 +52,9 @@ def main():
     args = parse_args()
     started = time.perf_counter()
     with doing("simulating sessions"):
-        log = data.simulate_log(
-            args.sessions // SESSIONS_PER_USER,
-            args.num_items,
-            sessions_per_user=SESSIONS_PER_USER,
-            seed=args.seed,
-        )
-        vocabulary = data.Vocabulary.from_items(log.item_table()["item"])
-        sessions = data.Sessions.from_events(log.events().drop(columns="user"), vocabulary)
+        simulation = data.simulate_sessions(args.sessions, args.num_items, seed=args.seed)
+        vocabulary = data.Vocabulary(simulation.truth.items["item"])
+        sessions = data.Sessions.from_events(simulation.events, vocabulary)
         newest = sessions.lengths - args.max_length - 2  # two events are held out
         split = data.leave_one_out(sessions.between(newest, sessions.lengths))
     print(f"{split.summary()}; made in {time.perf_counter() - started:.0f} s", flush=True)

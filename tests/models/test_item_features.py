@@ -11,25 +11,27 @@ from keras_negrec import data
 @pytest.fixture(scope="module")
 def simulated():
     simulation = data.simulate_sessions(num_sessions=1200, num_items=200, seed=1)
-    vocabulary = data.Vocabulary(simulation.truth.items)
+    vocabulary = data.Vocabulary(simulation.truth.items["item"])
+    sound = [f"sound_{number}" for number in range(1, 9)]
+    _, features = data.item_features(simulation.item_table(), vocabulary, numeric=sound)
     cold = np.random.default_rng(0).choice(vocabulary.items, 20, replace=False)
     events = simulation.events
     warm_events = events[~events["item"].isin(cold)]
     train = data.leave_one_out(data.Sessions.from_events(warm_events, vocabulary)).train
     test = data.leave_one_out(data.Sessions.from_events(events, vocabulary)).test
     is_cold = np.isin(test.targets, vocabulary.encode(cold))
-    return simulation, vocabulary, train, test.take(np.flatnonzero(is_cold))
+    return features, vocabulary, train, test.take(np.flatnonzero(is_cold))
 
 
 def test_cold_items_are_ranked_far_better_than_by_chance(simulated):
-    simulation, vocabulary, train, cold_test = simulated
+    features, vocabulary, train, cold_test = simulated
     assert len(cold_test) > 60
     assert not np.isin(cold_test.targets, train.item_ids).any()
     keras.utils.set_random_seed(0)
     model = keras_negrec.build_model(
         "sasrec",
         vocabulary=vocabulary,
-        item_features=simulation.item_features(vocabulary),
+        item_features=features,
         max_length=24,
         embedding_dim=32,
         num_layers=1,
@@ -44,11 +46,8 @@ def test_cold_items_are_ranked_far_better_than_by_chance(simulated):
 
 
 def test_features_travel_with_the_model(simulated, tmp_path):
-    simulation, vocabulary, train, cold_test = simulated
-    features = simulation.item_features(vocabulary)
+    features, vocabulary, train, cold_test = simulated
     assert features.shape == (200, 8)
-    np.testing.assert_allclose(features.mean(0), 0, atol=1e-5)
-    np.testing.assert_allclose(features.std(0), 1, atol=1e-5)
     model = keras_negrec.build_model(
         "bert4rec", vocabulary=vocabulary, item_features=features, embedding_dim=8, num_layers=1
     )

@@ -5,22 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 from keras_negrec.data.sessions import Sessions
-from keras_negrec.data.simulation.hidden_truth import HiddenTruth
+from keras_negrec.data.simulation.session_progress import SessionProgress
+from keras_negrec.data.simulation.simulation_truth import SimulationTruth
 from keras_negrec.data.vocabulary import Vocabulary
 
 
 class Oracle:
     """Scores items by the exact probability that they are the next kept track.
 
-    The oracle knows the mood of each session and the rules it was drawn by. A model has only
-    the history, so that it cannot be expected to reach the oracle, only to come near it.
+    The oracle knows the rules, the items, and of each session the mood, the tendency and how
+    many tracks it keeps. A model has only the history, so that it cannot be expected to reach the
+    oracle: `HistoryOracle` is what it could reach.
 
-    The probabilities are exact for histories that start where their session started, hold every
-    event up to their end and end anywhere. Tracks that were heard before the current round get
-    0; a track skipped since the last kept one can still come back in the same round.
+    A row may be a session, or, with `session_ids`, a user with all sessions up to now: where the
+    last of them has come to its end, the next kept track is one of the next session.
+
+    The probabilities are exact for histories that start where their session, or user, started,
+    hold every event up to their end and end anywhere. Tracks that were heard before the current
+    round get 0; a track skipped since the last kept one can still come back in the same round.
 
     Args:
-        truth: `HiddenTruth` of the simulation.
+        truth: `SimulationTruth` of the simulation.
         vocabulary: `Vocabulary` that the histories were encoded with.
 
     Raises:
@@ -37,7 +42,7 @@ class Oracle:
     True
     """
 
-    def __init__(self, truth: HiddenTruth, vocabulary: Vocabulary):
+    def __init__(self, truth: SimulationTruth, vocabulary: Vocabulary):
         self.truth = truth
         self.vocabulary = vocabulary
         self.num_items = len(vocabulary)
@@ -47,21 +52,25 @@ class Oracle:
         """The probability of each item to be the next kept track.
 
         Args:
-            histories: `Sessions` whose `keys` are session ids of the simulation.
+            histories: `Sessions` whose `keys` are session ids of the simulation, or user ids
+                where they have `session_ids`.
 
         Returns:
             float32 array of shape `(len(histories), len(vocabulary))`; column `j` is the item
             of internal id `j + 1`. A row sums to 1 where the vocabulary holds all items that
-            the session has not heard.
+            the session has not heard, and is 0 where nothing more is kept.
 
         Raises:
-            ValueError: a key that is no session of the simulation, or an id beyond the
-                vocabulary.
+            ValueError: a key that is no session or user of the simulation, a session index that
+                the user does not have, or an id beyond the vocabulary.
         """
-        self._check(histories)
-        num_items = len(self.truth.items)
+        if histories.item_ids.max(initial=0) > len(self.vocabulary):
+            raise ValueError(
+                f"`histories` must be encoded with the oracle's vocabulary of "
+                f"{len(self.vocabulary)} items. Received: item id {histories.item_ids.max()}"
+            )
         scores = np.empty((len(histories), len(self.vocabulary)), "float32")
-        step = max(1, 2**22 // num_items)  # bounds the memory at about 100 MB
+        step = max(1, min(1024, 2**22 // len(self.truth.items)))  # bounds the memory
         for start in range(0, len(histories), step):
             rows = np.arange(start, min(start + step, len(histories)))
             scores[rows] = self._probabilities(histories.take(rows))[:, self._indices]
@@ -69,65 +78,86 @@ class Oracle:
 
     def _probabilities(self, histories: Sessions) -> np.ndarray:
         """Shape `(len(histories), num_items)`, in the order of the simulation's items."""
-        truth = self.truth
         items = self._indices[histories.item_ids - 1]
-        rows = histories.rows()
-        kept = histories.feedback > 0
-        # Rounds are numbered from 0 in each history; the last kept track closes a round.
-        num_kept = np.bincount(rows[kept], minlength=len(histories))
-        kept_before: np.ndarray = np.cumsum(kept) - kept
-        rounds = kept_before - np.repeat(np.cumsum(num_kept) - num_kept, histories.lengths)
-        closed = rounds < num_kept[rows]
-
-        last_kept = np.full(len(histories), -1)
-        is_last = kept & (rounds == num_kept[rows] - 1)
-        last_kept[rows[is_last]] = items[is_last]
-
-        heard = np.zeros((len(histories), len(truth.items)), bool)
-        heard[rows[closed], items[closed]] = True
-
-        skipped = closed & (histories.feedback < 0)
-        row, nth, item = rows[skipped], rounds[skipped], items[skipped]
-        num_skips = np.zeros((len(histories), num_kept.max(initial=0)), int)
-        np.add.at(num_skips, (row, nth), 1)
-        weights = truth.memory ** (num_kept[row] - 1 - nth) / num_skips[row, nth]
-        avoided = np.zeros((len(histories), truth.vectors.shape[1]), "float32")
-        np.add.at(avoided, row, weights[:, None] * truth.vectors[item])
-
-        probabilities = np.zeros(heard.shape, "float32")
-        left = np.flatnonzero(~heard.all(axis=1))
-        sessions = histories.keys[left]
-        weights = truth.presentation_weights(
-            sessions, last_kept[left], avoided[left], heard[left]
-        ) * self._keep_probability(sessions, num_kept[left])
-        probabilities[left] = weights / weights.sum(axis=1, keepdims=True)
+        progress = SessionProgress.of(self.truth, histories, items)
+        now, following, has_ended = self._beliefs(histories, progress)
+        probabilities = np.zeros((len(histories), len(self.truth.items)), "float32")
+        # With users, the next kept track may be one of the next session.
+        for share, belief, some in (
+            (1 - has_ended, now, progress),
+            (has_ended, following, SessionProgress.none(self.truth, len(histories))),
+        ):
+            rows = np.flatnonzero(share)
+            if len(rows):
+                kept = self._next_kept(some.take(rows), belief[rows])
+                probabilities[rows] += share[rows, np.newaxis].astype("float32") * kept
         return probabilities
 
-    def _keep_probability(self, sessions: np.ndarray, num_kept: np.ndarray) -> np.ndarray:
-        """How likely each item would be kept by a session that has kept so many."""
-        return self.truth.keep_probability(sessions)
+    def _beliefs(
+        self, histories: Sessions, progress: SessionProgress
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is believed of the current session of each row, of the next, and of its end.
 
-    @property
-    def _num_sessions(self) -> int:
-        return len(self.truth.moods)
-
-    def _check(self, histories: Sessions) -> None:
-        self._check_keys(histories.keys, "session", self._num_sessions)
-        if histories.item_ids.max(initial=0) > len(self.vocabulary):
+        Returns:
+            Two arrays of shape `(n, num_moods * num_tendencies)`: the probability of each mood
+            with each tendency; and the probability `(n,)` that the current session has ended.
+        """
+        sessions = self.truth.sessions
+        if histories.session_ids is None:
+            self._check_keys(histories.keys, "session", len(sessions))
+            return self._known(histories.keys), np.zeros((0, 0)), np.zeros(len(histories))
+        first_sessions = self.truth.first_sessions
+        self._check_keys(histories.keys, "user", len(first_sessions) - 1)
+        first, end = (first_sessions[histories.keys + more] for more in (0, 1))
+        newest = np.zeros(len(histories), int)
+        np.maximum.at(newest, histories.rows(), histories.session_ids)
+        if (wrong := first + newest >= end).any():
+            row = int(np.argmax(wrong))
             raise ValueError(
-                f"`histories` must be encoded with the oracle's vocabulary of "
-                f"{len(self.vocabulary)} items. Received: item id {histories.item_ids.max()}"
+                f"User {histories.keys[row]} has {end[row] - first[row]} sessions. "
+                f"Received: session index {newest[row]}"
             )
+        current = first + newest
+        has_ended = progress.num_kept == sessions["num_kept"].to_numpy()[current]
+        has_ended |= progress.heard.all(axis=1)
+        is_last = current + 1 == end
+        following = self._known(np.where(is_last, current, current + 1))
+        following[is_last] = 0
+        return self._known(current), following, has_ended.astype(float)
+
+    def _known(self, sessions: np.ndarray) -> np.ndarray:
+        rows = self.truth.sessions.iloc[sessions]
+        belief = np.zeros((len(rows), len(self.truth.match) * len(self.truth.tendencies)))
+        state = rows["mood"] * len(self.truth.tendencies) + rows["tendency"]
+        belief[np.arange(len(rows)), state] = 1
+        return belief
+
+    def _next_kept(self, progress: SessionProgress, belief: np.ndarray) -> np.ndarray:
+        """How likely each item is kept next: the mean over what is believed of the listener.
+
+        In state s it is p(x) keep_s(x) / sum_y p(y) keep_s(y), with p(x) the same in all states.
+        """
+        truth, items = self.truth, np.arange(len(self.truth.items))
+        step = max(1, 2**24 // len(items))  # bounds the memory
+        played = truth.play_probability(progress.last_genre, progress.avoided, progress.heard)
+        expected = np.zeros_like(played)
+        for num_kept in np.unique(progress.num_kept):
+            rows = np.flatnonzero(progress.num_kept == num_kept)
+            states = np.flatnonzero(belief[rows].any(axis=0))
+            for start in range(0, len(states), step):
+                some = states[start : start + step]
+                mood, tendency = np.divmod(some[:, np.newaxis], len(truth.tendencies))
+                keep = truth.keep_probability(mood, tendency, num_kept, items)
+                ends = np.maximum(played[rows] @ keep.T, np.float32(1e-30))
+                expected[rows] += (belief[np.ix_(rows, some)] / ends).astype("float32") @ keep
+        return played * expected
 
     def _check_keys(self, keys: np.ndarray, kind: str, number: int) -> None:
-        if keys.dtype.kind not in "iu":
-            raise ValueError(
-                f"`histories.keys` must be {kind} ids, 0 to {number - 1}. Received keys of "
-                f"dtype {keys.dtype}: {keys[:3]}"
-            )
-        wrong = (keys < 0) | (keys >= number)
+        is_id = keys.dtype.kind in "iu"
+        wrong = (keys < 0) | (keys >= number) if is_id else np.ones(len(keys), bool)
         if wrong.any():
+            received = keys[np.argmax(wrong)] if is_id else f"keys of dtype {keys.dtype}"
             raise ValueError(
-                f"`histories.keys` must be {kind} ids, 0 to {number - 1}. "
-                f"Received: {keys[np.argmax(wrong)]}"
+                f"`histories.keys` must be {kind} ids of the simulation, 0 to {number - 1}. "
+                f"Received: {received}"
             )

@@ -1,132 +1,130 @@
-"""Many sessions of a simulated log at once, round by round."""
+"""The events of many simulated sessions at once, track by track."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from keras_negrec.data.simulation.log_truth import LogTruth, SessionStates, keep_probability
+from keras_negrec.data.simulation.simulation_truth import SimulationTruth
 
 
 def play_sessions(
-    truth: LogTruth, states: SessionStates, random: np.random.Generator
+    truth: SimulationTruth, first: int, end: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All events of the sessions, session by session and in order.
+    """All events of the sessions `first` up to `end`, session by session and in order.
 
-    Genres are drawn for all sessions at once, and then a track of the genre, so that the cost
-    does not depend on the size of the catalogue.
+    One step plays one track to each session that goes on: first its genre is drawn, then a track
+    of the genre, so that the cost does not depend on the size of the catalogue.
 
     Returns:
-        Session (counted from 0), item index, and feedback of each event.
+        Session (counted from `first`), item index, and feedback of each event.
     """
-    # The longest sessions first: those that go on are always the first rows.
-    order = np.argsort(-states.num_kept, kind="stable")
-    num_kept = states.num_kept[order]
-    moods, num_rows = states.moods[order], len(order)
-    match = moods @ truth.genres.T  # (rows, genres)
-    odds_against = np.exp(-(match + states.patience[order, np.newaxis]))
-    catalogue = _Catalogue(truth, num_rows)
-    successors = np.append(truth.successors, np.zeros_like(truth.successors[:1]), axis=0)
-    last_genre = np.full(num_rows, -1)  # that of no track: the row of zeros
-    avoided = np.zeros_like(moods)
-    event_rows, event_items, event_kept = [], [], []
-    for nth in range(num_kept[0]):
-        going = np.flatnonzero(catalogue.num_heard[: np.sum(num_kept > nth)] < len(truth.items))
-        if len(going) == 0:
-            break
-        rows = slice(len(going)) if going[-1] == len(going) - 1 else going  # a slice is no copy
-        wanted = successors[last_genre[rows]] + truth.insight * moods[rows]
-        logits = (wanted - truth.avoidance * avoided[rows]) @ truth.genres.T
-        logits -= logits.max(axis=1, keepdims=True)
-        weights = np.exp(logits) * catalogue.left[rows].astype("float32")
-        kept_weights = weights * keep_probability(
-            odds_against[rows] * np.exp(truth.reluctance(nth))
-        )
+    mood, tendency, goal = (
+        truth.sessions[name].to_numpy()[first:end] for name in ("mood", "tendency", "num_kept")
+    )
+    num_kept = np.zeros(len(goal), int)
+    last_genre = np.full(len(goal), -1)
+    catalogue = _Catalogue(truth, len(goal))
+    avoided, skipped, genres = np.zeros((3, *catalogue.left.shape), "float32")
+    num_skips = np.zeros(len(goal), int)
+    sessions, items, feedback = [], [], []
 
-        # Presentations of a round are independent draws, so how many are skipped, which ones,
-        # and which one is kept can be drawn apart from each other.
-        ends = kept_weights.sum(axis=1, dtype="float64") / weights.sum(axis=1, dtype="float64")
-        num_skips = random.geometric(np.minimum(ends, 1)) - 1
-        nth_skip = np.repeat(np.arange(len(going)), num_skips)
-        skip_genres = _draw((weights - kept_weights)[nth_skip], random)
-        kept_genres = _draw(kept_weights, random)
-        skip_rows = going[nth_skip]
-        drawn_rows = np.concatenate([skip_rows, going])
-        items = catalogue.draw(drawn_rows, np.concatenate([skip_genres, kept_genres]), random)
-        catalogue.hear(drawn_rows, items)
+    going = begin = np.arange(len(goal))
+    while len(going):
+        # A round begins in these sessions: what the others may be played is as it was.
+        weights = truth.genre_weights(last_genre[begin], avoided[begin]) * catalogue.left[begin]
+        genres[begin] = np.cumsum(weights, axis=1)
 
-        last_genre[rows] = kept_genres
-        avoided[rows] *= truth.memory
-        shares = np.repeat(1 / np.maximum(num_skips, 1), num_skips).astype("float32")
-        np.add.at(avoided, skip_rows, shares[:, np.newaxis] * truth.genres[skip_genres])
-        event_rows.append(drawn_rows)
-        event_items.append(items)
-        event_kept.append(np.arange(len(items)) >= len(skip_rows))
-    row, item, kept = (np.concatenate(part) for part in (event_rows, event_items, event_kept))
-    is_strong = truth.is_strong(match[row, truth.genre_of[item]], kept)
-    feedback = (np.where(kept, 1, -1) * (1 + is_strong)).astype("int8")
-    session = order[row]
-    in_order = np.argsort(session, kind="stable")  # a row's events were added in order of time
-    return session[in_order], item[in_order], feedback[in_order]
+        genre = _draw(genres[going], random)
+        item = catalogue.draw(going, genre, random)
+        keep = truth.keep_probability(mood[going], tendency[going], num_kept[going], item)
+        coins = random.random((2, len(going)), "float32")
+        is_kept = coins[0] < keep
+        is_strong = coins[1] < truth.strong_probability(keep, is_kept)
+        sessions.append(going)
+        items.append(item)
+        feedback.append((np.where(is_kept, 1, -1) * (1 + is_strong)).astype("int8"))
+
+        skips, skip_genre = going[~is_kept], genre[~is_kept]
+        skipped[skips] += truth.likeness[skip_genre]
+        num_skips[skips] += 1
+        ended = going[is_kept]
+        catalogue.end_round(ended)
+        num_kept[ended] += 1
+        last_genre[ended] = genre[is_kept]
+        mean = skipped[ended] / np.maximum(num_skips[ended], 1)[:, np.newaxis]
+        avoided[ended] = np.float32(truth.memory) * avoided[ended] + mean
+        skipped[ended], num_skips[ended] = 0, 0
+        is_over = (num_kept == goal) | (catalogue.num_heard == len(truth.items))
+        going, begin = going[~is_over[going]], ended[~is_over[ended]]
+    session = np.concatenate(sessions)
+    in_order = np.argsort(session, kind="stable")  # a session's events were added in order
+    return session[in_order], np.concatenate(items)[in_order], np.concatenate(feedback)[in_order]
 
 
 class _Catalogue:
-    """Draws tracks of a genre that a session has not heard.
+    """Draws tracks of a genre that a session did not hear before the round.
 
-    Popularities are whole numbers, so that what is left of a genre stays exact, and is 0 when
-    all its tracks were heard.
+    Weights are whole numbers, so that what is left of a genre stays exact, and is 0 when all its
+    tracks were heard.
     """
 
-    def __init__(self, truth: LogTruth, num_rows: int):
-        self.weights = truth.weights
+    def __init__(self, truth: SimulationTruth, num_sessions: int):
+        self.weights = truth.items["weight"].to_numpy()
         self.genre_of = truth.genre_of
         self.by_genre = np.argsort(truth.genre_of, kind="stable")
-        self.cumulative = np.cumsum(truth.weights[self.by_genre])
-        ends = np.cumsum(np.bincount(truth.genre_of, minlength=len(truth.genres)))
+        self.cumulative = np.cumsum(self.weights[self.by_genre])
+        ends = np.cumsum(np.bincount(truth.genre_of, minlength=len(truth.likeness)))
         self.ends = np.append(0, self.cumulative)[ends]
         self.starts = np.append(0, self.ends[:-1])
-        self.left = np.tile(self.ends - self.starts, (num_rows, 1))
-        self.heard = np.full((num_rows, 32), -1, "int32")
-        self.num_heard = np.zeros(num_rows, int)
+        self.left = np.tile(self.ends - self.starts, (num_sessions, 1))
+        # Distinct tracks in the order they were played: `num_heard` before the round, then those
+        # of the round.
+        self.played = np.full((num_sessions, 32), -1, "int32")
+        self.num_heard = np.zeros(num_sessions, int)
+        self.num_played = np.zeros(num_sessions, int)
 
-    def draw(self, rows: np.ndarray, genres: np.ndarray, random: np.random.Generator):
-        """A track of each genre, by popularity, that its row has not heard."""
-        items = np.empty(len(rows), "int32")
-        waiting = np.arange(len(rows))
-        width = self.num_heard.max(initial=0)
+    def draw(self, sessions: np.ndarray, genres: np.ndarray, random: np.random.Generator):
+        """Plays a track of each genre, by popularity, to each of the sessions."""
+        items = np.empty(len(sessions), "int32")
+        is_new = np.ones(len(sessions), bool)
+        waiting = np.arange(len(sessions))
+        width = max(1, self.num_played.max())
         for _ in range(20):
             start, end = self.starts[genres[waiting]], self.ends[genres[waiting]]
             place = start + random.random(len(waiting)) * (end - start)
             nth = np.searchsorted(self.cumulative, np.minimum(place, end - 1), side="right")
             items[waiting] = self.by_genre[nth]
-            heard = self.heard[rows[waiting], :width] == items[waiting, np.newaxis]
-            waiting = waiting[heard.any(axis=1)]
+            is_played = self.played[sessions[waiting], :width] == items[waiting, np.newaxis]
+            where = is_played.argmax(axis=1)
+            again = is_played[np.arange(len(waiting)), where]
+            is_new[waiting] = ~again
+            waiting = waiting[again & (where < self.num_heard[sessions[waiting]])]
             if len(waiting) == 0:
-                return items
+                break
         for place in waiting:  # hardly anything is left of the genre
+            session = sessions[place]
             tracks = np.flatnonzero(self.genre_of == genres[place])
-            tracks = np.setdiff1d(tracks, self.heard[rows[place]])
+            tracks = np.setdiff1d(tracks, self.played[session, : self.num_heard[session]])
             weights = self.weights[tracks]
             items[place] = random.choice(tracks, p=weights / weights.sum())
+            is_new[place] = items[place] not in self.played[session, : self.num_played[session]]
+        self._remember(sessions[is_new], items[is_new])
         return items
 
-    def hear(self, rows: np.ndarray, items: np.ndarray) -> None:
-        """The rows' tracks are not presented again."""
-        distinct = np.unique(rows * len(self.weights) + items)  # in the order of the rows
-        rows, items = np.divmod(distinct, len(self.weights))
-        np.subtract.at(self.left, (rows, self.genre_of[items]), self.weights[items])
-        counts = np.bincount(rows, minlength=len(self.num_heard))
-        place = self.num_heard[rows] + np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
-        self.num_heard += counts
-        missing = self.num_heard.max() - self.heard.shape[1]
-        if missing > 0:
-            more = np.full((len(self.heard), missing + 32), -1, "int32")
-            self.heard = np.concatenate([self.heard, more], axis=1)
-        self.heard[rows, place] = items
+    def _remember(self, sessions: np.ndarray, items: np.ndarray) -> None:
+        if self.num_played.max() == self.played.shape[1]:
+            self.played = np.pad(self.played, ((0, 0), (0, 32)), constant_values=-1)
+        self.played[sessions, self.num_played[sessions]] = items
+        self.num_played[sessions] += 1
+        self.left[sessions, self.genre_of[items]] -= self.weights[items]
+
+    def end_round(self, sessions: np.ndarray) -> None:
+        """What was played to the sessions is not played again."""
+        self.num_heard[sessions] = self.num_played[sessions]
 
 
-def _draw(weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """One column for each row, drawn in proportion to the row's weights."""
-    cumulative = np.cumsum(weights, axis=1)
+def _draw(cumulative: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """One column for each row, drawn in proportion to what it adds to the row's sum."""
     # The draw stays clear of the end, where rounding would lead past the last column.
-    drawn = random.random(len(weights), dtype="float32") * np.float32(1 - 1e-6)
+    drawn = random.random(len(cumulative), "float32") * np.float32(1 - 1e-6)
     return (cumulative <= (drawn * cumulative[:, -1])[:, np.newaxis]).sum(axis=1)

@@ -3,64 +3,78 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import numpy as np
 import pandas as pd
 
-from keras_negrec.data.simulation.hidden_truth import HiddenTruth
 from keras_negrec.data.simulation.simulation import Simulation
+from keras_negrec.data.simulation.simulation_truth import SimulationTruth
 
 _LATENT_DIM = 8
-_NUM_GENRES = 25
-_NUM_TASTES = 12
+_NUM_MOODS = 24
 
 
 def simulate_sessions(
     num_sessions: int = 8000,
     num_items: int = 1000,
     *,
-    mean_kept: int = 12,
-    popularity_exponent: float = 0.5,
-    sequence_strength: float = 11.0,
-    mood_strength: float = 4.5,
-    avoidance: float = 10.0,
-    patience: float = -0.4,
+    num_users: int | None = None,
+    mean_kept: int = 10,
+    num_genres: int = 64,
+    popularity_exponent: float = 0.8,
+    sequence_strength: float = 5.0,
+    mood_strength: float = 4.0,
+    avoidance: float = 6.0,
+    patience: float = 0.8,
+    position_bias: float = 1.0,
+    appeal_spread: float = 0.5,
+    tendency_spread: float = 1.0,
     seed: int = 0,
 ) -> Simulation:
-    """Draws listening sessions with skips from a model whose truth is known.
+    """Draws the sessions of a listening service, of any size, from rules that are known.
 
-    The data are synthetic: they show that code works and that skips can be learnt from, not how
-    good a model is on real listeners.
+    The data are synthetic: they show that code works, how fast it is, and that skips can be
+    learnt from, not how good a model is on real listeners.
 
-    Tracks belong to genres, are like the tracks of their genre, and each has a kind of track
-    that goes well after it. Popularity follows a power law. Each session has a mood, drawn
-    around one of a few tastes, and a patience. A service presents one track after the other:
-    popular ones, ones that go well after the last kept one, and none like those skipped lately.
-    The listener keeps a track that matches the mood and skips one that does not; a very good
-    match is also liked (+2), a very bad one disliked (-2). No track that was heard before the
-    last kept one comes again; between two kept ones a skipped track may rarely come again.
-    `HiddenTruth` has the formulas.
+    Tracks belong to genres, and their popularity follows a power law. Each session has a mood,
+    which likes some genres and not others. A service plays one track after the other: popular
+    ones, of genres that go well after the last kept track, and not like those skipped lately. The
+    listener keeps what matches the mood and skips what does not, the more patient listeners
+    less; a good match may be liked (+2), a bad one disliked (-2). Some tracks are skipped less
+    than others by all, and a session begins with more skips. So what was kept and skipped tells
+    the mood, and the mood what is kept next. `SimulationTruth` has the formulas.
 
-    A session ends with the last of its kept tracks, whose number is drawn beforehand, so that
-    what is held out by `leave_one_out` was drawn from what the oracle knows. (Only where a
-    session has heard the whole catalogue does it end sooner.)
+    No track that was heard before the last kept one comes again; between two kept ones a skipped
+    track may rarely come again. A session ends with the last of its kept tracks, whose number is
+    drawn beforehand, so that what `leave_one_out` holds out was drawn from what the oracles know.
+    (Only where a session has heard the whole catalogue does it end sooner.)
+
+    Events are drawn when they are asked for, and take memory only where all of them are asked
+    for at once. The time does not depend on the size of the catalogue.
 
     Args:
         num_sessions: int. Their ids are `0..num_sessions - 1`.
-        num_items: int. Tracks in the catalogue; some may never be presented.
-        mean_kept: int. Mean number of tracks a session keeps; the number varies from half to
-            one and a half of it. With the default patience a session presents about 1.5 times
-            as many.
+        num_items: int. Tracks in the catalogue; some may never be played.
+        num_users: int or None. Spreads the sessions over users, `0..num_users - 1`, of whom few
+            have many; None makes sessions of listeners who come once, without a `user` column.
+        mean_kept: int. Mean number of tracks a session keeps; the number varies by a third of it.
+            By default a session has about 1.6 times as many tracks, mostly 10 to 22.
+        num_genres: int.
         popularity_exponent: float. 0 makes all tracks equally popular.
-        sequence_strength: float. How strongly the last kept track decides what is presented.
-        mood_strength: float. How strongly the match decides between keep and skip.
+        sequence_strength: float. How strongly the last kept track decides what is played.
+        mood_strength: float. How strongly the mood decides between keep and skip.
         avoidance: float. How far the service turns away from what was skipped.
         patience: float, may be negative. The higher, the fewer skips.
+        position_bias: float. How much less patience there is when a session begins.
+        appeal_spread: float. How much tracks of a genre differ in how readily they are kept.
+        tendency_spread: float. How much listeners differ in patience.
         seed: int. The same arguments and seed give the same sessions.
 
     Returns:
-        A `Simulation`: `.events` is the events table, `.oracle(vocabulary)` the best reachable
-        ranking.
+        A `Simulation`: `.events` is the events table, `.chunks()` and `.write(folder)` are for
+        tables too large for memory; `.oracle(vocabulary)` is the best ranking that anyone could
+        reach, `.history_oracle(vocabulary)` the best that a model could.
 
     Raises:
         ValueError: an argument of another type or outside of its range.
@@ -74,159 +88,88 @@ def simulate_sessions(
     for name, number, least in (
         ("num_sessions", num_sessions, 1),
         ("num_items", num_items, 1),
+        ("num_users", 1 if num_users is None else num_users, 1),
         ("mean_kept", mean_kept, 1),
+        ("num_genres", num_genres, 1),
         ("seed", seed, 0),
     ):
-        if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < least:
+        if not isinstance(number, numbers.Integral) or isinstance(number, bool) or number < least:
             raise ValueError(
                 f"`{name}` must be an integer of at least {least}. Received: {number!r}"
             )
-    for name, value, floor in (
-        ("popularity_exponent", popularity_exponent, 0.0),
-        ("sequence_strength", sequence_strength, 0.0),
-        ("mood_strength", mood_strength, 0.0),
-        ("avoidance", avoidance, 0.0),
-        ("patience", patience, -math.inf),
+    if num_users is not None and num_users > num_sessions:
+        raise ValueError(
+            "`num_users` must be at most `num_sessions`, as each has one. Received: "
+            f"num_users={num_users}, num_sessions={num_sessions}"
+        )
+    for name, value in (
+        ("popularity_exponent", popularity_exponent),
+        ("sequence_strength", sequence_strength),
+        ("mood_strength", mood_strength),
+        ("avoidance", avoidance),
+        ("patience", patience),
+        ("position_bias", position_bias),
+        ("appeal_spread", appeal_spread),
+        ("tendency_spread", tendency_spread),
     ):
-        is_number = isinstance(value, int | float | np.integer | np.floating)
-        if not is_number or isinstance(value, bool) or not math.isfinite(value) or value < floor:
-            expected = "a finite number" if floor < 0 else "a finite number of at least 0"
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value) or (value < 0 and name != "patience"):
+            expected = "a finite number" + (" of at least 0" if name != "patience" else "")
             raise ValueError(f"`{name}` must be {expected}. Received: {value!r}")
 
-    rng = np.random.default_rng(seed)
-    truth = _draw_truth(
-        rng,
-        num_sessions,
-        num_items,
-        popularity_exponent=popularity_exponent,
-        sequence_strength=sequence_strength,
-        mood_strength=mood_strength,
-        avoidance=avoidance,
-        patience=patience,
+    random = np.random.default_rng([seed, 0])
+    genres = _unit(random.normal(size=(num_genres, _LATENT_DIM)))
+    # What goes well after a genre is somewhat like it, and otherwise a fixed turn away from it.
+    turn, _ = np.linalg.qr(random.normal(size=(_LATENT_DIM, _LATENT_DIM)))
+    successors = _unit(0.6 * genres + 0.8 * genres @ turn)
+    moods = _LATENT_DIM**0.5 * _unit(random.normal(size=(_NUM_MOODS, _LATENT_DIM)))
+    fewest = -(-2 * mean_kept // 3)
+    kept_range = (fewest, 2 * mean_kept - fewest)
+    truth = SimulationTruth(
+        items=_items(random, num_items, num_genres, popularity_exponent, appeal_spread),
+        sessions=_sessions(random, num_sessions, num_users or num_sessions, kept_range),
+        flow=np.pad(sequence_strength * successors @ genres.T, ((0, 1), (0, 0))).astype("float32"),
+        genres=genres.astype("float32"),
+        match=(mood_strength * moods @ genres.T).astype("float32"),
+        tendencies=(patience + tendency_spread * np.array([-1.5, 0, 1.5])).astype("float32"),
+        kept_range=kept_range,
+        avoidance=float(avoidance),
+        position_bias=float(position_bias),
     )
-    fewest = -(-mean_kept // 2)
-    num_rounds = rng.integers(fewest, 2 * mean_kept - fewest, size=num_sessions, endpoint=True)
-    step = max(1, 2**20 // num_items)  # bounds the memory at about 50 MB
-    parts = [
-        _play(truth, np.arange(start, min(start + step, num_sessions)), num_rounds, rng)
-        for start in range(0, num_sessions, step)
-    ]
-    sessions, items, feedback = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Simulation(truth, int(seed), num_users is not None)
 
-    match = truth.match(sessions, items)
-    strong = np.where(feedback > 0, match > 2 * mood_strength, match < -1.25 * mood_strength)
-    lengths = np.bincount(sessions, minlength=num_sessions)
-    starts = np.cumsum(lengths) - lengths
-    events = pd.DataFrame(
+
+def _items(random, num_items, num_genres, popularity_exponent, appeal_spread) -> pd.DataFrame:
+    sizes = (np.arange(num_genres) + 2) ** -0.5
+    popularity = (random.permutation(num_items) + 4.0) ** -popularity_exponent
+    digits = max(4, len(str(num_items - 1)))
+    return pd.DataFrame(
         {
-            "session": sessions,
-            "position": np.arange(len(sessions)) - np.repeat(starts, lengths),
-            "item": truth.items[items],
-            "feedback": (feedback * (1 + strong)).astype("int8"),
+            "item": np.array([f"track_{i:0{digits}d}" for i in range(num_items)], object),
+            "genre": random.choice(num_genres, size=num_items, p=sizes / sizes.sum()),
+            "weight": np.maximum(1, np.rint(2.0**48 / popularity.sum() * popularity)),
+            "appeal": appeal_spread * random.normal(size=num_items),
         }
     )
-    return Simulation(events, truth)
 
 
-def _draw_truth(
-    rng: np.random.Generator,
-    num_sessions: int,
-    num_items: int,
-    *,
-    popularity_exponent: float,
-    sequence_strength: float,
-    mood_strength: float,
-    avoidance: float,
-    patience: float,
-) -> HiddenTruth:
-    genres = _unit(rng.normal(size=(_NUM_GENRES, _LATENT_DIM)))
-    own = _unit(rng.normal(size=(num_items, _LATENT_DIM)))
-    vectors = _unit(genres[rng.integers(_NUM_GENRES, size=num_items)] + 0.4 * own)
-    # What goes well after a track is somewhat like it, and otherwise a fixed turn away from it.
-    turn, _ = np.linalg.qr(rng.normal(size=(_LATENT_DIM, _LATENT_DIM)))
-    successors = sequence_strength * _unit(0.6 * vectors + 0.8 * vectors @ turn)
-    ranks = rng.permutation(num_items)
-    tastes = rng.normal(size=(_NUM_TASTES, _LATENT_DIM))[
-        rng.integers(_NUM_TASTES, size=num_sessions)
-    ]
-    moods = np.sqrt(0.3) * tastes + np.sqrt(0.7) * rng.normal(size=(num_sessions, _LATENT_DIM))
-    digits = max(4, len(str(num_items - 1)))
-    return HiddenTruth(
-        items=np.array([f"track_{index:0{digits}d}" for index in range(num_items)], dtype=object),
-        log_popularity=(-popularity_exponent * np.log(ranks + 4)).astype("float32"),
-        vectors=vectors.astype("float32"),
-        successors=successors.astype("float32"),
-        moods=(mood_strength * moods).astype("float32"),
-        patience=(patience + 0.5 * rng.normal(size=num_sessions)).astype("float32"),
-        insight=0.2,
-        avoidance=float(avoidance),
-        memory=0.8,
+def _sessions(random, num_sessions, num_users, kept_range) -> pd.DataFrame:
+    # Any numbers of sessions of at least 1 are as likely: few users have many.
+    more = random.choice(num_sessions - 1, size=num_users - 1, replace=False)
+    user = np.zeros(num_sessions, int)
+    user[1 + more] = 1
+    user = np.cumsum(user)
+    home = random.integers(_NUM_MOODS, size=num_users)[user]
+    other = random.integers(_NUM_MOODS, size=num_sessions)
+    is_home = random.random(num_sessions) < SimulationTruth.home_share
+    return pd.DataFrame(
+        {
+            "user": user,
+            "mood": np.where(is_home, home, other),
+            "tendency": random.integers(3, size=num_users)[user],
+            "num_kept": random.integers(*kept_range, size=num_sessions, endpoint=True),
+        }
     )
-
-
-def _play(
-    truth: HiddenTruth, sessions: np.ndarray, num_rounds: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All events of the given sessions, in order: session, item index, +1 or -1."""
-    keep = truth.keep_probability(sessions)
-    heard = np.zeros(keep.shape, bool)
-    last_kept = np.full(len(sessions), -1)
-    avoided = np.zeros((len(sessions), _LATENT_DIM), "float32")
-    rows, items, feedback = [], [], []
-    for nth in range(num_rounds[sessions].max()):
-        going = np.flatnonzero((num_rounds[sessions] > nth) & ~heard.all(axis=1))
-        weights = truth.presentation_weights(
-            sessions[going], last_kept[going], avoided[going], heard[going]
-        )
-        num_skips, skips, kept = _play_round(weights, keep[going], rng)
-        skip_rows = np.repeat(going, num_skips)
-        rows += [skip_rows, going]
-        items += [skips, kept]
-        feedback += [np.full(len(skips), -1), np.full(len(kept), 1)]
-        heard[skip_rows, skips] = True
-        heard[going, kept] = True
-        last_kept[going] = kept
-        avoided *= truth.memory
-        shares = np.repeat(1 / np.maximum(num_skips, 1), num_skips)
-        np.add.at(avoided, skip_rows, shares[:, None] * truth.vectors[skips])
-    row = np.concatenate(rows)
-    order = np.argsort(row, kind="stable")  # a row's events were added in the order of time
-    return sessions[row[order]], np.concatenate(items)[order], np.concatenate(feedback)[order]
-
-
-def _play_round(
-    weights: np.ndarray, keep: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Presents tracks to each row until one is kept.
-
-    Presentations of a round are independent draws, so how many are skipped, which ones, and
-    which one is kept can be drawn apart from each other.
-
-    Args:
-        weights: float array of shape `(n, num_items)`, proportional to p(x).
-        keep: float array of shape `(n, num_items)`.
-
-    Returns:
-        The number of skips of each row, the skipped items row after row, the kept items.
-    """
-    kept_weights = weights * keep
-    ends = kept_weights.sum(axis=1) / weights.sum(axis=1)
-    num_skips = rng.geometric(ends) - 1
-    rows = np.arange(len(weights))
-    kept = _draw(kept_weights, rows, rng)
-    skips = _draw(weights - kept_weights, np.repeat(rows, num_skips), rng)
-    return num_skips, skips, kept
-
-
-def _draw(weights: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One item for each of `rows`, drawn in proportion to that row of `weights`."""
-    cumulative = np.cumsum(weights, axis=1, dtype="float64")
-    cumulative /= cumulative[:, -1:]
-    # Row i covers the interval from i to i + 1, so that one search serves all rows. The draw
-    # stays clear of the interval's end, where rounding would lead into the next row.
-    cumulative += np.arange(len(weights))[:, None]
-    drawn = rows + rng.random(len(rows)) * (1 - 1e-9)
-    return np.searchsorted(cumulative.ravel(), drawn, side="right") - rows * weights.shape[1]
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import keras_negrec
-from keras_negrec.data import ItemFeatureEncoder, Vocabulary, item_features, simulate_log
+from keras_negrec.data import ItemFeatureEncoder, Vocabulary, item_features, simulate_sessions
 
 VOCABULARY = Vocabulary(["c", "a", "b", "d"])
 
@@ -217,7 +217,7 @@ def test_a_file_of_another_kind(tmp_path):
 
 
 def test_a_model_takes_them():
-    items = simulate_log(num_users=1, num_items=40, num_genres=3).item_table()
+    items = simulate_sessions(num_sessions=1, num_items=40, num_genres=3).item_table()
     vocabulary = Vocabulary(items["item"])
     encoder, features = item_features(items, vocabulary, categories=["genre"])
     model = keras_negrec.build_model(

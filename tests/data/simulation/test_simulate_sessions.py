@@ -1,11 +1,10 @@
-import hashlib
+import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from keras_negrec.data.logs.check_events import check_events
-from keras_negrec.data.simulation.simulate_sessions import simulate_sessions
+from keras_negrec.data import check_events, simulate_sessions
 
 
 @pytest.fixture(scope="module")
@@ -13,8 +12,19 @@ def simulation():
     return simulate_sessions(num_sessions=1500, num_items=300, seed=1)
 
 
-def item_indices(simulation):
-    return pd.Index(simulation.truth.items).get_indexer(simulation.events["item"])
+@pytest.fixture(scope="module")
+def service():
+    """A large catalogue, and users with several sessions."""
+    return simulate_sessions(num_sessions=7200, num_items=5000, num_users=900, seed=1)
+
+
+@pytest.fixture(params=["simulation", "service"])
+def either(request):
+    return request.getfixturevalue(request.param)
+
+
+def item_indices(simulation, events):
+    return pd.Index(simulation.truth.items["item"]).get_indexer(events["item"])
 
 
 def kept_before(events):
@@ -23,142 +33,177 @@ def kept_before(events):
     return kept.groupby(events["session"]).cumsum() - kept
 
 
-def test_events_are_a_valid_events_table(simulation):
-    events = simulation.events
+def test_events_are_a_valid_events_table(either):
+    events, has_users = either.events, either.has_users
     check_events(events)
-    assert list(events.columns) == ["session", "position", "item", "feedback"]
+    user = ["user"] if has_users else []
+    assert list(events) == ["session", *user, "position", "timestamp", "item", "feedback"]
     assert events["session"].is_monotonic_increasing
-    assert (events["session"].unique() == np.arange(1500)).all()
+    assert (events["session"].unique() == np.arange(len(either.truth.sessions))).all()
     assert (events["position"] == events.groupby("session").cumcount()).all()
-    assert set(events["item"]) <= {f"track_{index:04d}" for index in range(300)}
+    assert set(events["item"]) <= set(either.truth.items["item"])
     assert set(events["feedback"]) == {-2, -1, 1, 2}
 
 
-def test_a_seed_gives_the_same_sessions_and_another_seed_others(simulation):
-    again = simulate_sessions(num_sessions=1500, num_items=300, seed=1)
-    other = simulate_sessions(num_sessions=1500, num_items=300, seed=2)
-    pd.testing.assert_frame_equal(simulation.events, again.events)
-    assert not simulation.events.equals(other.events)
+def test_times_rise_and_the_sessions_of_a_user_follow_each_other(service):
+    events = service.events
+    by_session = events.groupby("session")["timestamp"]
+    gaps = by_session.diff().dropna()
+    kept = (events["feedback"] > 0)[gaps.index - 1].to_numpy()
+    assert gaps[kept].between(120, 299).all() and gaps[~kept].between(2, 44).all()
+    assert (events.groupby("session")["user"].nunique() == 1).all()
+    assert events["user"].is_monotonic_increasing
+    sessions = pd.DataFrame(
+        {
+            "user": events.groupby("session")["user"].first(),
+            "start": by_session.first(),
+            "end": by_session.last(),
+        }
+    )
+    pauses = sessions["start"] - sessions.groupby("user")["end"].shift()
+    assert pauses.min() > 3600
+    assert 0.8 < pauses.mean() / (24 * 3600 + 3600) < 1.2
+    assert events["timestamp"].min() >= pd.Timestamp("2024-01-01").timestamp()
 
 
-@pytest.mark.parametrize(
-    ("options", "num_events", "expected"),
-    [
-        (
-            {"num_sessions": 100, "num_items": 50},
-            2028,
-            "cd3bcc1371f12696d3a899acf92c5b7d494dca2e530cf679574f868be4c7cb6c",
-        ),
-        (
-            {"num_sessions": 100, "num_items": 1500, "mean_kept": 5, "seed": 7},
-            730,
-            "e6976209d8e7f49432d0e653aadfc030fff900aa9caf0396231ef98e7555e995",
-        ),
-    ],
-)
-def test_the_data_are_those_of_recorded_results(options, num_events, expected):
-    events = simulate_sessions(**options).events
-    assert len(events) == num_events
-    lines = "\n".join(",".join(map(str, row)) for row in events.itertuples(index=False))
-    assert hashlib.sha256(lines.encode()).hexdigest() == expected
+def test_users_have_several_sessions_and_some_have_many(service):
+    counts = service.events.groupby("user")["session"].nunique()
+    assert (counts.index == np.arange(900)).all() and counts.sum() == 7200
+    assert counts.min() == 1 and counts.median() < 7 and counts.max() > 25
+
+
+@pytest.mark.parametrize("num_users", [None, 900])
+def test_a_seed_gives_the_same_events_and_another_seed_others(num_users):
+    one, again, other = (
+        simulate_sessions(1500, 300, num_users=num_users, seed=seed).events for seed in (1, 1, 2)
+    )
+    pd.testing.assert_frame_equal(one, again)
+    assert not one.equals(other)
 
 
 def test_the_global_random_state_is_neither_read_nor_changed():
     np.random.seed(3)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    simulate_sessions(num_sessions=5, num_items=20)
+    assert len(simulate_sessions(num_sessions=5, num_items=20).events)
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
 
 
-def test_between_a_third_and_a_half_of_the_tracks_are_skipped(simulation):
-    feedback = simulation.events["feedback"]
-    assert 0.30 <= (feedback < 0).mean() <= 0.45
+@pytest.mark.parametrize("num_users", [None, 4000])
+def test_chunks_and_files_make_up_the_events(tmp_path, num_users):
+    simulation = simulate_sessions(20_000, 500, num_users=num_users, mean_kept=2)
+    chunks = [chunk.to_pandas() for chunk in simulation.chunks()]
+    key = "user" if num_users else "session"
+    assert len(chunks) > 2
+    assert all(
+        set(one[key]).isdisjoint(other[key]) for one, other in itertools.combinations(chunks, 2)
+    )
+    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), simulation.events)
+    paths = simulation.write(tmp_path / "new")
+    assert [path.name for path in paths[:2]] == ["events-00000.parquet", "events-00001.parquet"]
+    written = pd.concat(map(pd.read_parquet, paths), ignore_index=True)
+    pd.testing.assert_frame_equal(written, simulation.events)
+    with pytest.raises(FileExistsError, match=r"must hold no Parquet files yet. Received: .*00000"):
+        simulation.write(tmp_path / "new")
+
+
+def test_a_third_to_a_half_of_the_tracks_are_skipped(either):
+    feedback = either.events["feedback"]
+    assert 0.30 <= (feedback < 0).mean() <= 0.5
     assert 0.02 <= (feedback[feedback > 0] == 2).mean() <= 0.2
     assert 0.02 <= (feedback[feedback < 0] == -2).mean() <= 0.2
 
 
-def test_session_lengths_vary_around_what_was_asked_for(simulation):
-    sessions = simulation.events.groupby("session")["feedback"]
+def test_session_lengths_vary_around_what_was_asked_for(either):
+    sessions = either.events.groupby("session")["feedback"]
     kept = sessions.agg(lambda feedback: (feedback > 0).sum())
-    assert kept.min() == 6 and kept.max() == 18
-    assert abs(kept.mean() - 12) < 0.5
-    low, high = np.percentile(sessions.size(), [10, 90])
-    assert low < 15 and high > 22
+    assert kept.min() == 7 and kept.max() == 13
+    assert (kept.to_numpy() == either.truth.sessions["num_kept"]).all()
+    low, median, high = np.percentile(sessions.size(), [10, 50, 90])
+    assert low >= 9 and 13 < median < 18 and high < 25
+    assert (sessions.last() > 0).all()
 
 
-def test_every_session_ends_with_a_kept_track(simulation):
-    assert (simulation.events.groupby("session")["feedback"].last() > 0).all()
+def test_popularity_follows_a_power_law(service):
+    counts = service.events["item"].value_counts()
+    assert counts[:50].sum() / counts.sum() > 0.15  # 1 % of the tracks
+    # Log counts fall with log ranks as the weights do, over two powers of ten.
+    ranks = np.arange(10, 1000)
+    slope = np.polyfit(np.log(ranks), np.log(counts.to_numpy()[ranks]), 1)[0]
+    assert -1.2 < slope < -0.6
+    order = np.argsort(-service.truth.items["weight"])
+    played = counts.reindex(service.truth.items["item"], fill_value=0)
+    assert played.iloc[order[:50]].mean() > 5 * played.iloc[order[500:]].mean()
 
 
-def test_few_tracks_hold_a_clear_share_of_the_presentations(simulation):
-    counts = simulation.events["item"].value_counts()
-    assert counts.iloc[:3].sum() / counts.sum() > 3 * 3 / 300
-    assert counts.iloc[:30].sum() / counts.sum() > 0.25
-    # Presentations follow the truth's popularity, not only what goes well after what.
-    presented = np.bincount(item_indices(simulation), minlength=300)
-    order = np.argsort(-simulation.truth.log_popularity)
-    assert presented[order[:30]].mean() > 2 * presented[order[150:]].mean()
-
-
-def test_skips_cluster_in_sessions(simulation):
-    skipped = simulation.events["feedback"] < 0
-    by_session = skipped.groupby(simulation.events["session"])
+def test_skips_cluster_in_sessions(either):
+    skipped = either.events["feedback"] < 0
+    by_session = skipped.groupby(either.events["session"])
     rate = skipped.mean()
     by_chance = (rate * (1 - rate) / by_session.size()).mean()
-    assert by_session.mean().var() > 1.5 * by_chance
+    assert by_session.mean().var() > 1.4 * by_chance
+    previous = by_session.shift()
+    assert skipped[previous == True].mean() > 1.3 * skipped[previous == False].mean()  # noqa: E712
 
 
-def test_no_track_heard_before_a_round_is_presented_again(simulation):
-    events = simulation.events.assign(round=kept_before(simulation.events))
+def test_sessions_begin_with_more_skips():
+    def first_and_later(position_bias):
+        events = simulate_sessions(7000, 500, position_bias=position_bias, avoidance=0).events
+        rounds, skipped = kept_before(events), events["feedback"] < 0
+        return skipped[rounds == 0].mean() - skipped[rounds == 6].mean()
+
+    without, some, much = map(first_and_later, (0.0, 1.5, 3.0))
+    assert some > without + 0.05
+    assert much > some + 0.05
+
+
+def test_no_track_heard_before_a_round_is_played_again(either):
+    events = either.events.assign(round=kept_before(either.events))
     rounds = events.groupby(["session", "item"])["round"].nunique()
     assert (rounds == 1).all()
-    kept = events[events["feedback"] > 0]
-    assert not kept.duplicated(["session", "item"]).any()
+    assert not events[events["feedback"] > 0].duplicated(["session", "item"]).any()
+    assert 0 < events.duplicated(["session", "item"]).mean() < 0.1
 
 
-def test_a_track_rarely_comes_twice_in_a_session(simulation):
-    assert simulation.events.duplicated(["session", "item"]).mean() < 0.1
+def test_reactions_are_as_likely_as_the_truth_says(either):
+    truth, events = either.truth, either.events
+    rows = truth.sessions.iloc[events["session"]]
+    items, rounds = item_indices(either, events), kept_before(events).to_numpy()
+    expected = truth.keep_probability(
+        rows["mood"].to_numpy(), rows["tendency"].to_numpy(), rounds, items
+    )
+    kept = (events["feedback"] > 0).to_numpy()
+    bins = np.digitize(expected, [0.2, 0.4, 0.6, 0.8, 0.9])
+    strong = truth.strong_probability(expected, kept)
+    is_strong = (events["feedback"].abs() == 2).to_numpy()
+    for index, (happened, likely) in itertools.product(
+        range(6), [(kept, expected), (is_strong, strong)]
+    ):
+        chosen = bins == index
+        assert chosen.sum() > 300
+        deviation = (happened[chosen] - likely[chosen]).sum()
+        spread = np.sqrt((likely[chosen] * (1 - likely[chosen])).sum())
+        assert abs(deviation) < 4.5 * spread
 
 
-def test_polarity_agrees_with_the_match(simulation):
-    events = simulation.events
-    match = simulation.truth.match(events["session"].to_numpy(), item_indices(simulation))
-    means = pd.Series(match).groupby(events["feedback"]).mean()
+def test_what_is_kept_and_skipped_tells_the_mood(simulation):
+    match = simulation.truth.match[
+        simulation.truth.sessions["mood"].to_numpy()[simulation.events["session"]],
+        simulation.truth.genre_of[item_indices(simulation, simulation.events)],
+    ]
+    means = pd.Series(match).groupby(simulation.events["feedback"]).mean()
     assert means[-2] < means[-1] < means[1] < means[2]
     assert means[1] - means[-1] > 2
 
 
-def test_skips_are_as_likely_as_the_truth_says(simulation):
-    # Whether a presented track is kept depends on its match alone.
-    events = simulation.events
-    keep = simulation.truth.keep_probability(np.arange(1500))
-    expected = keep[events["session"], item_indices(simulation)]
-    kept = (events["feedback"] > 0).to_numpy()
-    bins = np.digitize(expected, [0.2, 0.4, 0.6, 0.8, 0.9])
-    for index in range(6):
-        chosen = bins == index
-        deviation = (kept[chosen] - expected[chosen]).sum()
-        spread = np.sqrt((expected[chosen] * (1 - expected[chosen])).sum())
-        assert abs(deviation) < 4.5 * spread
-
-
-def test_the_next_track_can_be_learnt_from_the_last(simulation):
-    kept = simulation.events[simulation.events["feedback"] > 0]
-    items = pd.Index(simulation.truth.items).get_indexer(kept["item"])
-    session = kept["session"].to_numpy()
-    same = session[1:] == session[:-1]
-    last, following, train = items[:-1][same], items[1:][same], session[1:][same] < 1200
-    popularity = np.bincount(following[train], minlength=300) / train.sum()
-    counts = np.zeros((300, 300))
-    np.add.at(counts, (last[train], following[train]), 1)
-    markov = (counts + 20 * popularity) / (counts.sum(axis=1, keepdims=True) + 20)
-
-    def hit_rate(scores):
-        target = scores[np.arange(len(scores)), following[~train]]
-        return ((scores > target[:, None]).sum(axis=1) < 10).mean()
-
-    by_popularity = hit_rate(np.tile(popularity, ((~train).sum(), 1)))
-    assert hit_rate(markov[last[~train]]) > 1.5 * by_popularity
+def test_the_sessions_of_a_user_are_alike(service):
+    sessions = service.truth.sessions
+    pairs = sessions.iloc[:-1].reset_index(), sessions.iloc[1:].reset_index()
+    same_user = pairs[0]["user"] == pairs[1]["user"]
+    same_mood = pairs[0]["mood"] == pairs[1]["mood"]
+    assert 0.2 < same_mood[same_user].mean() < 0.35  # 1/4 at home in both, and by chance
+    assert same_mood[~same_user].mean() < 0.1
+    assert (pairs[0]["tendency"] == pairs[1]["tendency"])[same_user].all()
+    assert (sessions.groupby("mood").size() > 100).all()
 
 
 def test_more_patience_gives_fewer_skips():
@@ -169,22 +214,30 @@ def test_more_patience_gives_fewer_skips():
     assert rates[0] > rates[1] > rates[2]
 
 
-def test_without_mood_only_patience_decides():
-    simulation = simulate_sessions(300, 60, mood_strength=0)
-    keep = simulation.truth.keep_probability(np.arange(300))
-    np.testing.assert_allclose(keep, np.tile(keep[:, :1], (1, 60)), rtol=1e-5)
-    assert set(simulation.events["feedback"]) == {-1, 1}
+def test_without_mood_and_appeal_the_listener_alone_decides():
+    truth = simulate_sessions(300, 60, mood_strength=0, appeal_spread=0).truth
+    keep = truth.keep_probability(np.arange(24)[:, np.newaxis], 1, 3, np.arange(60))
+    np.testing.assert_allclose(keep, keep[0, 0], rtol=1e-5)
 
 
 def test_a_session_that_heard_everything_ends():
-    events = simulate_sessions(num_sessions=50, num_items=4, mean_kept=12).events
+    events = simulate_sessions(50, 4, num_users=20, num_genres=2, mean_kept=12).events
     check_events(events)
-    assert events[events["feedback"] > 0].groupby("session").size().max() <= 4
-    assert len(simulate_sessions(num_sessions=1, num_items=1, mean_kept=1).events) >= 1
+    kept = events[events["feedback"] > 0].groupby("session").size()
+    assert kept.max() == 4
+    one = simulate_sessions(1, 1, num_users=1, mean_kept=1, num_genres=1)
+    assert (one.events["feedback"] > 0).sum() == 1
 
 
-def test_names_have_as_many_digits_as_the_catalogue_needs():
-    assert simulate_sessions(2, 12000, mean_kept=1).truth.items[7] == "track_00007"
+def test_what_is_known_of_items(service):
+    table = service.item_table()
+    sound = [f"sound_{number}" for number in range(1, 9)]
+    assert list(table) == ["item", "genre", *sound]
+    noise = table[sound] - service.truth.genres[service.truth.genre_of]
+    assert noise.abs().mean().between(0.07, 0.09).all()
+    assert table["genre"].nunique() == 64 and table["genre"].str.fullmatch(r"genre_\d\d").all()
+    assert table["item"].iloc[7] == "track_0007"
+    assert simulate_sessions(2, 12000, mean_kept=1).truth.items["item"].iloc[7] == "track_00007"
 
 
 @pytest.mark.parametrize(
@@ -192,11 +245,11 @@ def test_names_have_as_many_digits_as_the_catalogue_needs():
     [
         ("num_sessions", 0),
         ("num_sessions", 2.5),
-        ("num_items", 0),
         ("num_items", "many"),
         ("num_items", True),
+        ("num_users", 0),
+        ("num_genres", None),
         ("mean_kept", -3),
-        ("mean_kept", None),
         ("seed", -1),
         ("popularity_exponent", -0.1),
         ("sequence_strength", float("nan")),
@@ -204,9 +257,17 @@ def test_names_have_as_many_digits_as_the_catalogue_needs():
         ("avoidance", -1),
         ("patience", float("inf")),
         ("patience", None),
+        ("position_bias", -1),
+        ("appeal_spread", -1),
+        ("tendency_spread", -1),
     ],
 )
 def test_bad_arguments_are_named(name, value):
     with pytest.raises(ValueError, match=rf"`{name}` must be .*Received: ") as error:
         simulate_sessions(**{name: value})
     assert str(error.value).endswith(f"Received: {value!r}")
+
+
+def test_more_users_than_sessions():
+    with pytest.raises(ValueError, match=r"Received: num_users=11, num_sessions=10"):
+        simulate_sessions(10, num_users=11)

@@ -1,7 +1,18 @@
+import runpy
+from pathlib import Path
+
+import keras
 import pandas as pd
 import pytest
 
-from keras_negrec.data import simulate_log, write_mssd
+from keras_negrec.data import simulate_sessions
+
+BENCHMARKS = Path(__file__).parents[2] / "recipes" / "benchmarks"
+write_mssd = runpy.run_path(str(BENCHMARKS / "write_mssd.py"))["write_mssd"]
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="one backend is enough for the recipes"
+)
 
 COLUMNS = [
     "session_id",
@@ -31,7 +42,7 @@ UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 @pytest.fixture(scope="module")
 def log():
-    return simulate_log(num_users=300, num_items=3000, seed=2)
+    return simulate_sessions(num_sessions=2400, num_items=3000, num_users=300, seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +85,12 @@ def test_sessions_are_whole_and_in_one_file(written):
 
 def test_the_events_are_those_of_the_log(log, written):
     counts, _, rows = written
-    events = log.events()
+    events = log.events
     length = events.groupby("session")["position"].transform("size")
     expected = events[(length >= 10) & (events["position"] < 20)].reset_index(drop=True)
     assert len(rows) == len(expected) == counts["rows"]
     assert counts["sessions"] == expected["session"].nunique() == rows["session_id"].nunique()
-    assert counts["short_sessions"] == log.num_sessions - counts["sessions"]
+    assert counts["short_sessions"] == len(log.truth.sessions) - counts["sessions"]
     assert counts["rows_cut"] == ((length > 20) & (events["position"] >= 20)).sum()
     assert (rows["skip_2"] == (expected["feedback"] < 0)).all()
     pairs = pd.DataFrame({"item": expected["item"], "track": rows["track_id_clean"]})
@@ -107,8 +118,8 @@ def test_a_number_of_rows(log, tmp_path):
 
 
 def test_logs_of_several_chunks(tmp_path):
-    log = simulate_log(num_users=5000, num_items=500, mean_kept=8)
-    assert len(log.truth.chunks()) > 2
+    log = simulate_sessions(num_sessions=20_000, num_items=500, mean_kept=8)
+    assert sum(1 for _ in log.chunks()) > 2
     counts = write_mssd(log, tmp_path, num_files=2)
     files = [pd.read_csv(path, usecols=[0, 1]) for path in sorted(tmp_path.glob("*"))]
     assert counts["files"] == len(files) == 2

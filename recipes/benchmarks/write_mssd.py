@@ -12,7 +12,7 @@ import pyarrow.compute
 import pyarrow.csv
 
 from keras_negrec.argument_checks import check_positive_int
-from keras_negrec.data.simulation.simulated_log import SimulatedLog
+from keras_negrec.data import Simulation
 
 _SHORTEST, _LONGEST = 10, 20  # sessions of the published logs
 _CONTEXTS = ("editorial_playlist", "user_collection", "radio", "catalog", "charts")
@@ -21,7 +21,7 @@ _HEX = np.array([list(f"{byte:02x}".encode()) for byte in range(256)], "uint8")
 
 
 def write_mssd(
-    log: SimulatedLog, folder: str | Path, *, num_files: int = 1, num_rows: int | None = None
+    log: Simulation, folder: str | Path, *, num_files: int = 1, num_rows: int | None = None
 ) -> dict[str, int]:
     """Writes a simulated log as `log_*.csv` files with the 21 columns of the published logs.
 
@@ -33,7 +33,7 @@ def write_mssd(
     `not_skipped`. Users and likes have no column.
 
     Args:
-        log: `SimulatedLog`.
+        log: `Simulation`.
         folder: where to; is made where it is not there. It must hold no `log_*.csv`.
         num_files: int. Sessions are spread over so many files, in order.
         num_rows: int or None. Stop after the session with which so many rows are written; by
@@ -48,13 +48,6 @@ def write_mssd(
         FileExistsError: the folder holds `log_*.csv` already.
         ValueError: a number that is not a positive integer.
 
-    Example:
-
-    >>> log = keras_negrec.data.simulate_log(num_users=50, num_items=5000)
-    >>> counts = keras_negrec.data.write_mssd(log, "mssd", num_files=2)
-    >>> counts["files"]
-    2
-
     Reference:
         [Brost et al., 2019](https://arxiv.org/abs/1901.09851)
     """
@@ -65,9 +58,9 @@ def write_mssd(
     folder.mkdir(parents=True, exist_ok=True)
     if present := sorted(folder.glob("log_*.csv")):
         raise FileExistsError(f"The folder must hold no logs yet. Received: {present[0]}")
-    random = np.random.default_rng([log.truth.seed, 4])
-    tracks = _ids("t_", len(log.truth.items), random)
-    items = pa.array(log.truth.items, pa.string())
+    random = np.random.default_rng([log.seed, 3])
+    items = pa.array(log.truth.items["item"], pa.string())
+    tracks = _ids("t_", len(items), random)
     counts = {"rows": 0, "sessions": 0, "files": 0, "short_sessions": 0, "rows_cut": 0}
     last_file = -1
     with ThreadPoolExecutor(1) as writer:
@@ -76,7 +69,7 @@ def write_mssd(
         for chunk in log.chunks():
             track = tracks.take(pa.compute.index_in(chunk["item"].combine_chunks(), items))
             session, table = _rows(chunk, track, counts, num_rows, random)
-            numbers = session * num_files // log.num_sessions
+            numbers = session * num_files // len(log.truth.sessions)
             if pending is not None:
                 pending.result()
             pending = writer.submit(_write, folder, list(_split(table, numbers)))

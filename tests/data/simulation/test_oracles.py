@@ -1,0 +1,337 @@
+import itertools
+
+import numpy as np
+import pytest
+
+import keras_negrec
+from keras_negrec.data import Examples, Sessions, Vocabulary, leave_one_out, simulate_sessions
+
+NUM_ITEMS = 300
+ORACLES = ["oracle", "history_oracle"]
+
+
+def encoded(simulation):
+    # In the order of the simulation, so that internal id j is item index j - 1.
+    vocabulary = Vocabulary(simulation.truth.items["item"])
+    return simulation, vocabulary, Sessions.from_events(simulation.events, vocabulary)
+
+
+@pytest.fixture(scope="module")
+def sessions():
+    return encoded(simulate_sessions(2000, NUM_ITEMS, seed=1))
+
+
+@pytest.fixture(scope="module")
+def users():
+    return encoded(simulate_sessions(3000, NUM_ITEMS, num_users=600, seed=2))
+
+
+@pytest.fixture(scope="module")
+def held_out(sessions):
+    return leave_one_out(sessions[2]).test
+
+
+# The rules, written again from their documentation, for one session and with loops.
+
+
+def play_and_state(truth, items, feedback):
+    """How likely each item is played next, and how many tracks were kept."""
+    genre, last, heard, current, num_kept = truth.genre_of, -1, set(), [], 0
+    avoided = np.zeros(len(truth.likeness))
+    for item, reaction in zip(items, feedback, strict=True):
+        current.append((item, reaction))
+        if reaction > 0:
+            skips = [truth.likeness[genre[i]] for i, r in current if r < 0]
+            avoided = 0.8 * avoided + (np.mean(skips, axis=0) if skips else 0)
+            heard |= {i for i, _ in current}
+            last, current, num_kept = genre[item], [], num_kept + 1
+    play = np.zeros(len(truth.items))
+    for i in set(range(len(play))) - heard:
+        flow = truth.flow[last, genre[i]] if last >= 0 else 0
+        play[i] = truth.items["weight"][i] * np.exp(flow - truth.avoidance * avoided[genre[i]])
+    return play / max(play.sum(), 1e-30), num_kept
+
+
+def keep_chance(truth, mood, tendency, num_kept, item):
+    logit = truth.match[mood, truth.genre_of[item]] + truth.items["appeal"][item]
+    logit += truth.tendencies[tendency] - truth.position_bias * 0.7**num_kept
+    return 0.1 + 0.87 / (1 + np.exp(-logit))
+
+
+def next_kept(truth, mood, tendency, items, feedback):
+    play, num_kept = play_and_state(truth, items, feedback)
+    kept = [p * keep_chance(truth, mood, tendency, num_kept, i) for i, p in enumerate(play)]
+    return np.array(kept) / np.sum(kept)
+
+
+def likelihood(truth, mood, tendency, items, feedback):
+    """Of the reactions to the tracks of a session."""
+    total, num_kept = 1.0, 0
+    for item, reaction in zip(items, feedback, strict=True):
+        keep = keep_chance(truth, mood, tendency, num_kept, item)
+        s = (keep - 0.1) / 0.87
+        strong = 0.15 * (s if reaction > 0 else 1 - s)
+        total *= keep if reaction > 0 else 1 - keep
+        total *= strong if abs(reaction) == 2 else 1 - strong
+        num_kept += reaction > 0
+    return total
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    simulation = simulate_sessions(
+        40, 30, num_users=12, num_genres=5, mean_kept=4, position_bias=1.5, seed=4
+    )
+    return encoded(simulation)
+
+
+@pytest.mark.parametrize(
+    ("items", "feedback"),
+    [
+        ([3], [1]),
+        ([3], [-2]),
+        ([3, 17, 4, 29, 8], [-1, 2, -1, -1, 1]),
+        ([3, 17, 4, 29, 8, 11, 8], [1, -1, -2, 2, -1, 1, -1]),
+    ],
+)
+def test_the_history_oracle_is_bayes(tiny, items, feedback):
+    simulation, vocabulary, _ = tiny
+    truth = simulation.truth
+    history = Sessions.from_lists([[item + 1 for item in items]], [feedback])
+    states = list(itertools.product(range(len(truth.match)), range(3)))
+    belief = np.array([likelihood(truth, *state, items, feedback) for state in states])
+    belief /= belief.sum()
+    oracle = simulation.history_oracle(vocabulary)
+    found = oracle.listener_probability(history)
+    np.testing.assert_allclose(found.ravel(), belief, rtol=1e-4)
+    expected = sum(
+        b * next_kept(truth, *state, items, feedback)
+        for b, state in zip(belief, states, strict=True)
+    )
+    np.testing.assert_allclose(oracle.score(history)[0], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_the_history_oracle_learns_a_user_from_earlier_sessions(tiny):
+    simulation, vocabulary, _ = tiny
+    truth = simulation.truth
+    past = [([3, 9, 17, 4, 29], [1, -1, 1, -2, 1]), ([8, 11, 2, 20], [-1, 2, 1, 1])]
+    now = ([17, 5, 21], [-1, 1, -1])
+    num_moods = len(truth.match)
+    moves = np.full((num_moods, num_moods), 0.5 / num_moods) + 0.5 * np.eye(num_moods)
+    belief = np.zeros((num_moods, 3))
+    for tendency in range(3):
+        of_past, of_now = (
+            [[likelihood(truth, mood, tendency, *one) for mood in range(num_moods)] for one in some]
+            for some in (past, [now])
+        )
+        for home in range(num_moods):
+            homes = np.prod([moves[home] @ one for one in of_past])
+            belief[:, tendency] += homes * moves[home] * of_now[0]
+    belief /= belief.sum()
+    events = [*past, now]
+    history = Sessions.from_lists(
+        [[item + 1 for items, _ in events for item in items]],
+        [[reaction for _, feedback in events for reaction in feedback]],
+        [[number for number, (items, _) in enumerate(events) for _ in items]],
+    )
+    oracle = simulation.history_oracle(vocabulary)
+    np.testing.assert_allclose(oracle.listener_probability(history)[0], belief, rtol=1e-4)
+    expected = sum(
+        belief[mood, tendency] * next_kept(truth, mood, tendency, *now)
+        for mood, tendency in itertools.product(range(num_moods), range(3))
+    )
+    np.testing.assert_allclose(oracle.score(history)[0], expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("session", [0, 7, 42, 1000])
+def test_the_oracle_agrees_with_monte_carlo(sessions, session):
+    """Plays the round after a history, one track at a time."""
+    simulation, vocabulary, rows = sessions
+    cut = int(rows.lengths[session]) * 2 // 3
+    history = rows.between(0, [cut], [session])
+    truth, random = simulation.truth, np.random.default_rng(session)
+    play, num_kept = play_and_state(truth, history.item_ids - 1, history.feedback)
+    state = truth.sessions.iloc[session]
+    keep = np.array(
+        [
+            keep_chance(truth, int(state["mood"]), int(state["tendency"]), num_kept, item)
+            for item in range(NUM_ITEMS)
+        ]
+    )
+    kept = np.full(30_000, -1)
+    while (kept < 0).any():
+        waiting = np.flatnonzero(kept < 0)
+        drawn = random.choice(NUM_ITEMS, size=len(waiting), p=play)
+        accepted = random.random(len(waiting)) < keep[drawn]
+        kept[waiting[accepted]] = drawn[accepted]
+    counts = np.bincount(kept, minlength=NUM_ITEMS)
+    expected = len(kept) * simulation.oracle(vocabulary).score(history)[0].astype("float64")
+    assert counts[expected == 0].sum() == 0
+    often = expected >= 10
+    observed = np.append(counts[often], counts[~often].sum())
+    expected = np.append(expected[often], expected[~often].sum())
+    observed, expected = observed[expected > 0], expected[expected > 0]
+    freedom = len(expected) - 1
+    assert freedom > 10
+    statistic = ((observed - expected) ** 2 / expected).sum()
+    assert statistic < freedom + 5 * np.sqrt(2 * freedom)
+
+
+def assert_targets_are_as_frequent_as_foretold(scores, targets):
+    """The share of targets among the 10 best is what the probabilities add up to."""
+    np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-4)
+    best = np.argsort(-scores, axis=1)[:, :10]
+    foretold = np.take_along_axis(scores, best, axis=1).sum(axis=1)
+    hit = (best == targets[:, np.newaxis] - 1).any(axis=1)
+    spread = np.sqrt((foretold * (1 - foretold)).sum())
+    assert abs((hit - foretold).sum()) < 4 * spread
+    assert 0.05 < foretold.mean() < 0.8
+    # Nor are they more surprising: -log p of the targets adds up to the entropies.
+    surprise = -np.log(np.where(scores > 0, scores, 1)).astype("float64")
+    entropy = (scores * surprise).sum(axis=1)
+    spread = np.sqrt(((scores * surprise**2).sum(axis=1) - entropy**2).sum())
+    observed = surprise[np.arange(len(scores)), targets - 1]
+    assert abs((observed - entropy).sum()) < 4 * spread
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_held_out_events_are_drawn_from_the_probabilities(sessions, held_out, oracle):
+    simulation, vocabulary, _ = sessions
+    scores = getattr(simulation, oracle)(vocabulary).score(held_out.histories)
+    assert scores.shape == (len(held_out), NUM_ITEMS) and scores.dtype == np.float32
+    assert_targets_are_as_frequent_as_foretold(scores, held_out.targets)
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize("kind", ["sessions", "users"])
+def test_events_after_any_cut_are_drawn_from_the_probabilities(kind, oracle, request):
+    simulation, vocabulary, rows = request.getfixturevalue(kind)
+    # Any event of any row is as likely, so that a cut tells nothing of what follows.
+    chosen = np.random.default_rng(0).random(rows.num_events) < 0.04
+    rows, cuts = rows.take(rows.rows()[chosen]), rows.positions()[chosen]
+    examples = Examples.after(rows, cuts)
+    scores = getattr(simulation, oracle)(vocabulary).score(examples.histories)
+    assert_targets_are_as_frequent_as_foretold(scores, examples.targets)
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_the_service_remembers_skips_as_the_oracles_do(oracle):
+    simulation, vocabulary, rows = encoded(
+        simulate_sessions(1500, NUM_ITEMS, avoidance=15.0, patience=-0.5, seed=3)
+    )
+    test = leave_one_out(rows).test
+    scores = getattr(simulation, oracle)(vocabulary).score(test.histories)
+    assert_targets_are_as_frequent_as_foretold(scores, test.targets)
+
+
+def without_skips(histories):
+    kept = histories.feedback > 0
+    lengths = np.bincount(histories.rows()[kept], minlength=len(histories))
+    return Sessions(
+        {name: values[kept] for name, values in histories.columns.items()},
+        np.append(0, np.cumsum(lengths)),
+        histories.keys,
+    )
+
+
+def test_the_oracles_are_the_best_and_need_the_skips(sessions, held_out):
+    simulation, vocabulary, rows = sessions
+    train = leave_one_out(rows).train
+    blind = Examples(without_skips(held_out.histories), held_out.targets, held_out.skip_targets)
+    oracle, history_oracle = (getattr(simulation, name)(vocabulary) for name in ORACLES)
+    found = {
+        "popularity": (keras_negrec.models.Popularity(train, NUM_ITEMS), held_out),
+        "counts": (keras_negrec.models.ItemCooccurrence(train, vocabulary=vocabulary), held_out),
+        "blind history oracle": (history_oracle, blind),
+        "blind oracle": (oracle, blind),
+        "history oracle": (history_oracle, held_out),
+        "oracle": (oracle, held_out),
+    }
+    found = {name: keras_negrec.evaluate(*pair) for name, pair in found.items()}
+    for metric in ("hr@10", "ndcg@10", "mrr", "feedback_auc"):
+        values = {name: metrics[metric] for name, metrics in found.items()}
+        best = values.pop("oracle")
+        assert best > max(values.values())
+        if metric != "feedback_auc":
+            second = values.pop("history oracle")
+            values.pop("blind oracle")
+            assert second > max(values.values())
+    assert found["counts"]["ndcg@10"] > 1.2 * found["popularity"]["ndcg@10"]
+    assert found["oracle"]["hr@10"] > 2 * found["popularity"]["hr@10"]
+    assert found["oracle"]["hr@10"] > 1.05 * found["blind oracle"]["hr@10"]
+    assert found["history oracle"]["hr@10"] > 1.05 * found["blind history oracle"]["hr@10"]
+    auc = {name: metrics["feedback_auc"] for name, metrics in found.items()}
+    assert auc["oracle"] > 0.62
+    assert max(auc["popularity"], 0.54) < auc["history oracle"] < auc["oracle"]
+
+
+def test_items_heard_before_have_probability_zero(sessions, held_out):
+    simulation, vocabulary, _ = sessions
+    histories = held_out.histories
+    for name in ORACLES:
+        scores = getattr(simulation, name)(vocabulary).score(histories)
+        assert (scores[histories.rows(), histories.item_ids - 1] == 0).all()
+        assert (scores[np.arange(len(scores)), held_out.targets - 1] > 0).all()
+
+
+def test_a_user_row_counts_the_current_session_alone(users):
+    simulation, vocabulary, rows = users
+    sessions = Sessions.from_events(simulation.events.drop(columns="user"), vocabulary)
+    oracle = simulation.oracle(vocabulary)
+    user = int(np.argmax(np.diff(simulation.truth.first_sessions) > 3))
+    row = rows.take([user])
+    first = int(simulation.truth.first_sessions[user])
+    boundary = int(np.argmax(row.session_ids == 2))
+    # In the middle of the third session; at the end of the second, where the third is next.
+    for events, length in ((boundary + 3, 3), (boundary, 0)):
+        expected = oracle.score(sessions.between(0, [length], [first + 2]))
+        np.testing.assert_allclose(oracle.score(row.between(0, [events])), expected, rtol=1e-4)
+    assert not np.allclose(oracle.score(row.between(0, [boundary - 1])), expected)
+    first_of_user = oracle.score(sessions.between(0, [0], [first]))
+    np.testing.assert_allclose(oracle.score(row.between(0, [0])), first_of_user, rtol=1e-4)
+    assert (oracle.score(row) == 0).all()  # nothing more is kept
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_any_vocabulary_of_the_simulation_and_any_rows(sessions, held_out, name):
+    simulation, vocabulary, rows = sessions
+    oracle = getattr(simulation, name)(vocabulary)
+    assert oracle.num_items == NUM_ITEMS
+    scores = oracle.score(held_out.histories)
+    order = np.random.default_rng(0).permutation(NUM_ITEMS)
+    shuffled = Vocabulary(vocabulary.items[order])
+    again = leave_one_out(Sessions.from_events(simulation.events, shuffled)).test
+    np.testing.assert_allclose(
+        getattr(simulation, name)(shuffled).score(again.histories), scores[:, order], rtol=1e-4
+    )
+    part = getattr(simulation, name)(Vocabulary(vocabulary.items[:200]))
+    history = Sessions.from_lists([[5, 9]], [[-1, 1]], keys=[3])
+    np.testing.assert_array_equal(part.score(history), oracle.score(history)[:, :200])
+    some = np.array([17, 3, 3])
+    np.testing.assert_allclose(oracle.score(held_out.histories.take(some)), scores[some], rtol=1e-4)
+    assert oracle.score(rows.take([])).shape == (0, NUM_ITEMS)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_a_session_that_heard_everything_scores_zero(name):
+    simulation = simulate_sessions(num_sessions=2, num_items=2, mean_kept=1)
+    oracle = getattr(simulation, name)(Vocabulary(simulation.truth.items["item"]))
+    assert oracle.score(Sessions.from_lists([[1, 2]], keys=[1])).tolist() == [[0, 0]]
+
+
+def test_what_is_not_of_the_simulation_is_named(sessions, users):
+    simulation, vocabulary, _ = sessions
+    for item in ("track_9999", 7):
+        with pytest.raises(ValueError, match=f"Received a vocabulary with {item!r}$"):
+            simulation.history_oracle(Vocabulary([item]))
+    for key, received in ((2000, "2000"), (-1, "-1"), ("a", "keys of dtype <U1")):
+        with pytest.raises(ValueError, match=rf"session ids .*0 to 1999. Received: {received}$"):
+            simulation.oracle(vocabulary).score(Sessions.from_lists([[1]], keys=[key]))
+    with pytest.raises(ValueError, match=r"Received: item id 301$"):
+        simulation.history_oracle(vocabulary).score(Sessions.from_lists([[301]]))
+    oracle = users[0].oracle(vocabulary)
+    with pytest.raises(ValueError, match=r"user ids .*0 to 599. Received: 600$"):
+        oracle.score(Sessions.from_lists([[1]], session_ids=[[0]], keys=[600]))
+    number = int(np.diff(users[0].truth.first_sessions)[0])
+    with pytest.raises(ValueError, match=rf"User 0 has {number} sessions. Received: .* {number}$"):
+        oracle.score(Sessions.from_lists([[1]], session_ids=[[number]], keys=[0]))
