@@ -10,9 +10,7 @@ from .logs.read_movielens import read_movielens as read_movielens
 from .logs.read_mssd import read_mssd as read_mssd
 from .logs.read_sequences import read_sequences as read_sequences
 from .logs.read_yambda import read_yambda as read_yambda
-from .preparation.load_prepared import load_prepared as load_prepared
 from .preparation.prepare import prepare as prepare
-from .preparation.prepared import Prepared as Prepared
 from .sessions import Sessions as Sessions
 from .simulation.hidden_truth import HiddenTruth as HiddenTruth
 from .simulation.log_oracle import LogOracle as LogOracle
@@ -27,6 +25,8 @@ from .splits.leave_one_out import leave_one_out as leave_one_out
 from .splits.split import Split as Split
 from .splits.split_at import split_at as split_at
 from .training.cloze_targets import ClozeTargets as ClozeTargets
+from .training.load_prepared import load_prepared as load_prepared
 from .training.next_item_targets import NextItemTargets as NextItemTargets
+from .training.prepared import Prepared as Prepared
 from .training.training_data import TrainingData as TrainingData
 from .vocabulary import Vocabulary as Vocabulary
