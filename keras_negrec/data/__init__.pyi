@@ -11,9 +11,7 @@ from .logs.mssd import read_mssd as read_mssd
 from .logs.read_log import read_log as read_log
 from .logs.sequences import read_sequences as read_sequences
 from .logs.yambda import read_yambda as read_yambda
-from .preparation.load_prepared import load_prepared as load_prepared
 from .preparation.prepare import prepare as prepare
-from .preparation.prepared import Prepared as Prepared
 from .sessions import Sessions as Sessions
 from .simulation.history_oracle import HistoryOracle as HistoryOracle
 from .simulation.oracle import Oracle as Oracle
@@ -24,6 +22,8 @@ from .splits.leave_one_out import leave_one_out as leave_one_out
 from .splits.split import Split as Split
 from .splits.split_at import split_at as split_at
 from .training.cloze_targets import ClozeTargets as ClozeTargets
+from .training.load_prepared import load_prepared as load_prepared
 from .training.next_item_targets import NextItemTargets as NextItemTargets
+from .training.prepared import Prepared as Prepared
 from .training.training_data import TrainingData as TrainingData
 from .vocabulary import Vocabulary as Vocabulary

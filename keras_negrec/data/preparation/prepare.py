@@ -131,35 +131,16 @@ def prepare(
     >>> manifest["counts"]["kept"]["events"]
     7
     """
+    given = dict(locals())
     # Loads the engine: whoever asks for the arguments of this function alone needs none.
     from keras_negrec.data.logs.engine import open_engine
     from keras_negrec.data.logs.engine_errors import engine_errors
     from keras_negrec.data.logs.event_table import check_format_options, find_scan
     from keras_negrec.data.preparation.write_folder import write_folder
 
-    parameters = check_parameters(
-        {
-            "format": format,
-            "format_options": format_options or {},
-            "errors": errors,
-            "duplicates": duplicates,
-            "group_by": group_by,
-            "session_gap": session_gap,
-            "min_item_count": min_item_count,
-            "min_session_length": min_session_length,
-            "require_feedback": require_feedback,
-            "k_core": k_core,
-            "max_length": max_length,
-            "long_rows": long_rows,
-            "split": split,
-            "validation_share": validation_share,
-            "test_share": test_share,
-            "validation_from": validation_from,
-            "test_from": test_from,
-            "seed": seed,
-            "num_shards": num_shards,
-        }
-    )
+    for name in ("source", "folder", "engine", "memory_limit", "overwrite", "verbose", "progress"):
+        del given[name]  # What does not change the folder.
+    parameters = check_parameters(given | {"format_options": format_options or {}})
     folder = Path(folder).absolute()
     scan = find_scan(format)
     tell = progress or (lambda step, share: None)
@@ -176,13 +157,13 @@ def prepare(
             print(f"{folder.name}: already prepared from these sources with these parameters")
         return manifest
 
-    name = "the DataFrame" if isinstance(source, pd.DataFrame) else str(source)
+    of = "the DataFrame" if isinstance(source, pd.DataFrame) else str(source)
     with partial_folder(folder) as partial:
         work = partial / "work"
         work.mkdir()
         opened = open_engine(engine, work, memory_limit)
         try:
-            with engine_errors(name):
+            with engine_errors(of):
                 written = write_folder(
                     opened, scan, source, len(sources) > 1, partial, parameters, tell
                 )

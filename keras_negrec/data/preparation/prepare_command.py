@@ -6,6 +6,7 @@ import argparse
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 from keras_negrec.data.preparation.parameters import CHOICES
 from keras_negrec.data.preparation.prepare import prepare
@@ -64,7 +65,7 @@ def add_prepare_command(commands) -> None:
         '\'{"session": "listener", "item": "track", "feedback": "rating"}\'',
     )
     parameters = inspect.signature(prepare).parameters
-    types = {"split": _split, "validation_from": _time, "test_from": _time}
+    types: dict[str, Any] = {"split": _split, "validation_from": _time, "test_from": _time}
     types |= dict.fromkeys(("session_gap", "validation_share", "test_share"), float)
     counts = ("min_item_count", "min_session_length", "k_core", "max_length", "seed", "num_shards")
     types |= dict.fromkeys(counts, int)
@@ -114,7 +115,7 @@ def _run(given: argparse.Namespace) -> None:
     source = given.input[0] if len(given.input) == 1 else given.input
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    tasks: dict[str, int] = {}
+    tasks: dict[str, Any] = {}
     with Progress(*columns, console=console, transient=True) as progress:
 
         def tell(step: str, share: float | None) -> None:

@@ -98,12 +98,11 @@ def to_sessions(
     events = events.join(items, "item")
     has_row, has_time = "row" in events.columns, "time" in events.columns
     keep_time = with_times and has_time and log.ordered_by != "timestamp"
-    further = [column for column in further_columns() if column.log_column in events.columns]
-    events = events.mutate(
-        **{column.log_column: events[column.log_column].cast(column.dtype) for column in further}
-    )
+    names = [(str(column.log_column), column.dtype) for column in further_columns()]
+    further = {name: events[name].cast(dtype) for name, dtype in names if name in events.columns}
+    events = events.mutate(**further)
     more = ["row"] * has_row + ["time"] * keep_time
-    others = ["feedback", *(column.log_column for column in further)]
+    others = ["feedback", *further]
     # In this order equal events are neighbors, and the first of them is the one to keep: the
     # strongest feedback, and of two equally strong ones the negative.
     strength = -events.feedback.abs()
@@ -200,7 +199,7 @@ def to_rows(sessions: SessionTable, seed: int, with_times: bool) -> ibis.Table:
         table = table.mutate(events=table.sessions.map(lambda s: s.events).flatten(), **columns)
     columns = {name: table[name] for name in columns}
     fields = {"item_ids": "code", "feedback": "feedback"}
-    fields |= {column.name: column.log_column for column in further_columns()}
+    fields |= {column.name: str(column.log_column) for column in further_columns()}
     for name, field in fields.items():
         if field in sessions.fields:
             columns[name] = table.events.map(lambda e, field=field: e[field])

@@ -11,8 +11,8 @@ from keras_negrec.data.preparation.manifest import (
     read_manifest,
     vocabulary_hash,
 )
-from keras_negrec.data.preparation.prepared import Prepared
-from keras_negrec.data.preparation.shard_rows import row_groups
+from keras_negrec.data.training.prepared import Prepared
+from keras_negrec.data.training.shard_rows import row_groups
 from keras_negrec.data.vocabulary import Vocabulary
 
 

@@ -13,9 +13,9 @@ import pandas as pd
 from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.examples import Examples
-from keras_negrec.data.preparation.shard_rows import RowGroup, read_cuts, read_rows, row_groups
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.splits.split import Split
+from keras_negrec.data.training.shard_rows import RowGroup, read_cuts, read_rows, row_groups
 from keras_negrec.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -120,7 +120,7 @@ def test_rows_of_all_shards_come_early_and_late(tmp_path_factory):
 
 
 def test_the_data_are_read_piece_by_piece(sixty, monkeypatch):
-    from keras_negrec.data.preparation import prepared as module
+    from keras_negrec.data.training import prepared as module
 
     reads = []
     lock = threading.Lock()

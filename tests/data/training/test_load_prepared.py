@@ -118,21 +118,24 @@ def with_column(name, values, kind):
         ),
         (
             with_column("feedback", lambda rows: [None, *rows[1:]], None),
-            "column `feedback` has missing values",
+            r"column `feedback` must be of type list<.*int8>, without missing values. .* 1 missing",
         ),
         (
             with_column("item_ids", lambda rows: [[1.5] * 12] * len(rows), None),
-            "column `item_ids` must be integers, none missing. Received: double",
+            r"column `item_ids` must be of type list<.*int32>.* Received: list<element: double>",
         ),
         (
             with_column("item_ids", lambda rows: list(range(len(rows))), None),
-            "column `item_ids` must be lists of integers. Received: int64",
+            r"column `item_ids` must be of type list<.*int32>.* Received: int64",
         ),
         (
             with_column("train_end", lambda rows: [None, *rows[1:]], None),
-            "column `train_end` must be integers, none missing. Received: int64, 1 missing",
+            "column `train_end` must be of type int32, .* Received: int64, 1 missing",
         ),
-        (with_column("key", lambda rows: [None, *rows[1:]], None), "`key` has missing values"),
+        (
+            with_column("key", lambda rows: [None, *rows[1:]], None),
+            "`key` must be of type string or int64, without missing values",
+        ),
     ],
 )
 def test_malformed_shards_are_named(folder, change, message):
