@@ -43,8 +43,8 @@ class RankingEvaluation(keras.callbacks.Callback):
             that they need not be ranked again: those of the best epoch, or of the last.
 
     Raises:
-        ValueError: `every`, `patience` or a cut-off that is not a positive integer; `monitor` no
-            metric of `evaluate`, or one of skips where no example has a skip.
+        ValueError: `every`, `patience` or a cut-off that is not a positive integer; a `monitor`
+            that is no metric of these examples, such as one of skips where there are none.
 
     Example:
 
@@ -78,7 +78,7 @@ class RankingEvaluation(keras.callbacks.Callback):
         self._logs: dict[str, float] = {}
         self._next_evaluation = 0
         check_positive_int("patience", patience)
-        self._early_stopping: keras.callbacks.EarlyStopping | None = None
+        self._early_stopping = None
         if monitor is not None:
             check_choice("monitor", monitor, self._names())
             # Shown the evaluated epochs alone, so that its patience counts evaluations.
@@ -111,9 +111,8 @@ class RankingEvaluation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {} if logs is None else logs
-        is_last = epoch + 1 == (self.params or {}).get("epochs") or getattr(
-            self.model, "stop_training", False
-        )
+        is_last = epoch + 1 == (self.params or {}).get("epochs")
+        is_last = is_last or getattr(self.model, "stop_training", False)
         if not is_last and epoch < self._next_evaluation:
             logs.update(self._logs)
             return
@@ -137,9 +136,7 @@ class RankingEvaluation(keras.callbacks.Callback):
 
     def _names(self) -> tuple[str, ...]:
         """The metrics that these examples and cut-offs give."""
-        has_target, has_skip = self.examples.targets > 0, self.examples.skip_targets > 0
-        known = {"top_items": True, "num_items": True, "target": has_target.any()}
-        known |= {"skip_target": has_skip.any(), "preference": (has_target & has_skip).any()}
-        return tuple(
-            name for name, *_ in named_metrics(self.k, [need for need in known if known[need]])
-        )
+        has = {"target": self.examples.targets > 0, "skip_target": self.examples.skip_targets > 0}
+        has["preference"] = has["target"] & has["skip_target"]
+        known = ["top_items", "num_items", *(need for need, of in has.items() if of.any())]
+        return tuple(name for name, *_ in named_metrics(self.k, known))

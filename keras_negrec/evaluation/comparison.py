@@ -66,9 +66,7 @@ class Comparison:
         if not self.k:
             raise ValueError(f"`k` must hold at least one cut-off. Received: k={k!r}")
         if not self.runs or not all(self.runs.values()):
-            raise ValueError(
-                f"`runs` must hold at least one run a label. Received: {dict(self.runs)}"
-            )
+            raise ValueError(f"`runs` must hold at least one run a label. Received: {self.runs}")
         every = [run for of_label in self.runs.values() for run in of_label]
         if {run.examples for run in every} != {examples.fingerprint()}:
             raise ValueError(
@@ -163,9 +161,8 @@ class Comparison:
           other seeds? It pairs the `common_seeds` of configuration and baseline, and is NaN for
           fewer than two and where all seeds differ by the same amount. A ready scorer pairs with
           every seed;
-        - `p_sessions_holm`, `p_seeds_holm`: the same after the correction of Holm. The family is
-          all rows of this table but the baseline's, for each of the two tests on its own: fewer
-          `metrics` are a smaller family.
+        - `p_sessions_holm`, `p_seeds_holm`: the same, corrected by `holm_correction` for all rows
+          of this table but the baseline's, each of the two tests on its own.
 
         Args:
             baseline: label. Default: the first.

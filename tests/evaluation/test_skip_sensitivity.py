@@ -40,48 +40,28 @@ def examples_of(histories, feedback):
     return Examples(Sessions.from_lists(histories, feedback), targets, targets)
 
 
-def test_known_answer():
+def sensitivity(scores, falls, examples, **options):
+    options = {"num_neighbors": 1, "item_vectors": VECTORS, **options}
+    return skip_sensitivity(Listener(scores, falls), examples, **options)
+
+
+@pytest.mark.parametrize(
+    ("scores", "falls_after_1", "item_fall", "neighbor_fall"),
+    [
+        # The others fall by 0.125 on average.
+        (SCORES, [2.0, 1.5, 0.25, 0, 0.25, 0, 0.25, 0], 2 - 0.125, 1.5 - 0.125),
+        (SCORES * 10, [20.0, 10.0, 0, 0, 0, 0, 0, 0], 2, 1),  # in standard deviations
+        (SCORES, [4.0] * 8, 0, 0),  # a shift of all scores is no answer
+        (SCORES, [-1.0, 0, 0, 0, 0, 0, 0, 0], -1, 0),  # rising is negative
+    ],
+)
+def test_known_answers(scores, falls_after_1, item_fall, neighbor_fall):
     falls = np.zeros((8, 8))
-    falls[0] = [2.0, 1.5, 0.25, 0, 0.25, 0, 0.25, 0]  # the others: 0.125 on average
-    metrics = skip_sensitivity(
-        Listener(SCORES, falls), examples_of([[5, 1]], [[1, 1]]), num_neighbors=1,
-        item_vectors=VECTORS,
-    )  # fmt: skip
-    assert metrics == pytest.approx(
-        {"item_fall": 2 - 0.125, "neighbor_fall": 1.5 - 0.125, "num_examples": 1}
-    )
+    falls[0] = falls_after_1
+    metrics = sensitivity(scores, falls, examples_of([[5, 1]], [[1, 2]]))
+    expected = {"item_fall": item_fall, "neighbor_fall": neighbor_fall, "num_examples": 1}
+    assert metrics == pytest.approx(expected)
     assert all(type(value) is float for value in metrics.values())
-
-
-def test_units_are_standard_deviations():
-    falls = np.zeros((8, 8))
-    falls[0, :2] = [2.0, 1.0]
-    for scale in (1, 10):
-        metrics = skip_sensitivity(
-            Listener(SCORES * scale, falls * scale),
-            examples_of([[1]], [[2]]),
-            num_neighbors=1,
-            item_vectors=VECTORS,
-        )
-        assert (metrics["item_fall"], metrics["neighbor_fall"]) == pytest.approx((2, 1))
-
-
-def test_a_shift_of_all_scores_is_no_answer():
-    metrics = skip_sensitivity(
-        Listener(SCORES, np.full((8, 8), 4.0)),
-        examples_of([[1]], [[1]]),
-        num_neighbors=1,
-        item_vectors=VECTORS,
-    )
-    assert (metrics["item_fall"], metrics["neighbor_fall"]) == (0, 0)
-
-
-def test_rising_is_negative():
-    metrics = skip_sensitivity(
-        Listener(SCORES, -np.eye(8)), examples_of([[1]], [[1]]), num_neighbors=1,
-        item_vectors=VECTORS,
-    )  # fmt: skip
-    assert metrics["item_fall"] == pytest.approx(-1)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 1000])
@@ -170,19 +150,16 @@ def test_item_vectors_are_those_that_score():
 
 
 def test_nothing_kept_gives_nan():
-    examples = examples_of([[1, 2], [3]], [[1, -1], [0]])
-    metrics = skip_sensitivity(
-        Listener(SCORES, np.eye(8)), examples, num_neighbors=1, item_vectors=VECTORS
-    )
+    metrics = sensitivity(SCORES, np.eye(8), examples_of([[1, 2], [3]], [[1, -1], [0]]))
     assert metrics["num_examples"] == 0
     assert math.isnan(metrics["item_fall"]) and math.isnan(metrics["neighbor_fall"])
 
 
 def test_an_empty_history_is_left_out():
     histories = Sessions.from_lists([[1], [2]]).between([1, 0], [1, 1])
-    examples = Examples(histories, np.array([1, 1]), np.array([0, 0]))
-    model = Listener(np.repeat(SCORES, 2, axis=0), np.eye(8))
-    metrics = skip_sensitivity(model, examples, num_neighbors=1, item_vectors=VECTORS)
+    metrics = sensitivity(
+        np.repeat(SCORES, 2, axis=0), np.eye(8), Examples(histories, np.array([1, 1]))
+    )
     assert metrics["num_examples"] == 1
     assert metrics["item_fall"] == pytest.approx(1)
 
@@ -190,27 +167,18 @@ def test_an_empty_history_is_left_out():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "`item_vectors` must be given .* Received: item_vectors=None"),
+        ({"item_vectors": None}, "`item_vectors` must be given .* Received: item_vectors=None"),
         ({"item_vectors": np.ones((7, 2))}, r"one row for each of the 8 .* shape: \(7, 2\)"),
-        ({"item_vectors": VECTORS, "num_neighbors": 7}, "`num_neighbors` must be below 7.*=7"),
-        ({"item_vectors": VECTORS, "num_neighbors": 0}, "`num_neighbors` must be a positive"),
+        ({"num_neighbors": 7}, "`num_neighbors` must be below 7.*=7"),
+        ({"num_neighbors": 0}, "`num_neighbors` must be a positive"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        skip_sensitivity(
-            Listener(SCORES, np.eye(8)),
-            examples_of([[1]], [[1]]),
-            **{"num_neighbors": 2, **arguments},
-        )
+        sensitivity(SCORES, np.eye(8), examples_of([[1]], [[1]]), **arguments)
 
 
 def test_infinite_scores():
     scores = np.where(np.arange(8) == 3, -np.inf, SCORES)
     with pytest.raises(ValueError, match="Scores must be finite"):
-        skip_sensitivity(
-            Listener(scores, np.eye(8)),
-            examples_of([[1]], [[1]]),
-            num_neighbors=2,
-            item_vectors=VECTORS,
-        )
+        sensitivity(scores, np.eye(8), examples_of([[1]], [[1]]))
