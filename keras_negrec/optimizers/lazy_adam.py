@@ -31,9 +31,9 @@ class LazyAdam(OptimizerSteps, keras.optimizers.Adam):
 
     Where a gradient holds some rows of a table, as that of item vectors does in a model of this
     package with `num_sampled_negatives`, these rows are updated, each once, and their moments. All
-    others stay as they are: their moments do not decay, and they do not move on from earlier gradients.
-    A row that is looked up at each step is updated as by Adam to the letter. Any other variable is
-    updated by Adam, or by `dense_optimizer`.
+    others stay as they are: their moments do not decay, and they do not move on from earlier
+    gradients. A row that is looked up at each step is updated as by Adam to the letter. Any other
+    variable is updated by Adam, or by `dense_optimizer`.
 
     Averages of weights (`use_ema`) are of all rows and cost as much as the table is large. On
     TensorFlow it is not for `jit_compile=True`, which makes a copy of the table.
