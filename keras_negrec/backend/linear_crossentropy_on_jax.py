@@ -10,12 +10,7 @@ from jax import numpy as jnp
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def linear_crossentropy_on_jax(vectors, table, classes, bias, size):
-    """What `linear_crossentropy` gives, `size` rows at a time.
-
-    The gradients are made along with the losses, while the logits of a chunk are at hand. They are
-    those of the sum of all losses. As a loss is a mean over targets, they are then right but for a
-    factor; if the rows turn out to have weights that differ, the table's is made anew.
-    """
+    """What `linear_crossentropy` gives, `size` rows at a time."""
     return _chunked(vectors, table, classes, bias, size, jnp.zeros(classes.shape))[0]
 
 

@@ -6,12 +6,7 @@ import torch
 
 
 class LinearCrossentropy(torch.autograd.Function):
-    """Losses of rows that all have a class, `size` rows at a time.
-
-    The gradients are made along with the losses, while the logits of a chunk are at hand. They are
-    those of the sum of all losses. As a loss is a mean over targets, they are then right but for a
-    factor; if the rows turn out to have weights that differ, the table's is made anew.
-    """
+    """Losses of rows that all have a class, `size` rows at a time."""
 
     @staticmethod
     def forward(ctx, vectors, table, classes, bias, size):

@@ -11,7 +11,7 @@ class EventColumn:
 
     Args:
         name: in sessions, batches, model inputs and served signatures.
-        log_column: in tables of events; None for a column that is not read but made.
+        log_column: in tables of events; "" for a column that is not read but made.
         dtype: of arrays and shards, a NumPy integer or floating-point dtype.
         input_dtype: of batches and model inputs.
         masked: the value of an event that is hidden (a masked one, or the next one, which is yet
@@ -19,7 +19,7 @@ class EventColumn:
     """
 
     name: str
-    log_column: str | None
+    log_column: str
     dtype: str = "int32"
     input_dtype: str = "int32"
     masked: int | float | None = None
@@ -31,7 +31,7 @@ EVENT_COLUMNS: dict[str, EventColumn] = {
     for column in (
         EventColumn("item_ids", "item"),
         EventColumn("feedback", "feedback", dtype="int8", masked=0),
-        EventColumn("session_ids", None),
+        EventColumn("session_ids", ""),
     )
 }
 
@@ -90,5 +90,5 @@ def further_columns() -> list[EventColumn]:
     return [
         column
         for column in EVENT_COLUMNS.values()
-        if column.log_column not in (None, "item", "feedback")
+        if column.log_column not in ("", "item", "feedback")
     ]

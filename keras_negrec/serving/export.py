@@ -16,9 +16,9 @@ from keras_negrec.argument_checks import check_choice, check_positive_int
 from keras_negrec.atomic_write import sync
 from keras_negrec.data import Vocabulary
 from keras_negrec.serving.in_tensorflow import in_tensorflow, needs_process
+from keras_negrec.serving.item_table import table_recall
 from keras_negrec.serving.model_card import model_card
 from keras_negrec.serving.servable import Servable
-from keras_negrec.serving.table_recall import table_recall
 from keras_negrec.serving.vocabulary_of import exported_vocabulary
 from keras_negrec.serving.write_warmup_requests import write_warmup_requests
 
@@ -74,7 +74,7 @@ def export(
     answer its first request as fast as later ones. `model_card.md` says what the model is.
 
     A model trained on JAX, on PyTorch or on a GPU is saved and exported by a second process, on
-    TensorFlow and the CPU.
+    TensorFlow and the CPU. It imports the modules of classes that are registered with Keras.
 
     Args:
         model: a model of this package.
@@ -84,10 +84,9 @@ def export(
         item_dtype: `"float32"`, `"float16"` or `"int8"`: how the item vectors are stored. The
             smaller ones take a half and a quarter of the space; the model card says how many of
             the k best items stay the same.
-        metrics: figures for the model card, such as `evaluate` returns.
-        data: what the model was trained on, for the model card.
-        trained_on: Keras's backend that trained the model, for the model card. Default: the
-            present one.
+        metrics, data: for the model card, what `evaluate` returned and what the model was
+            trained on.
+        trained_on: for the model card, Keras's backend. Default: the present one.
 
     Returns:
         Path of the new version.
@@ -133,17 +132,7 @@ def export(
             folder, _warmup_requests(vocabulary, model.max_length), model_name=path.name
         )
         recall = None if item_dtype == "float32" else table_recall(model, servable.table, k)
-        card = model_card(
-            model,
-            vocabulary,
-            name=path.name,
-            version=version,
-            signatures=servable.functions,
-            k=k,
-            item_dtype=item_dtype,
-            recall=recall,
-            **about,
-        )
+        card = model_card(model, servable, name=path.name, version=version, recall=recall, **about)
         (folder / "model_card.md").write_text(card, "utf-8")
     return path / str(version)
 

@@ -70,19 +70,20 @@ def in_tensorflow(function: str, model, path: Path, vocabulary: Vocabulary, **op
     """
     modules = {custom.__module__ for custom in keras.saving.get_custom_objects().values()}
     with tempfile.TemporaryDirectory() as folder:
+        saved, items = Path(folder) / "model.keras", Path(folder) / "vocabulary.json"
         request = {
             "path": [os.path.abspath(entry) for entry in sys.path],
             "package": sys.modules["keras_negrec"].__file__,
             "columns": [dataclasses.asdict(column) for column in EVENT_COLUMNS.values()],
             "modules": sorted(modules - {"__main__"}),
             "function": function,
-            "model": str(Path(folder) / "model.keras"),
-            "vocabulary": str(Path(folder) / "vocabulary.json"),
+            "model": str(saved),
+            "vocabulary": str(items),
             "to": str(path),
             "options": options,
         }
-        model.save(request["model"])
-        vocabulary.save(Path(request["vocabulary"]))
+        model.save(saved)
+        vocabulary.save(items)
         result = subprocess.run(
             [sys.executable, "-P", "-c", _PROGRAM, json.dumps(request, default=float)],
             env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"},
@@ -90,11 +91,7 @@ def in_tensorflow(function: str, model, path: Path, vocabulary: Vocabulary, **op
             text=True,
         )
     if result.returncode != 0:
-        hint = (
-            "\nClasses of the main script are not known there. Define them in a module that can "
-            "be imported."
-            if "__main__" in modules
-            else ""
-        )
-        raise RuntimeError(f"`{function}` in a TensorFlow process failed:\n{result.stderr}{hint}")
+        hint = "\nClasses must be defined in a module that can be imported, not in a script."
+        error = result.stderr + hint * ("__main__" in modules)
+        raise RuntimeError(f"`{function}` in a TensorFlow process failed:\n{error}")
     return Path(result.stdout.strip().splitlines()[-1])

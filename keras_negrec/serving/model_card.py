@@ -5,82 +5,63 @@ from __future__ import annotations
 import datetime
 import importlib
 
-from keras_negrec.data import Vocabulary
 from keras_negrec.models.ensemble import Ensemble
 from keras_negrec.serving.further_inputs import further_inputs
+from keras_negrec.serving.servable import Servable
 
 PACKAGES = ("keras_negrec", "keras", "tensorflow", "numpy")
 
 
 def model_card(
-    model,
-    model_items: Vocabulary,
-    *,
-    name: str,
-    version: int,
-    signatures: dict,
-    k: int,
-    item_dtype: str,
-    recall: float | None,
-    metrics: dict[str, float] | None,
-    data: str | None,
-    trained_on: str,
+    model, servable: Servable, *, name, version, recall, metrics, data, trained_on
 ) -> str:
-    """A page in Markdown: the model, its data and figures, how it is called, what made it.
+    """A page in Markdown: the model, its data and metrics, how it is called, what made it.
 
     Args:
         model: the model that is exported.
-        model_items: its vocabulary.
-        name, version: under what it is exported.
-        signatures: `tf.function`s by name.
-        k: how many items are recommended where the request does not say.
-        item_dtype: how the item vectors are stored.
-        recall: share of the k best items that storing them so keeps, None for all.
-        metrics: figures of an evaluation.
-        data: what it was trained on.
-        trained_on: Keras's backend that trained it.
+        servable: what is exported of it.
+        name, version: str and int. Under what it is exported.
+        recall: float or None. Share of the k best items that a smaller item table keeps.
+        metrics: dict of floats, or None.
+        data: str or None. What it was trained on.
+        trained_on: str. Keras's backend that trained it.
     """
-    is_string = model_items.is_string
+    is_string = servable.id_dtype == "string"
     padding, dtype = ('""', "") if is_string else ("-1", ", tf.int64")
-    further = "".join(f"`{column.name}` [[0]], " for column in further_inputs(model))
-    example = model_items.items[:1].tolist()
-    more = "".join(
-        f", {column.name}=tf.zeros([1, 1], tf.{column.input_dtype})"
-        for column in further_inputs(model)
+    further = further_inputs(model)
+    also_send = "".join(f"`{column.name}` [[0]], " for column in further)
+    also_sent = "".join(
+        f", {column.name}=tf.zeros([1, 1], tf.{column.input_dtype})" for column in further
     )
-    lines = [f"# {name}, version {version}", ""]
-    lines += [f"Exported {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.", ""]
-    lines += ["## Model", ""]
-    lines += _table(("", "value"), _configuration(model))
-    stored = f"Item vectors are stored as {item_dtype}."
+    stored = f"Item vectors are stored as {servable.item_dtype}."
     if recall is not None:
         stored += (
-            f" Of the {min(k, model.num_items)} best items after histories of one item, "
+            f" Of the {min(servable.k, model.num_items)} best items after histories of one item, "
             f"{recall:.2%} are the same as with float32."
         )
-    lines += ["", stored]
-    lines += ["", "## Data", "", data or "Not given."]
-    lines += ["", "## Figures", ""]
-    if metrics:
-        lines += _table(("", "value"), [(key, f"{value:.5g}") for key, value in metrics.items()])
-    else:
-        lines += ["Not given."]
-    lines += ["", "## Signatures", ""]
-    lines += _table(("signature", "inputs", "outputs"), map(_describe, signatures.items()))
-    lines += [
-        "",
-        "Over gRPC, TF Serving fills in inputs that have a default. In TensorFlow and over REST "
-        f"send them: `feedback` [[1]] (all kept), {further}`k` {k}, the lists of ids "
-        f"[[{padding}]] (no ids). {padding} also pads shorter histories. For example:",
-        "",
-        f"    serve = tf.saved_model.load('{name}/{version}').signatures['serving_default']",
-        f"    serve(item_ids=tf.constant([{example}]{dtype}), feedback=tf.constant([[1]]){more})",
-    ]
-    lines += ["", "## Versions", ""]
+    figures = [(key, f"{value:.5g}") for key, value in (metrics or {}).items()]
     versions = [("training backend", trained_on)]
     for package in PACKAGES:
         versions.append((package, importlib.import_module(package).__version__))
-    lines += _table(("", "version"), versions)
+    lines = [
+        *(f"# {name}, version {version}", ""),
+        *(f"Exported {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.", ""),
+        *("## Model", "", *_table(("", "value"), _configuration(model)), "", stored, ""),
+        *("## Data", "", data or "Not given.", ""),
+        *("## Metrics", "", *(_table(("", "value"), figures) if figures else ["Not given."]), ""),
+        *("## Signatures", ""),
+        *_table(("signature", "inputs", "outputs"), map(_describe, servable.functions.items())),
+        "",
+        "Over gRPC, TF Serving fills in inputs that have a default. In TensorFlow and over REST "
+        f"send them: `feedback` [[1]] (all kept), {also_send}`k` {servable.k}, the lists of ids "
+        f"[[{padding}]] (no ids). {padding} also pads shorter histories. For example:",
+        "",
+        f"    serve = tf.saved_model.load('{name}/{version}').signatures['serving_default']",
+        f"    serve(item_ids=tf.constant([{servable.example}]{dtype}), "
+        f"feedback=tf.constant([[1]]){also_sent})",
+        "",
+        *("## Versions", "", *_table(("", "version"), versions)),
+    ]
     return "\n".join(lines) + "\n"
 
 

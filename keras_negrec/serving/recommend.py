@@ -100,8 +100,8 @@ def _sessions(model, histories, columns: dict, vocabulary: Vocabulary) -> Sessio
             f"{', '.join(sorted(unknown))}"
         )
     lengths = [len(history) for history in histories]
-    ids = [vocabulary.encode(history, unknown="zero") for history in histories if len(history)]
-    ids = np.concatenate([np.zeros(0, "int32"), *ids])
+    encoded = [vocabulary.encode(history, unknown="zero") for history in histories if len(history)]
+    ids = np.concatenate([np.zeros(0, "int32"), *encoded])
     known = ids > 0
     events = {"item_ids": ids[known]}
     for column in further_inputs(model):

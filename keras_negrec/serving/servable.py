@@ -34,7 +34,9 @@ class Servable(tf.Module):
         )
         table = embeddings[0].embeddings.value if is_table else vectors.numpy()
         self.table = ItemTable(table, item_dtype)
+        self.k, self.item_dtype = k, item_dtype
         self.num_items = len(vocabulary)
+        self.example = repr(vocabulary.items[:1].tolist())
         self.max_length = model.max_length
         self.id_dtype = tf.string if vocabulary.is_string else tf.int64
         self.padding = tf.constant("" if vocabulary.is_string else -1, self.id_dtype)
@@ -62,9 +64,9 @@ class Servable(tf.Module):
             for variable in model.serving_model.variables
             if id(variable) not in replaced
         ]
-        self.functions = self._functions(k)
+        self.functions = self._functions()
 
-    def _functions(self, k: int) -> dict:
+    def _functions(self) -> dict:
         """The signatures by name."""
         ids, integers = (tf.TensorSpec([None, None], dtype) for dtype in (self.id_dtype, tf.int32))
         no_ids = tf.reshape(self.padding, [1, 1])
@@ -73,7 +75,7 @@ class Servable(tf.Module):
         columns = {"feedback": (integers, tf.constant([[1]]))}  # kept
         for name, dtype in self._further_inputs.items():
             columns[name] = tf.TensorSpec([None, None], dtype), tf.zeros([1, 1], dtype)
-        default_k = tf.constant(k, tf.int32)
+        default_k = tf.constant(self.k, tf.int32)
         options = {
             "k": (tf.TensorSpec([], tf.int32), default_k),
             "allowed_item_ids": (ids, no_ids),

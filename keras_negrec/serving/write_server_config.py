@@ -34,16 +34,11 @@ def write_server_config(
     - `batching_parameters.txt` (`--batching_parameters_file`, refused by the server without
       `--enable_batching`): how the server puts requests of several clients into one batch.
 
-    Batching has conditions, and is best left off until a load test says that it helps:
-
-    - Requests that meet in a batch must have the same lengths, or all of them fail. The
-      server could pad them (`pad_variable_length_inputs`), but it pads on the right with the
-      first element of the tensor, which here is an item of some listener: recommendations
-      would be wrong without a word. It is therefore always off, and clients pad their
-      requests to one length themselves, on the left with "" or -1 (feedback and session ids
-      with 0).
-    - Every input needs the same first dimension, also inputs that a request leaves to their
-      default: `feedback` must be sent, and signatures with a scalar input cannot be asked.
+    Batching has conditions, and is best left off until a load test says that it helps. Requests
+    that meet in a batch must have the same lengths, or all of them fail: clients pad on the left,
+    with "" or -1 (other columns with 0). The server's own padding is always off, since it repeats
+    the first item on the right. Every input must be sent with the same first dimension, also
+    `feedback`, so that signatures with a scalar input cannot be asked.
 
     Args:
         folder: the folder that the models' folders are in.

@@ -125,11 +125,8 @@ def _tensors(i: int, signature_name: str, inputs: Mapping, signatures: Mapping) 
 def _tensor(what: str, value, info):
     import tensorflow as tf
 
-    array, dtype, shape = (
-        np.asarray(value),
-        tf.as_dtype(info.dtype),
-        tf.TensorShape(info.tensor_shape),
-    )
+    array, dtype = np.asarray(value), tf.as_dtype(info.dtype)
+    shape = tf.TensorShape(info.tensor_shape)
     if not shape.is_compatible_with(array.shape):
         raise ValueError(f"{what} must have the shape {shape}. Received: {array.shape}")
     if dtype == tf.string:

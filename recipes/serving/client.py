@@ -37,7 +37,7 @@ from rich.table import Table
 
 FEEDBACK = {"like": 2, "keep": 1, "unknown": 0, "skip": -1, "dislike": -2}
 NEW_SESSION = "/"
-TYPES = {"DT_STRING": object, "DT_INT32": np.int32, "DT_INT64": np.int64}
+TYPES = {"DT_STRING": object, "DT_INT32": np.int32, "DT_INT64": np.int64, "DT_FLOAT": np.float32}
 # Which option gives which list of ids to a signature.
 ID_LISTS = {
     "allowed_item_ids": "allowed",
@@ -215,8 +215,9 @@ def _tensor(tensor: dict) -> np.ndarray:
     if dtype == "DT_STRING":
         values = [base64.b64decode(text).decode() for text in tensor.get("string_val", [])]
     else:
-        field = {"DT_INT32": "int_val", "DT_INT64": "int64_val"}[dtype]
-        values = [int(number) for number in tensor.get(field, [])]
+        field = {"DT_INT32": "int_val", "DT_INT64": "int64_val", "DT_FLOAT": "float_val"}[dtype]
+        number = float if dtype == "DT_FLOAT" else int
+        values = [number(value) for value in tensor.get(field, [])]
     # Fewer values than elements: the last one stands for the rest.
     last = values[-1] if values else ("" if dtype == "DT_STRING" else 0)
     values = (values + [last] * (size - len(values)))[:size]

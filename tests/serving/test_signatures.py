@@ -4,60 +4,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_model import ITEMS, NUM_ITEMS, Client, K, build, on_tensorflow
 
 import keras_negrec
-from keras_negrec.data import Sessions, Vocabulary
+from keras_negrec.data import Sessions, Vocabulary, register_event_column
+from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.serving.item_table import ItemTable, table_recall
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow",
-    reason="the exported graph is TensorFlow's, whatever backend trained the model",
-)
-
-NUM_ITEMS, MAX_LENGTH, DIM, K = 30, 6, 8, 5
-ITEMS = [f"track {i}" for i in range(NUM_ITEMS)]
-
-
-@pytest.fixture(scope="module")
-def model():
-    keras.utils.set_random_seed(0)
-    model = keras_negrec.build_model(
-        "sasrec",
-        vocabulary=Vocabulary(ITEMS),
-        max_length=MAX_LENGTH,
-        embedding_dim=DIM,
-        num_layers=1,
-        feedback_inputs=True,
-        negative_loss=True,
-    )
-    table = np.random.default_rng(0).normal(size=(NUM_ITEMS, DIM)).astype("float32")
-    model.item_embedding.embeddings.assign(table)
-    return model
-
-
-@pytest.fixture(scope="module")
-def version(model, tmp_path_factory):
-    return keras_negrec.export(model, tmp_path_factory.mktemp("model"), k=K)
-
-
-class Client:
-    """Calls a signature as TF Serving does: inputs by name, defaults for those left out."""
-
-    def __init__(self, version):
-        self.session = tf.compat.v1.Session(graph=tf.Graph())
-        with self.session.graph.as_default():
-            loaded = tf.compat.v1.saved_model.load(self.session, ["serve"], str(version))
-        self.signatures = loaded.signature_def
-
-    def __call__(self, signature, **inputs):
-        definition = self.signatures[signature]
-        feed = {definition.inputs[name].name: value for name, value in inputs.items()}
-        fetch = {name: info.name for name, info in definition.outputs.items()}
-        return self.session.run(fetch, feed)
-
-
-@pytest.fixture(scope="module")
-def call(version):
-    return Client(version)
+pytestmark = on_tensorflow
 
 
 def names(answer):
@@ -86,28 +40,64 @@ def test_signatures_and_defaults(call):
 
 
 def test_session_ids_are_an_input_where_the_model_has_them(tmp_path):
-    model = keras_negrec.build_model(
-        *("sasrec",), vocabulary=Vocabulary(ITEMS), max_sessions=3, num_layers=1, embedding_dim=8
-    )
+    model = build("sasrec", max_sessions=3)
     call = Client(keras_negrec.export(model, tmp_path))
     assert set(call.signatures["embed"].inputs) == {"item_ids", "feedback", "session_ids"}
-    history = [["track 1", "track 2", "track 3"]]
-    one, two = (call("embed", item_ids=history, session_ids=ids) for ids in ([[0]], [[0, 1, 1]]))
+    history = ITEMS[1:4]
+    one, two = (call("embed", item_ids=[history], session_ids=ids) for ids in ([[0]], [[0, 1, 1]]))
     assert not np.allclose(one["vectors"], two["vectors"])
-    np.testing.assert_array_equal(one["vectors"], call("embed", item_ids=history)["vectors"])
+    np.testing.assert_array_equal(one["vectors"], call("embed", item_ids=[history])["vectors"])
     with pytest.raises(tf.errors.InvalidArgumentError, match="never fall along a history"):
-        call("embed", item_ids=history, session_ids=[[1, 0, 0]])
+        call("embed", item_ids=[history], session_ids=[[1, 0, 0]])
+    answer = call("recommend", item_ids=[history], session_ids=[[0, 1, 1]], k=3)
+    [expected] = keras_negrec.recommend(model, [history], 3, session_ids=[[0, 1, 1]])
+    assert names(answer) == [[r.item for r in expected]]
+
+
+@pytest.fixture
+def with_hours(model):
+    """A model whose encoder sees one more column of events, of floats."""
+    register_event_column("hours", dtype="float32")
+    model = build("sasrec")
+    serving_model = model.serving_model
+    names = [*serving_model.input, "hours"]
+    inputs = {
+        name: keras.Input((None,), dtype=EVENT_COLUMNS[name].input_dtype, name=name)
+        for name in names
+    }
+    vectors = serving_model({name: inputs[name] for name in serving_model.input})
+    shifted = keras.ops.roll(vectors, 1, axis=-1) * keras.ops.max(inputs["hours"], 1, keepdims=True)
+    model.serving_model = keras.Model(inputs, vectors + shifted)
+    yield model
+    del EVENT_COLUMNS["hours"]
+
+
+def test_registered_columns_are_inputs(with_hours, tmp_path):
+    version = keras_negrec.export(with_hours, tmp_path, k=K, item_dtype="float16")
+    call = Client(version)
+    default = call.signatures["embed"].defaults["hours"]
+    assert default.dtype == tf.float32.as_datatype_enum
+    histories = [[ITEMS[3], "no such track", ITEMS[5]], [ITEMS[7]] * 3]
+    hours = [[0.5, 9.0, 1.5], [0.0, 2.0, 0.25]]
+    for given in ({"hours": hours}, {}):
+        answer = call("recommend", item_ids=histories, k=4, **given)
+        expected = keras_negrec.recommend(with_hours, histories, 4, **given)
+        assert names(answer) == [[r.item for r in row] for row in expected]
+    vectors = [call("embed", item_ids=histories, **g)["vectors"] for g in ({"hours": hours}, {})]
+    assert not np.allclose(*vectors)
+    card = (version / "model_card.md").read_text("utf-8")
+    assert "`hours` float32 (any, any) (has a default)" in card and "`hours` [[0]]" in card
 
 
 @pytest.mark.parametrize("k", [1, 7, NUM_ITEMS - 2, NUM_ITEMS, 10**6])
 def test_k_of_the_request(model, call, k):
-    history = ["track 3", "track 9"]
+    history = ["tràck 3", "tràck 9"]
     answer = call("recommend", item_ids=[history], k=k)
     assert names(answer) == [expected_order(model, history)[:k]]
 
 
 def test_recommend_with_defaults_is_serving_default(call):
-    request = {"item_ids": [["track 3", "track 9"]], "feedback": [[1, -1]]}
+    request = {"item_ids": [["tràck 3", "tràck 9"]], "feedback": [[1, -1]]}
     default, answer = (call(name, **request) for name in ("serving_default", "recommend"))
     np.testing.assert_array_equal(default["item_ids"], answer["item_ids"])
     np.testing.assert_array_equal(default["scores"], answer["scores"])
@@ -115,41 +105,41 @@ def test_recommend_with_defaults_is_serving_default(call):
 
 
 def test_blocked_items_are_left_out(model, call):
-    history = ["track 3", "track 9"]
+    history = ["tràck 3", "tràck 9"]
     blocked = [*expected_order(model, history)[:3], "no such track", ""]
     answer = call("recommend", item_ids=[history], blocked_item_ids=[blocked])
     assert names(answer) == [expected_order(model, history, exclude=blocked)[:K]]
 
 
 def test_allowed_items_of_each_row(model, call):
-    histories = [["track 3", "track 9"], ["track 5", ""]]
-    allowed = [["track 1", "track 9", "no such track"], ["", "", ""]]
+    histories = [["tràck 3", "tràck 9"], ["tràck 5", ""]]
+    allowed = [["tràck 1", "tràck 9", "no such track"], ["", "", ""]]
     answer = call("recommend", item_ids=histories, allowed_item_ids=allowed, k=1)
-    free = expected_order(model, ["track 5"])[:1]
-    assert names(answer) == [["track 1"], free], "the second row is not restricted"
+    free = expected_order(model, ["tràck 5"])[:1]
+    assert names(answer) == [["tràck 1"], free], "the second row is not restricted"
     answer = call("recommend", item_ids=histories, allowed_item_ids=allowed[:1])
-    second = [item for item in expected_order(model, ["track 5"]) if item in allowed[0]]
-    assert names(answer) == [["track 1"], second[:1]], "one list stands for all rows"
+    second = [item for item in expected_order(model, ["tràck 5"]) if item in allowed[0]]
+    assert names(answer) == [["tràck 1"], second[:1]], "one list stands for all rows"
 
 
 def test_nothing_allowed_is_left(call):
     for lists in (
         {"allowed_item_ids": [["no such track"]]},
-        {"allowed_item_ids": [["track 3"]]},
-        {"allowed_item_ids": [["track 4"]], "blocked_item_ids": [["track 4"]]},
+        {"allowed_item_ids": [["tràck 3"]]},
+        {"allowed_item_ids": [["tràck 4"]], "blocked_item_ids": [["tràck 4"]]},
     ):
         with pytest.raises(tf.errors.InvalidArgumentError, match="No item is left to recommend"):
-            call("recommend", item_ids=[["track 3"]], **lists)
+            call("recommend", item_ids=[["tràck 3"]], **lists)
 
 
 def test_lists_of_another_batch_are_refused(call):
     with pytest.raises(tf.errors.InvalidArgumentError, match="`blocked_item_ids` must have one"):
-        call("recommend", item_ids=[["track 3"]] * 3, blocked_item_ids=[["track 1"]] * 2)
+        call("recommend", item_ids=[["tràck 3"]] * 3, blocked_item_ids=[["tràck 1"]] * 2)
 
 
 def test_score_of_candidates(model, call):
-    histories, feedback = [["track 3", "track 9"], ["", "track 1"]], [[1, -2], [0, 1]]
-    candidates = [["track 0", "no such track", "track 3"], ["track 29", "track 2", ""]]
+    histories, feedback = [["tràck 3", "tràck 9"], ["", "tràck 1"]], [[1, -2], [0, 1]]
+    candidates = [["tràck 0", "no such track", "tràck 3"], ["tràck 29", "tràck 2", ""]]
     scores = call("score", item_ids=histories, feedback=feedback, candidate_ids=candidates)[
         "scores"
     ]
@@ -159,7 +149,7 @@ def test_score_of_candidates(model, call):
 
 
 def test_vectors_times_the_written_table_are_the_scores(model, call, version):
-    vectors = call("embed", item_ids=[["track 3", "track 9"]], feedback=[[2, -1]])["vectors"]
+    vectors = call("embed", item_ids=[["tràck 3", "tràck 9"]], feedback=[[2, -1]])["vectors"]
     table = np.load(version / "assets.extra" / "item_embeddings.npy")
     ids = Vocabulary.load(version / "assets.extra" / "item_ids.json")
     assert ids == model.vocabulary and table.dtype == np.float32
@@ -168,11 +158,13 @@ def test_vectors_times_the_written_table_are_the_scores(model, call, version):
 
 
 @pytest.mark.parametrize("padded", [0, 3])
-def test_an_empty_history_is_answered_like_a_new_listener(call, padded):
+def test_a_history_without_a_known_item_is_answered_as_recommend_does(model, call, padded):
+    expected = expected_order(model, [])[:K]
+    assert expected == expected_order(model, ["no such track"])[:K]
     empty = call("serving_default", item_ids=np.full((1, padded), "", object))
     unknown = call("serving_default", item_ids=[["no such track", "nor this"]])
-    np.testing.assert_array_equal(empty["item_ids"], unknown["item_ids"])
-    assert empty["scores"].shape == (1, K) and np.isfinite(empty["scores"]).all()
+    assert names(empty) == names(unknown) == [expected]
+    assert np.isfinite(empty["scores"]).all()
 
 
 def test_a_history_of_10000_events(model, call):
@@ -186,7 +178,7 @@ def test_rows_with_few_items_left_narrow_the_answer(call):
     for left in (3, 1):
         answer = call("serving_default", item_ids=[ITEMS[left:]])
         assert {*names(answer)[0]} == {*ITEMS[:left]}
-    mixed = [ITEMS[2:], ["track 0"] + [""] * (NUM_ITEMS - 3)]
+    mixed = [ITEMS[2:], ["tràck 0"] + [""] * (NUM_ITEMS - 3)]
     answer = call("serving_default", item_ids=mixed)
     assert answer["item_ids"].shape == (2, 2) and {*names(answer)[0]} == {*ITEMS[:2]}
 
@@ -200,7 +192,7 @@ def test_a_row_without_anything_left_is_refused(call, feedback):
 def test_batches_of_0_and_of_4096(model, call):
     none = call("serving_default", item_ids=np.zeros((0, 4), object))
     assert none["item_ids"].shape == none["scores"].shape == (0, K)
-    histories = np.array([[f"track {i % 7}", f"track {7 + i % 11}"] for i in range(4096)], object)
+    histories = np.array([[ITEMS[i % 7], ITEMS[7 + i % 11]] for i in range(4096)], object)
     answer = call("serving_default", item_ids=histories)
     assert answer["item_ids"].shape == (4096, K)
     for row in (0, 1234, 4095):
@@ -219,14 +211,14 @@ def test_batches_of_0_and_of_4096(model, call):
 )
 def test_requests_that_make_no_sense_are_refused(call, inputs, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        call("recommend", item_ids=[["track 1", "track 2"]], **inputs)
+        call("recommend", item_ids=[["tràck 1", "tràck 2"]], **inputs)
 
 
 @pytest.mark.parametrize("inputs", [{"k": np.nan}, {"feedback": [[np.nan, 1.0]]}])
 def test_floats_are_refused(version, inputs):
     signature = tf.saved_model.load(str(version)).signatures["recommend"]
     request = {
-        "item_ids": tf.constant([["track 1", "track 2"]]),
+        "item_ids": tf.constant([["tràck 1", "tràck 2"]]),
         "feedback": tf.constant([[1, 1]]),
         "k": tf.constant(3),
         "allowed_item_ids": tf.constant([[""]]),
@@ -246,7 +238,7 @@ def test_equal_scores_keep_the_order_of_the_vocabulary_across_chunks(model, tmp_
         vectors = np.arange(1, 11)[:, np.newaxis] * np.eye(10, table.shape[1]) / 8
         model.item_embedding.embeddings.assign(np.repeat(vectors, 3, axis=0))
         call = Client(keras_negrec.export(model, tmp_path))
-        histories = [["track 3", "track 9"], ["track 29", "track 17"]]
+        histories = [["tràck 3", "tràck 9"], ["tràck 29", "tràck 17"]]
         for k in (1, 4, 7, 12, NUM_ITEMS):
             answer = call("recommend", item_ids=histories, k=k)
             expected = [expected_order(model, history)[:k] for history in histories]
@@ -263,7 +255,7 @@ def test_equal_scores_keep_the_order_of_the_vocabulary_across_chunks(model, tmp_
 @pytest.mark.parametrize(("item_dtype", "tolerance"), [("float16", 2e-2), ("int8", 0.15)])
 def test_smaller_item_tables(model, tmp_path, item_dtype, tolerance):
     version = keras_negrec.export(model, tmp_path, k=K, item_dtype=item_dtype)
-    vectors = Client(version)("embed", item_ids=[["track 3", "track 9"]])["vectors"]
+    vectors = Client(version)("embed", item_ids=[["tràck 3", "tràck 9"]])["vectors"]
     table = np.load(version / "assets.extra" / "item_embeddings.npy")
     exact = model.item_embedding.embeddings.numpy()
     if item_dtype == "float16":
@@ -282,9 +274,6 @@ def test_smaller_item_tables(model, tmp_path, item_dtype, tolerance):
 
 
 def test_recall_of_a_smaller_table_is_that_of_its_scores(model):
-    from keras_negrec.serving.item_table import ItemTable
-    from keras_negrec.serving.table_recall import table_recall
-
     exact = model.item_embedding.embeddings.numpy()
     assert table_recall(model, ItemTable(exact), 5) == 1.0
     swapped = exact[::-1].copy()
@@ -312,25 +301,8 @@ def test_model_card(model, tmp_path):
     assert eval(example[1], scope)["scores"].shape == (1, 20)
 
 
-def test_warmup_requests_are_answered(call, version):
-    from tensorflow_serving.apis import prediction_log_pb2
-
-    file = version / "assets.extra" / "tf_serving_warmup_requests"
-    asked = []
-    for record in tf.data.TFRecordDataset(str(file)):
-        request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
-        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
-        answer = call(request.model_spec.signature_name, **inputs)
-        assert all(value.shape[0] == 1 for value in answer.values())
-        assert request.model_spec.name == version.parent.name
-        asked.append(request.model_spec.signature_name)
-    assert sorted(asked) == ["embed", "recommend", "score", "serving_default"]
-
-
 def test_a_catalogue_of_one_item(tmp_path):
-    model = keras_negrec.build_model(
-        "sasrec", vocabulary=Vocabulary([7]), num_layers=1, embedding_dim=8
-    )
+    model = build("sasrec", Vocabulary([7]))
     call = Client(keras_negrec.export(model, tmp_path))
     answer = call("serving_default", item_ids=np.array([[-1, 8]]))
     assert answer["item_ids"].tolist() == [[7]]
