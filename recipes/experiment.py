@@ -21,7 +21,7 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
         options.add_argument("--data", required=True, type=Path, help=data)
 
     group = options.add_argument_group("what is compared")
-    add = _adder(group)
+    add = adder(group)
     add("--model", ["sasrec"], "encoders")
     losses = "none, or losses that build_model knows, each a configuration; no name: contrastive"
     add("--negative-loss", ["none", "contrastive"], losses, nargs="*", metavar="LOSS")
@@ -40,7 +40,7 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
     add("--exclude-seen", True, "whether items of the history are taken out of the ranking")
     add("--sampled", False, "also rank among sampled candidates, as papers do")
 
-    add = _adder(options.add_argument_group("models"))
+    add = adder(options.add_argument_group("models"))
     add("--negative-weight", 0.25, "of the loss that learns from skips")
     add("--feedback-inputs", True, "whether the encoder sees how each event was received")
     add("--embedding-dim", 64, "width of the vectors")
@@ -52,7 +52,7 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
     keywords = """further keywords of build_model, as JSON: '{"objective": "gbce"}'"""
     add("--model-arguments", json_object, keywords, metavar="{...}")
 
-    add = _adder(options.add_argument_group("training"))
+    add = adder(options.add_argument_group("training"))
     add("--epochs", 30, "the most")
     add("--patience", 3, "validations without a better NDCG@10 after which it ends")
     add("--every", 1, "validate after the first epoch and every n after it")
@@ -66,7 +66,7 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
     add("--shard-items", False, "each of the devices holds a part of the item table (JAX)")
     add("--max-minutes", float, "all trainings end after these, and what they reached is evaluated")
 
-    add = _adder(options.add_argument_group("results"))
+    add = adder(options.add_argument_group("results"))
     add("--out", Path, "folder for the results", required="out" not in defaults)
     add("--resume", False, "keep finished runs in OUT/runs, and do none again that is there")
     add("--export", True, "save the best model by validation, and export it for TF Serving")
@@ -74,7 +74,7 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
     return options
 
 
-def _adder(group):
+def adder(group):
     """A function that adds an option to the group, with the type of its default.
 
     In place of a default there may be a type, for an option that can be left out.

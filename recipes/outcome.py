@@ -114,11 +114,9 @@ def show_recommendations(version: Path, model, split, vocabulary) -> None:
     say("  " + " ".join(newest))
     say("recommended by the exported model:")
     [best] = kn.recommend(model, [items], k=5, feedback=[feedback])
-    for item, score, (expected, _) in zip(
-        answer["item_ids"][0].numpy(), answer["scores"][0].numpy(), best, strict=False
-    ):
-        item = item.decode() if isinstance(item, bytes) else int(item)
+    found, scores = (answer[name][0].numpy().tolist() for name in ("item_ids", "scores"))
+    for item, score, (expected, _) in zip(found, scores, best, strict=False):
+        item = item.decode() if isinstance(item, bytes) else item
         note = "" if item == expected else f"  (recommend says {expected})"
         say(f"  {item}  {score:.4f}{note}")
-    target = vocabulary.decode(listener.targets).tolist()[0]
-    say(f"what the listener kept next: {target}")
+    say(f"what the listener kept next: {vocabulary.decode(listener.targets).tolist()[0]}")

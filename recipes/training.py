@@ -41,9 +41,9 @@ class Progress(keras.callbacks.Callback):
         metrics = {"loss": logs["loss"], "NDCG@10": logs.get(f"val_{MONITOR}")}
         found = [f"{name} {value:.4f}" for name, value in metrics.items() if value is not None]
         if self.was_stopped or since_last_line() > 1 or epoch + 1 == self.params["epochs"]:
-            say(", ".join([self.line(), *found]))
+            say(", ".join([self.line(validated=True), *found]))
 
-    def line(self) -> str:
+    def line(self, validated: bool = False) -> str:
         """What is trained, the epoch, and how long it may take yet."""
         epochs = (self.params or {}).get("epochs")
         if not epochs:
@@ -52,7 +52,10 @@ class Progress(keras.callbacks.Callback):
         rest = seconds / done * (epochs - done) if done else float("inf")
         rest = max(0.0, min(rest, float("inf") if self.seconds is None else self.seconds - seconds))
         left = f"at most {duration(rest)} left" if rest < float("inf") else "first step"
-        left = "its time is over" if self.was_stopped else left
+        if self.share == 1 and not validated:
+            left = "validating"
+        elif self.was_stopped:
+            left = "its time is over"
         share = f" ({self.share:.0%})" if self.share < 1 else ""
         return f"{self.title}: epoch {self.epoch + 1}/{epochs}{share}, {left}"
 

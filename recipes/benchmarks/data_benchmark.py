@@ -3,10 +3,10 @@
 1. A simulated log in the layout of the Spotify Music Streaming Sessions Dataset is written.
 2. `python -m keras_negrec.data prepare` makes training data of it, under a memory limit for
    DuckDB; time and peak memory are those of the whole process, imports included.
-3. The same preparation, written plainly in pandas in three ways, runs on as many of the files as
-   pandas holds with ease. All read and check all files, find duplicates and
-   sessions that cannot be, count and number the tracks, cut each session for leave-one-out and
-   write Parquet.
+3. The same preparation, written plainly in pandas in its fastest way, runs on as many of the files
+   as pandas holds with ease. Both read and check all files, find duplicates and sessions that
+   contradict themselves, count and number the tracks, cut each session for leave-one-out and write
+   Parquet.
 4. The batches of the prepared folder are read alone, and then by a SASRec that trains on them.
 """
 
@@ -41,13 +41,12 @@ def main() -> None:
     options.add_argument("--memory-limit", default="2GB", help="of DuckDB")
     options.add_argument("--folder", type=Path, help="for the log and all else; kept when given")
     options.add_argument("--only", choices=["log", "pandas", "pipeline"], help=argparse.SUPPRESS)
-    options.add_argument("--how", default="apply", help=argparse.SUPPRESS)
     options.add_argument("paths", nargs="*", type=Path, help=argparse.SUPPRESS)
     args = options.parse_args()
     if args.only == "log":
         write_log(args, *args.paths)
     elif args.only == "pandas":
-        prepare_in_pandas(args.how, *args.paths)
+        prepare_in_pandas(*args.paths)
     elif args.only == "pipeline":
         time_pipeline(*args.paths)
     elif args.folder:
@@ -102,13 +101,10 @@ def run(args, folder: Path) -> None:
     shutil.rmtree(inspected, ignore_errors=True)
     (folder / "prepared").rename(inspected)
     prepare(sample)
-    plain = {}
-    for how in ("apply", "loop", "lists"):
-        command = ["--only", "pandas", "--how", how, sample, folder / "plain"]
-        plain[how] = timed(f"pandas ({how}), sample", [__file__, *command])
-    Console(width=100).print(table)
-    for how, seconds in plain.items():
-        print(f"a row takes pandas ({how}) {seconds / whole:.1f} times as long as prepare")
+    command = [__file__, "--only", "pandas", sample, folder / "plain"]
+    plain = timed("pandas, sample", command)
+    Console(width=80).print(table)
+    print(f"a row takes pandas {plain / whole:.1f} times as long as prepare")
     subprocess.run(
         [sys.executable, __file__, "--only", "pipeline", inspected, folder / "small"], check=True
     )
@@ -144,20 +140,8 @@ def cut(feedback: list[int]) -> tuple[int, int, int]:
     return kept[-3] + 1, kept[-3] + 1, kept[-2] + 1
 
 
-def session_row(events: pd.DataFrame) -> dict:
-    if events["file"].nunique() > 1 or len(events) != events["session_length"].iloc[0]:
-        raise ValueError(f"a session is in two files or not whole: {events}")
-    feedback = events["feedback"].tolist()
-    row = {"item_ids": events["id"].tolist(), "feedback": feedback}
-    return row | dict(zip(CUTS, cut(feedback), strict=True))
-
-
-def prepare_in_pandas(how: str, folder: Path, out: Path) -> None:
-    """What `prepare` does, as it comes to mind in pandas.
-
-    `how` sessions are made of events: `"apply"`, a function of each group; `"loop"`, a loop over
-    the groups; `"lists"`, an aggregation to lists, the fastest.
-    """
+def prepare_in_pandas(folder: Path, out: Path) -> None:
+    """What `prepare` does, as it comes to mind in pandas."""
     log = pd.concat(
         [pd.read_csv(file).assign(file=str(file)) for file in sorted(folder.glob("log_*.csv"))],
         ignore_index=True,
@@ -179,22 +163,13 @@ def prepare_in_pandas(how: str, folder: Path, out: Path) -> None:
     counts = counts.sort_values(ascending=False, kind="stable")
     log["id"] = log["track_id_clean"].map(pd.Series(range(1, len(counts) + 1), counts.index))
     log = log.sort_values(["session_id", "session_position"])
-    if how == "apply":
-        frame = log.groupby("session_id").apply(lambda events: pd.Series(session_row(events)))
-        frame = frame.reset_index(names="key")
-    elif how == "loop":
-        rows = []
-        for session, events in log.groupby("session_id"):
-            rows.append({"key": session, **session_row(events)})
-        frame = pd.DataFrame(rows)
-    else:
-        first = log.groupby("session_id").agg({"file": "nunique", "session_length": "first"})
-        frame = log.groupby("session_id").agg({"id": list, "feedback": list})
-        lengths = frame["id"].map(len)
-        if (first["file"] > 1).any() or (lengths != first["session_length"]).any():
-            raise ValueError("a session is in two files or not whole")
-        cuts = pd.DataFrame(frame["feedback"].map(cut).tolist(), frame.index, CUTS)
-        frame = frame.rename(columns={"id": "item_ids"}).join(cuts).reset_index(names="key")
+    first = log.groupby("session_id").agg({"file": "nunique", "session_length": "first"})
+    frame = log.groupby("session_id").agg({"id": list, "feedback": list})
+    lengths = frame["id"].map(len)
+    if (first["file"] > 1).any() or (lengths != first["session_length"]).any():
+        raise ValueError("a session is in two files or not whole")
+    cuts = pd.DataFrame(frame["feedback"].map(cut).tolist(), frame.index, CUTS)
+    frame = frame.rename(columns={"id": "item_ids"}).join(cuts).reset_index(names="key")
     frame = frame.sample(frac=1, random_state=0)
     train = log.groupby("session_id").cumcount() < log["session_id"].map(
         pd.Series(frame["train_end"].to_numpy(), frame["key"])

@@ -3,16 +3,16 @@
 For each catalogue size an untrained SASRec (two blocks; speed does not depend on the weights) is
 exported and loaded as TF Serving loads it. Its answer to one history of 50 events is timed
 alternately with what any model must do at least, in NumPy: the product of one vector and the item
-table, and the 20 best by argpartition. Then several threads call it for a while, and errors, rate
-and the growth of the process's memory are counted.
+table, and the 20 best by argpartition. Then several threads send requests, and errors,
+latencies and the growth of the process's memory are counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -25,6 +25,7 @@ import keras_negrec
 from keras_negrec.data import Vocabulary
 from progress import doing
 from quiet import tf
+from serving.client import load as send_many
 
 K, LENGTH = 20, 50
 
@@ -38,7 +39,7 @@ def main() -> None:
     options.add_argument("--item-dtype", default="float32", choices=["float32", "float16", "int8"])
     options.add_argument("--calls", type=int, default=200, help="timed calls of each kind")
     options.add_argument("--callers", type=int, default=8, help="threads that call at once")
-    options.add_argument("--seconds", type=float, default=60, help="how long they call")
+    options.add_argument("--requests", type=int, default=20_000, help="that they send")
     args = options.parse_args()
 
     table = Table(title=f"one history of {LENGTH} events, the {K} best, milliseconds")
@@ -80,8 +81,8 @@ def main() -> None:
                 f"{np.median(ours) / np.median(numpys):.2f}",
                 f"{np.median(encoders):.2f}",
             )
-            if args.seconds > 0:
-                with doing(f"{args.callers} callers, {args.seconds:g} s"):
+            if args.requests > 0:
+                with doing(f"{args.callers} callers send {args.requests} requests"):
                     lines.append(f"{num_items:,} items: {load(serve, items, args)}")
     Console(width=120).print(table)
     print(*lines, sep="\n")
@@ -114,36 +115,13 @@ def alternate(calls: int, *functions) -> list[list[float]]:
 
 
 def load(serve, items: list[str], args) -> str:
-    """Calls from several threads; the memory counts from when a quarter of the time is over."""
-    ends = time.monotonic() + args.seconds
-    times: list[float] = []
-    errors: list[Exception] = []
-
-    def call(seed: int) -> None:
-        random = np.random.default_rng(seed)
-        while time.monotonic() < ends:
-            request = history(items, random)
-            started = time.perf_counter()
-            try:
-                serve(**request)
-            except Exception as error:  # every kind of it is a finding
-                errors.append(error)
-            times.append(1e3 * (time.perf_counter() - started))
-
-    threads = [threading.Thread(target=call, args=(seed,)) for seed in range(args.callers)]
-    for thread in threads:
-        thread.start()
-    time.sleep(args.seconds / 4)
+    """Calls from several threads; the memory counts from when they have called for a while."""
+    random = np.random.default_rng(0)
+    requests = itertools.cycle([history(items, random) for _ in range(1000)])  # threads share it
+    send_many(lambda: serve(**next(requests)), args.requests // 4, args.callers)
     warm = resident_megabytes()
-    for thread in threads:
-        thread.join()
-    growth = resident_megabytes() - warm
-    p50, p99 = np.percentile(times, [50, 99])
-    return (
-        f"{args.callers} callers, {args.seconds:g} s: {len(times)} answers, {len(errors)} errors, "
-        f"{len(times) / args.seconds:.0f} a second, p50 {p50:.1f} ms, p99 {p99:.1f} ms, "
-        f"memory {warm:.0f} MB after a quarter of the time, then {growth:+.1f} MB"
-    )
+    send_many(lambda: serve(**next(requests)), args.requests, args.callers)
+    return f"memory {warm:.0f} MB after the first calls, then {resident_megabytes() - warm:+.1f} MB"
 
 
 def resident_megabytes() -> float:

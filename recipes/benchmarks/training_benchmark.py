@@ -26,7 +26,7 @@ from rich.table import Table
 
 sys.path.append(str(Path(__file__).parents[1]))  # the recipes
 import keras_negrec
-from experiment import json_object
+from experiment import adder, json_object
 from keras_negrec.data import Sessions
 from progress import doing
 from quiet import keras
@@ -52,43 +52,28 @@ class StepTimes(keras.callbacks.Callback):
 
 def parse_args() -> argparse.Namespace:
     options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--items", type=int, nargs="+", default=[10_000, 1_000_000])
-    options.add_argument("--optimizer", nargs="+", choices=OPTIMIZERS, default=["LazyAdam"])
-    options.add_argument(
-        "--draw", choices=["zipf", "uniform"], default="zipf", help="how items are drawn"
-    )
-    options.add_argument(
-        "--num-sampled-negatives", type=int, default=1000, help="0: the full softmax"
-    )
-    options.add_argument(
-        "--model-arguments",
-        type=json_object,
-        nargs="+",
-        default=[{}],
-        metavar="{...}",
-        help="further keywords of build_model as JSON, each a case of its own",
-    )
-    options.add_argument(
-        "--skip-share", type=float, default=0.0, help="of the events, which are no targets"
-    )
-    options.add_argument(
-        "--jit-compile",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="whether XLA compiles the step; default: as build_model does",
-    )
-    options.add_argument("--embedding-dim", type=int, default=128)
-    options.add_argument("--num-layers", type=int, default=2)
-    options.add_argument("--num-heads", type=int, default=2)
-    options.add_argument("--intermediate-dim", type=int, help="default: 4 times the width")
-    options.add_argument("--max-length", type=int, default=20)
-    options.add_argument("--batch-size", type=int, default=64)
-    options.add_argument("--steps", type=int, default=40, help="of a round")
-    options.add_argument("--rounds", type=int, default=7, help="the first of which is not counted")
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--out", type=Path, help="a folder for the figures")
+    add = adder(options)
+    add("--items", [10_000, 1_000_000], "sizes of the catalogue")
+    add("--optimizer", ["LazyAdam"], "each a case of its own", choices=OPTIMIZERS)
+    add("--draw", "zipf", "how items are drawn", choices=["zipf", "uniform"])
+    add("--num-sampled-negatives", 1000, "0: the full softmax")
+    keywords = "further keywords of build_model as JSON, each a case of its own"
+    add("--model-arguments", json_object, keywords, nargs="+", metavar="{...}")
+    add("--skip-share", 0.0, "of the events, which are no targets")
+    compiles = "whether XLA compiles the step; default: as build_model does"
+    options.add_argument("--jit-compile", action=argparse.BooleanOptionalAction, help=compiles)
+    add("--embedding-dim", 128, "width of the vectors")
+    add("--num-layers", 2, "blocks")
+    add("--num-heads", 2, "of each block")
+    add("--intermediate-dim", int, "default: 4 times the width")
+    add("--max-length", 20, "events of a session")
+    add("--batch-size", 64, "sessions of a step")
+    add("--steps", 40, "of a round")
+    add("--rounds", 7, "the first of which is not counted")
+    add("--seed", 0, "of sessions and models")
+    add("--out", Path, "a folder for the figures")
     args = options.parse_args()
     if args.steps < WARM_UP + 2 or args.rounds < 2:
         options.error(f"--steps must be at least {WARM_UP + 2} and --rounds at least 2")
@@ -133,7 +118,7 @@ def main():
     rates = [product_rate()]
     cases = []
     for num_items, name, arguments in itertools.product(
-        args.items, args.optimizer, args.model_arguments
+        args.items, args.optimizer, args.model_arguments or [{}]
     ):
         keras.utils.set_random_seed(args.seed)
         settings = {

@@ -30,10 +30,14 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+sys.path.append(str(Path(__file__).parents[1]))  # the recipes
+from progress import no_standard_error
 
 FEEDBACK = {"like": 2, "keep": 1, "unknown": 0, "skip": -1, "dislike": -2}
 NEW_SESSION = "/"
@@ -71,14 +75,15 @@ class GrpcServer:
 
     def __init__(self, address: str, model: str, timeout: float):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no notes on this machine's CPU
-        import grpc
-        import tensorflow as tf
-        from tensorflow.core.framework import types_pb2
-        from tensorflow_serving.apis import (
-            get_model_metadata_pb2,
-            predict_pb2,
-            prediction_service_pb2_grpc,
-        )
+        with no_standard_error():
+            import grpc
+            import tensorflow as tf
+            from tensorflow.core.framework import types_pb2
+            from tensorflow_serving.apis import (
+                get_model_metadata_pb2,
+                predict_pb2,
+                prediction_service_pb2_grpc,
+            )
 
         self._grpc, self._tf, self._types_pb2 = grpc, tf, types_pb2
         self._metadata_pb2, self._predict_pb2 = get_model_metadata_pb2, predict_pb2
