@@ -177,7 +177,6 @@ class ItemFeatureEncoder:
         Raises:
             ValueError: what `item_features` raises.
         """
-        separators = {p.name: p.separator for p in self._parts if isinstance(p, _Category)}
         table, where = _read(source)
         rows, self.num_filled = _rows_of(table, self.item, vocabulary, missing_items, where)
         found = np.flatnonzero(rows >= 0)
