@@ -154,14 +154,19 @@ def _checked(events: Any, scan: Scan, source) -> ibis.Table:
         events = events.mutate(file=ibis.literal(name))
     if "problem" not in events.columns:
         events = events.mutate(problem=ibis.null("string"))
+    times = {
+        column: "time"
+        for column in ("position", "timestamp")
+        if column in events.columns and events[column].type().is_temporal()
+    }
+    if times:
+        events = check_columns(events, times, name)
     problems = [events.problem]
     for column in ("session", "user", "item", "feedback", "position", "timestamp"):
         if column not in events.columns:
             continue
         dtype = events[column].type()
-        if column in ("position", "timestamp") and dtype.is_temporal():
-            events = check_columns(events, {column: "time"}, name)
-        elif not any(getattr(dtype, f"is_{kind}")() for kind in _TYPES[column]):
+        if not any(getattr(dtype, f"is_{kind}")() for kind in _TYPES[column]):
             raise ValueError(
                 f"In {name}: the scan's column `{column}` must be {' or '.join(_TYPES[column])}. "
                 f"Received: {dtype}"
@@ -187,7 +192,8 @@ def _raise_first(scan: Scan, source, options: dict, events: ibis.Table, count: i
         again = _checked(again, scan, source)
         bad = again.filter(again.problem.notnull())
     order = ["file", "row"] if "row" in bad.columns else ["file", "problem"]
-    [first] = bad.order_by(order).limit(1).select(*order, "problem").to_pyarrow().to_pylist()
+    first = bad.order_by(order).limit(1).select(*dict.fromkeys([*order, "problem"]))
+    [first] = first.to_pyarrow().to_pylist()
     place = first["file"]
     if "row" in first:
         is_text = not str(place).endswith(".parquet") and not isinstance(source, pd.DataFrame)
