@@ -18,6 +18,7 @@ KUAIRAND_HEADER = (
     "is_hate,long_view,play_time_ms,duration_ms,profile_stay_time,comment_stay_time,"
     "is_profile_enter,is_rand,tab"
 )
+RATINGS = "1::1193::5::978300760\n1::661::3::978302109\n2::1193::4::978298413\n"
 ARTIST = "a3cb23fc-acd3-4ce0-8f36-1e5aa6a18432"
 TRACK = "b17f3c9e-0000-4ce0-8f36-1e5aa6a18432"
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 
-from keras_negrec.data.event_columns import EventColumn
+from keras_negrec.data.event_columns import EventColumn, further_columns
 from keras_negrec.data.logs.engine_errors import engine_errors
 
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
@@ -101,7 +102,7 @@ def infer_kinds(table: ir.Table, kinds: Mapping[str, str], source: str) -> dict[
         column = table[name]
         if name in text:
             i = text.index(name)
-            seen = {what: found.get(f"{what} {i}") for what in ("values", *parses)}
+            seen: dict[str, Any] = {what: found.get(f"{what} {i}") for what in ("values", *parses)}
         else:
             seen = _counts_of_type(column)
         every = {what for what in parses if seen[what] == seen["values"] and seen["values"]}
@@ -147,6 +148,11 @@ def typed(table: ir.Table, kinds: Mapping[str, str]) -> ir.Table:
     return table.mutate(**values) if values else table
 
 
+def registered() -> dict[str, EventColumn]:
+    """The registered event columns, by what logs call them."""
+    return {str(column.log_column): column for column in further_columns()}
+
+
 def check_further(table: ir.Table, columns: Mapping[str, EventColumn], source: str) -> ir.Table:
     """Casts registered event columns to their types, as `check_columns` does.
 
@@ -185,7 +191,7 @@ def check_further(table: ir.Table, columns: Mapping[str, EventColumn], source: s
     return table.mutate(**values, problem=ibis.coalesce(*problems))
 
 
-def to_integers(column: ir.Value) -> ir.Value | None:
+def to_integers(column: ir.Value) -> Any:
     """int64, null where there is no integer; None for a type that holds no integers."""
     if isinstance(column, ir.StringValue):
         value = column.try_cast("int64")
@@ -194,7 +200,7 @@ def to_integers(column: ir.Value) -> ir.Value | None:
     return column.try_cast("int64") if isinstance(column, ir.IntegerValue) else None
 
 
-def to_times(column: ir.Value) -> ir.Value | None:
+def to_times(column: ir.Value) -> Any:
     """Timestamps without a zone, in UTC; None for a type that holds no times."""
     if isinstance(column, ir.StringValue):
         text = ibis.ifelse(column.re_search(_TIME), column, None)
@@ -213,7 +219,7 @@ def to_times(column: ir.Value) -> ir.Value | None:
     return None
 
 
-def _time(column: ir.Value) -> ir.Value | None:
+def _time(column: ir.Value) -> Any:
     time = to_times(column)
     return None if time is None else _seconds(time)
 
@@ -226,7 +232,7 @@ def _seconds(time: ir.TimestampValue) -> ir.Value:
     return time.truncate("s").epoch_seconds().cast("int64") + time.microsecond() / 1e6
 
 
-def _number(column: ir.Value) -> ir.Value | None:
+def _number(column: ir.Value) -> Any:
     if isinstance(column, ir.StringValue):
         return ibis.ifelse(column.re_search(_NUMBER), column, None).try_cast("float64")
     if isinstance(column, ir.FloatingValue):
@@ -235,29 +241,29 @@ def _number(column: ir.Value) -> ir.Value | None:
     return column.cast("float64") if is_number else None
 
 
-def _boolean(column: ir.Value) -> ir.Value | None:
+def _boolean(column: ir.Value) -> Any:
     if isinstance(column, ir.StringValue):  # Lists are quicker than lower case.
         return ibis.cases((column.isin(_TRUE), True), (column.isin(_FALSE), False))
     return column if isinstance(column, ir.BooleanValue) else None
 
 
-def _label(column: ir.Value) -> ir.Value | None:
+def _label(column: ir.Value) -> Any:
     value = to_integers(column)
     return None if value is None else ibis.ifelse(value.isin([0, 1]), value, None)
 
 
-def _id(column: ir.Value) -> ir.Value | None:
+def _id(column: ir.Value) -> Any:
     if isinstance(column, ir.StringValue):
         return column.nullif("")
     return to_integers(column)
 
 
-def _feedback(column: ir.Value) -> ir.Value | None:
+def _feedback(column: ir.Value) -> Any:
     value = _number(column)
     return None if value is None else ibis.ifelse(value == value.floor(), value, None).cast("int64")
 
 
-_KINDS: dict[str, tuple[Callable[[ir.Value], ir.Value | None], str]] = {
+_KINDS: dict[str, tuple[Callable[[ir.Value], Any], str]] = {
     "integer": (to_integers, "expected a whole number"),
     "number": (_number, "expected a number"),
     "boolean": (_boolean, "expected true or false"),
@@ -271,7 +277,7 @@ _KINDS: dict[str, tuple[Callable[[ir.Value], ir.Value | None], str]] = {
 
 
 def plain_text(column: ir.Value) -> ir.StringValue:
-    """Values as text that does not depend on the column's type: true, 1 and not 1.0, "" for none."""
+    """Values as text whatever their type: `true`, `1` and not `1.0`, and nothing for none."""
     if isinstance(column, ir.StringValue):
         text = column.strip()
         whole = text.re_replace(r"^([-+]?[0-9]+)[.]0*$", r"\1")

@@ -10,14 +10,17 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from keras_negrec.data.event_columns import further_columns
-from keras_negrec.data.logs.columns import check_columns, check_further
+from keras_negrec.data.logs.columns import check_columns, check_further, problem_where, registered
 from keras_negrec.data.logs.engine import Engine
 from keras_negrec.data.logs.files import EXCLUDED, UnreadableFileError, line_number
 from keras_negrec.data.logs.formats import Scan, numbers_rows
 from keras_negrec.data.logs.formats import check_format_options as check_format_options
 from keras_negrec.data.logs.formats import find_scan as find_scan
 from keras_negrec.data.logs.formats import scan_formats as scan_formats
+
+_ID, _NUMBER = ("string", "integer"), ("integer", "floating")
+_TYPES = {"session": _ID, "user": _ID, "item": _ID, "feedback": ("integer",)}
+_TYPES |= {"position": _NUMBER, "timestamp": _NUMBER}
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def read_events(
     orders = ("position", "timestamp", "row")
     ordered_by = next(column for column in orders if column in events.columns)
     kept = ["session", "item", "feedback", "file", "problem", "user", "row", "session_length"]
-    kept += ["split", *(column.log_column for column in further_columns())]
+    kept += ["split", *registered()]
     columns = {name: events[name] for name in kept if name in events.columns}
     columns["order"] = events[ordered_by]
     if "timestamp" in events.columns:
@@ -151,36 +154,34 @@ def _checked(events: Any, scan: Scan, source) -> ibis.Table:
         events = events.mutate(file=ibis.literal(name))
     if "problem" not in events.columns:
         events = events.mutate(problem=ibis.null("string"))
-    missing = [
-        ibis.ifelse(
-            events[column].isnull(), f"column `{column}`: the value is missing", ibis.null("string")
-        )
-        for column in ("session", "user", "item", "feedback", "position", "timestamp")
-        if column in events.columns
-    ]
-    events = events.mutate(problem=ibis.coalesce(events.problem, *missing))
-    kinds = {column: "id" for column in ("session", "user", "item") if column in events.columns}
-    for column in ("position", "timestamp"):
-        if column in events.columns:
-            is_time = events[column].type().is_temporal()
-            is_integer = events[column].type().is_integer()
-            kinds[column] = "time" if is_time else "integer" if is_integer else "number"
-    events = check_columns(events, kinds | {"feedback": "feedback"}, name)
-    if not events.feedback.type().is_integer():
-        raise ValueError(f"In {name}: `feedback` must be integers from -2 to 2.")
-    text = ibis.literal("column `feedback`: expected -2, -1, 0, 1 or 2. Received: ")
+    times = {
+        column: "time"
+        for column in ("position", "timestamp")
+        if column in events.columns and events[column].type().is_temporal()
+    }
+    if times:
+        events = check_columns(events, times, name)
+    problems = [events.problem]
+    for column in ("session", "user", "item", "feedback", "position", "timestamp"):
+        if column not in events.columns:
+            continue
+        dtype = events[column].type()
+        if not any(getattr(dtype, f"is_{kind}")() for kind in _TYPES[column]):
+            raise ValueError(
+                f"In {name}: the scan's column `{column}` must be {' or '.join(_TYPES[column])}. "
+                f"Received: {dtype}"
+            )
+        missing = f"column `{column}`: the value is missing"
+        problems.append(ibis.ifelse(events[column].isnull(), missing, ibis.null("string")))
     wrong = ~events.feedback.between(-2, 2)
-    outside = ibis.ifelse(wrong, text + events.feedback.cast("string"), ibis.null("string"))
+    expected = "expected -2, -1, 0, 1 or 2"
+    problems.append(problem_where(wrong, "feedback", expected, events.feedback))
     events = events.mutate(
         feedback=ibis.ifelse(wrong, None, events.feedback).cast("int8"),
-        problem=ibis.coalesce(events.problem, outside),
+        problem=ibis.coalesce(*problems),
     )
-    further = {
-        column.log_column: column
-        for column in further_columns()
-        if column.log_column in events.columns
-    }
-    return check_further(events, further, name)
+    further = {log: column for log, column in registered().items() if log in events.columns}
+    return check_further(events, further, name) if further else events
 
 
 def _raise_first(scan: Scan, source, options: dict, events: ibis.Table, count: int) -> NoReturn:
@@ -191,7 +192,8 @@ def _raise_first(scan: Scan, source, options: dict, events: ibis.Table, count: i
         again = _checked(again, scan, source)
         bad = again.filter(again.problem.notnull())
     order = ["file", "row"] if "row" in bad.columns else ["file", "problem"]
-    [first] = bad.order_by(order).limit(1).select(*order, "problem").to_pyarrow().to_pylist()
+    first = bad.order_by(order).limit(1).select(*dict.fromkeys([*order, "problem"]))
+    [first] = first.to_pyarrow().to_pylist()
     place = first["file"]
     if "row" in first:
         is_text = not str(place).endswith(".parquet") and not isinstance(source, pd.DataFrame)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -64,14 +63,12 @@ def add_feedback(
 
 
 def _add_mapped(table: ir.Table, feedback: Mapping[str, Any], source: str) -> ir.Table:
-    values = feedback.get("values")
-    known = isinstance(values, Mapping) and len(values) > 0 and "column" in feedback
+    values: Any = feedback.get("values")
     if (
-        not known
-        or len(feedback) > 2
-        or not all(
-            isinstance(value, numbers.Integral) and -2 <= value <= 2 for value in values.values()
-        )
+        set(feedback) != {"column", "values"}
+        or not isinstance(values, Mapping)
+        or not values
+        or not all(value in range(-2, 3) for value in values.values())
     ):
         raise ValueError(
             "`feedback` as a dict must be a column and what each of its values means, from -2 to "

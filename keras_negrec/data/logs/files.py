@@ -143,8 +143,8 @@ def line_number(path: str, nth: int) -> int:
     for number, line in enumerate(_lines(path), start=1):
         nth -= bool(line.removeprefix(codecs.BOM_UTF8))
         if nth <= 0:
-            break
-    return number
+            return number
+    return number + nth
 
 
 def parquet_columns(path: str) -> list[str]:

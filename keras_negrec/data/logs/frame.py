@@ -9,8 +9,14 @@ import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
 
-from keras_negrec.data.event_columns import EventColumn, further_columns
-from keras_negrec.data.logs.columns import check_columns, check_further, infer_kinds, typed
+from keras_negrec.data.event_columns import EventColumn
+from keras_negrec.data.logs.columns import (
+    check_columns,
+    check_further,
+    infer_kinds,
+    registered,
+    typed,
+)
 from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
 from keras_negrec.data.logs.files import Source, find_files, parquet_columns, require_columns
 from keras_negrec.data.logs.read_log import read_scan
@@ -118,8 +124,8 @@ def scan_frame(
     events at one position or time. Spark does not know it of files.
     """
     ids = {"session": session, "item": item} | ({"user": user} if user is not None else {})
-    orders = {"position": position, "timestamp": timestamp}
-    orders = {role: name for role, name in orders.items() if name is not None}
+    orders: dict[str, str] = {"position": position} if position is not None else {}
+    orders |= {"timestamp": timestamp} if timestamp is not None else {}
     needed = [*ids.values(), *orders.values(), *(columns or {}).values()]
     if isinstance(feedback, Mapping) and "column" in feedback:
         needed.append(feedback["column"])
@@ -138,12 +144,14 @@ def scan_frame(
         known = (*kinds, *further, "file", "problem", "row")
         others = [name for name in table.columns if callable(feedback) and name not in known]
     found = infer_kinds(table, kinds | dict.fromkeys(others, "any"), source)
-    table = typed(table, {name: found.pop(name) for name in others})
+    if others:
+        table = typed(table, {name: found.pop(name) for name in others})
     if not is_text:  # Text in memory is text by intention.
         for name in ids.values():
             found[name] = "integer" if table[name].type().is_integer() else "id"
     table = check_columns(table, found, source)
-    table = check_further(table, further, source)
+    if further:
+        table = check_further(table, further, source)
     rules = {
         "every event is positive": lambda table: ibis.literal(1),
         **({feedback: lambda table: table[feedback]} if isinstance(feedback, str) else {}),
@@ -166,16 +174,15 @@ def scan_frame(
 
 def _further(columns: Mapping[str, str], received: Sequence[str]) -> dict[str, EventColumn]:
     """The registered columns that a log has, by the names of its own."""
-    registered = {column.log_column: column for column in further_columns()}
-    unknown = [name for name in columns if name not in registered]
+    unknown = [name for name in columns if name not in registered()]
     if unknown:
         raise ValueError(
-            f"`columns` must be of registered columns, which are {list(registered)}. "
+            f"`columns` must be of registered columns, which are {list(registered())}. "
             f"keras_negrec.data.register_event_column({unknown[0]!r}) registers another. "
             f"Received: columns={dict(columns)}"
         )
-    names = {name: name for name in registered if name in received} | dict(columns)
-    return {names[name]: registered[name] for name in names}
+    names = {name: name for name in registered() if name in received} | dict(columns)
+    return {names[name]: registered()[name] for name in names}
 
 
 def _scan(
@@ -216,7 +223,7 @@ def _scan_dataframe(
 ) -> ir.Table:
     """A DataFrame as a table of the connection: all of it, or the columns that are looked at."""
     require_columns(list(frame.columns), needed, THE_DATAFRAME)
-    looked_at = {*needed, "feedback", *(column.log_column for column in further_columns())}
+    looked_at = {*needed, "feedback", *registered()}
     columns = {}
     for name in frame.columns:
         if whole or name in looked_at:

@@ -10,7 +10,7 @@ import ibis
 import pandas as pd
 
 from keras_negrec.argument_checks import check_choice
-from keras_negrec.data.event_columns import further_columns
+from keras_negrec.data.logs.columns import registered
 from keras_negrec.data.logs.engine import DuckDBEngine
 from keras_negrec.data.logs.engine_errors import engine_errors
 from keras_negrec.data.logs.event_table import EventTable, read_events, source_name
@@ -183,6 +183,5 @@ def _in_memory(events: ibis.Table, log: EventTable) -> pd.DataFrame:
         columns["position"] = events.order
     if "time" in events.columns:
         columns["timestamp"] = events.time
-    further = [column.log_column for column in further_columns()]
-    columns |= {name: events[name] for name in ("split", *further) if name in events.columns}
+    columns |= {name: events[name] for name in ("split", *registered()) if name in events.columns}
     return events.order_by(order).select(**columns).to_pyarrow().to_pandas()

@@ -236,7 +236,10 @@ def scan_parquet(path: str, connection: ibis.BaseBackend, *, number_rows: bool =
             table = connection.read_parquet(
                 glob.escape(path) if connection.name == "duckdb" else path
             )
-    # Ibis has no name for the type of times in nanoseconds that have a zone.
-    unknown = (name for name, dtype in table.schema().items() if "TIMESTAMPTZ" in str(dtype))
-    table = table.mutate(**{name: table[name].cast("timestamp('UTC', 6)") for name in unknown})
+    # Types that Ibis has no name for: nanoseconds with a zone, and that of no value at all.
+    unknown = {"TIMESTAMPTZ": "timestamp('UTC', 6)", '"NULL"': "string"}
+    for name, dtype in table.schema().items():
+        for word, known in unknown.items():
+            if dtype.is_unknown() and word in str(dtype):
+                table = table.mutate({name: table[name].cast(known)})
     return table.mutate(file=ibis.literal(path), problem=ibis.null("string"))
