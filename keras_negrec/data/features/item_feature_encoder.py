@@ -13,13 +13,6 @@ import numpy as np
 import pandas as pd
 
 from keras_negrec.argument_checks import check_choice, check_positive_int
-from keras_negrec.data.logs.table_columns import pick_column, refuse
-from keras_negrec.data.logs.table_files import (
-    existing_file,
-    read_delimited,
-    read_parquet,
-    read_text,
-)
 from keras_negrec.data.vocabulary import Vocabulary
 
 _SCHEMA_VERSION = 1
@@ -130,7 +123,7 @@ class ItemFeatureEncoder:
                 f"A column is the item, a number or a category, once. Received: item={item!r}, "
                 f"numeric={list(numeric)}, categories={list(separators)}"
             )
-        table, where = _read(source, item, list(separators), vocabulary)
+        table, where = _read(source)
         rows, _ = _rows_of(table, item, vocabulary, missing_items, where)
         table = table.iloc[rows[rows >= 0]]
         parts: list[_Number | _Category] = []
@@ -185,7 +178,7 @@ class ItemFeatureEncoder:
             ValueError: what `item_features` raises.
         """
         separators = {p.name: p.separator for p in self._parts if isinstance(p, _Category)}
-        table, where = _read(source, self.item, list(separators), vocabulary)
+        table, where = _read(source)
         rows, self.num_filled = _rows_of(table, self.item, vocabulary, missing_items, where)
         found = np.flatnonzero(rows >= 0)
         table = table.iloc[rows[found]]
@@ -221,7 +214,7 @@ class ItemFeatureEncoder:
         Raises:
             ValueError: a file of another schema version.
         """
-        content = json.loads(existing_file(path).read_text("utf-8"))
+        content = json.loads(_existing(path).read_text("utf-8"))
         if content.get("schema_version") != _SCHEMA_VERSION:
             raise ValueError(
                 f"{path}: expected schema version {_SCHEMA_VERSION}. Received: "
@@ -250,25 +243,45 @@ class ItemFeatureEncoder:
         return f"<ItemFeatureEncoder: {len(self.columns)} features of {names}>"
 
 
-def _read(
-    source: pd.DataFrame | str | Path, item: str, categories: list[str], vocabulary: Vocabulary
-) -> tuple[pd.DataFrame, str]:
-    """The table, and what messages call it."""
+def _existing(path: str | Path) -> Path:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no such file. Received: {path}")
+    return Path(path)
+
+
+def _read(source: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, str]:
+    """The table, of text only where a file is text, and what messages call it."""
     if isinstance(source, pd.DataFrame):
         return source, "the DataFrame"
-    path = existing_file(source)
-    if path.suffix == ".parquet":
-        return read_parquet(path), str(path)
-    for delimiter, endings in ((",", (".csv", ".csv.gz")), ("\t", (".tsv", ".tsv.gz"))):
-        if path.name.endswith(endings):
-            text = [*categories, *([item] if vocabulary.is_string else [])]
-            table = read_delimited(
-                read_text(path), path, delimiter=delimiter, text_columns=text, quoted=True
-            )
-            return table, str(path)
-    raise ValueError(
-        f"Expected a .csv, .tsv (either may end in .gz) or .parquet file. Received: {path}"
-    )
+    path = _existing(source)
+    ending = path.name.removesuffix(".gz").rpartition(".")[2]
+    if ending not in ("csv", "tsv", "parquet"):
+        raise ValueError(
+            f"Expected a .csv, .tsv (either may end in .gz) or .parquet file. Received: {path}"
+        )
+    try:
+        if ending == "parquet":
+            return pd.read_parquet(path), str(path)
+        separator = "," if ending == "csv" else "\t"
+        table = pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read. Received: {error}") from error
+    return table, str(path)
+
+
+def _refuse(values: pd.Series, wrong, expectation: str, where: str) -> None:
+    """Raises about the first value that is wrong."""
+    wrong = np.asarray(wrong, bool)
+    if wrong.any():
+        row = int(wrong.argmax())
+        value = values.iloc[row]
+        value = value.item() if isinstance(value, np.generic) else value
+        raise ValueError(
+            f"In {where}, column {values.name!r}, row {values.index[row]}: {expectation}. "
+            f"Received: {value!r}"
+        )
 
 
 def _rows_of(
@@ -276,12 +289,17 @@ def _rows_of(
 ) -> tuple[np.ndarray, int]:
     """The row of each of the vocabulary's items, -1 where there is none, and how many have none."""
     check_choice("missing_items", missing_items, ("raise", "fill"))
-    ids = pick_column(table, item, where)
-    refuse(ids, ids.duplicated(), "expected one row for each item, this one is there before", where)
+    ids = _column(table, item, where)
+    _refuse(ids, ids.isna(), "expected a value", where)
+    _refuse(
+        ids, ids.duplicated(), "expected one row for each item, this one is there before", where
+    )
     items = ids.tolist()
+    if where != "the DataFrame" and not vocabulary.is_string:  # The text of a file.
+        items = [int(v) if isinstance(v, str) and v.isdigit() else v for v in items]
     kind, name = (str, "strings") if vocabulary.is_string else (numbers.Integral, "integers")
     wrong = [not isinstance(value, kind) or isinstance(value, bool) for value in items]
-    refuse(ids, wrong, f"the vocabulary's items are {name}", where)
+    _refuse(ids, wrong, f"the vocabulary's items are {name}", where)
     rows = pd.Index(np.array(items, object if vocabulary.is_string else "int64")).get_indexer(
         vocabulary.items
     )
@@ -305,10 +323,10 @@ def _numbers(table: pd.DataFrame, name: str, where: str) -> np.ndarray:
         numeric = pd.to_numeric(text.where(text != "", None), errors="coerce")
         wrong = numeric.isna() & ~(text.isna() | (text == ""))
         wrong |= text.map(lambda value: isinstance(value, bool))
-        refuse(text, wrong, "expected a number", where)
+        _refuse(text, wrong, "expected a number", where)
         values = numeric
     result = values.to_numpy("float64", na_value=np.nan)
-    refuse(values, np.isinf(result), "expected a finite number", where)
+    _refuse(values, np.isinf(result), "expected a finite number", where)
     return result
 
 

@@ -1,1 +1,7 @@
-"""Scans: the log formats as lazy tables of events, read out of core by DuckDB or Spark."""
+"""Logs of any format as events: one reader for all of them, one file for each format."""
+
+__all__: list[str] = []
+
+
+def __dir__() -> list[str]:
+    return []

@@ -1,13 +1,16 @@
-"""What every events table must satisfy, checked in one place."""
+"""What an events table that a user has made must satisfy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from pandas.api import types
 
 
 def check_events(events: pd.DataFrame, *, source: str = "the events table") -> None:
     """Raises on the first thing that is wrong with an events table.
+
+    What `read_log` and the other readers return has passed already.
 
     Args:
         events: a table with the columns `session`, `item` and `feedback`, and optionally
@@ -28,49 +31,39 @@ def check_events(events: pd.DataFrame, *, source: str = "the events table") -> N
     """
     if not isinstance(events, pd.DataFrame):
         raise TypeError(f"Expected a pandas DataFrame. Received: {type(events).__name__}")
-    for column in ("session", "item", "feedback"):
-        if column not in events:
-            raise ValueError(
-                f"In {source}: column `{column}` is missing. Received columns: "
-                f"{list(events.columns)}"
-            )
+    absent = [column for column in ("session", "item", "feedback") if column not in events]
+    if absent:
+        raise ValueError(
+            f"In {source}: column `{absent[0]}` is missing. Received columns: "
+            f"{list(events.columns)}"
+        )
     if len(events) == 0:
         raise ValueError(f"In {source}: there are no events.")
+
+    def refuse(column: str, wrong, expected: str, error: type[Exception] = ValueError) -> None:
+        wrong = np.broadcast_to(wrong, len(events))
+        if wrong.any():
+            row = int(wrong.argmax())
+            value = events[column].iloc[row]
+            value = value.item() if isinstance(value, np.generic) else value
+            raise error(
+                f"In {source}, column `{column}`, row {events.index[row]}: expected {expected}. "
+                f"Received: {value!r}"
+            )
+
     for column in ("session", "user", "item", "feedback", "position", "timestamp"):
         if column in events:
-            missing = events[column].isna().to_numpy()
-            if missing.any():
-                raise ValueError(
-                    f"In {source}, column `{column}`, row {events.index[missing.argmax()]}: "
-                    f"the value is missing ({missing.sum()} such rows)."
-                )
+            refuse(column, events[column].isna(), "a value")
     for column in ("position", "timestamp"):
-        if column in events and not (
-            pd.api.types.is_numeric_dtype(events[column])
-            or pd.api.types.is_datetime64_any_dtype(events[column])
-        ):
-            raise TypeError(
-                f"In {source}, column `{column}`: expected numbers or times. Received dtype "
-                f"{events[column].dtype}, first value {events[column].iloc[0]!r}"
-            )
+        if column in events and not types.is_datetime64_any_dtype(events[column]):
+            is_number = types.is_any_real_numeric_dtype(events[column])
+            refuse(column, not is_number, "numbers or times", TypeError)
     items = events["item"]
     if isinstance(items.dtype, pd.CategoricalDtype):
         items = items.astype(items.cat.categories.dtype)
-    if pd.api.types.infer_dtype(items, skipna=False) not in ("string", "integer"):
-        row = np.argmin([isinstance(value, str) for value in items])
-        raise TypeError(
-            f"In {source}, column `item`, row {events.index[row]}: items must be all strings "
-            f"or all integers. Received: {items.iloc[row]!r}"
-        )
-    if not pd.api.types.is_integer_dtype(events["feedback"]):
-        raise TypeError(
-            f"In {source}, column `feedback`: expected integers -2 to 2. Received dtype "
-            f"{events['feedback'].dtype}, first value {events['feedback'].iloc[0]!r}"
-        )
-    wrong = ~events["feedback"].between(-2, 2).to_numpy()
-    if wrong.any():
-        row = wrong.argmax()
-        raise ValueError(
-            f"In {source}, column `feedback`, row {events.index[row]}: feedback must be -2, -1, "
-            f"0, 1 or 2. Received: {events['feedback'].iloc[row]}"
-        )
+    if types.infer_dtype(items, skipna=False) not in ("string", "integer"):
+        wrong = [not isinstance(value, str) for value in items]
+        refuse("item", wrong, "items that are all strings or all integers", TypeError)
+    feedback = events["feedback"]
+    refuse("feedback", not types.is_integer_dtype(feedback), "integers from -2 to 2", TypeError)
+    refuse("feedback", ~feedback.between(-2, 2), "-2, -1, 0, 1 or 2")

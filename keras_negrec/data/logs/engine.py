@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,12 +23,11 @@ class Engine:
     def __init__(self, connection: ibis.BaseBackend, folder: Path):
         self.connection = connection
         self._folder = folder
-        self._names = (f"negrec_{folder.name.strip('.')}_{n}" for n in itertools.count())
         self._stored: dict[ibis.expr.operations.Node, str] = {}
 
     def store(self, table: ibis.Table) -> ibis.Table:
         """The table, computed once."""
-        name = next(self._names)
+        name = self._new_name()
         stored = self._store(table, name)
         self._stored[stored.op()] = name
         return stored
@@ -48,6 +46,10 @@ class Engine:
             with contextlib.suppress(Exception):  # Leftovers in temporary places do no harm.
                 self._drop(name)
         self._stored = {}
+
+    def _new_name(self) -> str:
+        # A random one: no two engines on one connection may have tables of one name.
+        return ibis.util.gen_name("negrec")
 
     def _store(self, table: ibis.Table, name: str) -> ibis.Table:
         raise NotImplementedError
@@ -92,7 +94,7 @@ class SparkEngine(Engine):
 
     def batches(self, table: ibis.Table, num_rows: int) -> Iterator[pa.RecordBatch]:
         # Not `to_pyarrow_batches`: it collects the whole result in the driver.
-        folder = self._folder / next(self._names)
+        folder = self._folder / self._new_name()
         self.connection.to_parquet(table, folder)
         for file in sorted(folder.glob("part-*.parquet")):  # In the order of the sort.
             with pyarrow.parquet.ParquetFile(file) as parquet:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import ibis
+import ibis.expr.types as ir
+import pandas as pd
 
-from keras_negrec.argument_checks import check_choice
-from keras_negrec.data import logs
+from keras_negrec.data.event_columns import further_columns
+from keras_negrec.data.logs.columns import check_columns, check_further
 from keras_negrec.data.logs.engine import Engine
-from keras_negrec.data.logs.files import EXCLUDED, UnreadableFileError
-
-Scan = Callable[..., ibis.Table]
+from keras_negrec.data.logs.files import EXCLUDED, UnreadableFileError, line_number
+from keras_negrec.data.logs.formats import Scan, numbers_rows
+from keras_negrec.data.logs.formats import check_format_options as check_format_options
+from keras_negrec.data.logs.formats import find_scan as find_scan
+from keras_negrec.data.logs.formats import scan_formats as scan_formats
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,16 @@ class EventTable:
     Args:
         table: stored, with the columns `session`, `item`, `feedback`, `order` (what the events
             of a session are ordered by), `file` and, where the log has them, `user`, `row`,
-            `time` and `session_length`.
+            `time`, `session_length`, `split`, and those that `register_event_column` has made
+            known, by what logs call them.
         num_read: how many rows the log has.
         problems: how many rows have which problem.
         ordered_by: `"position"`, `"timestamp"` or else `"row"`, the order of the file.
         faulty: the rows with a problem.
         unreadable: what is wrong with each file that was left out.
+        keeps_ties: whether events at one position stay in the order of the log; elsewhere two items
+            at one position are a fault.
+        by_gap: whether the scan has made sessions of the times of users' events.
     """
 
     table: ibis.Table
@@ -40,46 +45,19 @@ class EventTable:
     ordered_by: str
     faulty: ibis.Table
     unreadable: dict[str, str]
+    keeps_ties: bool = False
+    by_gap: bool = False
 
 
-def scan_formats() -> list[str]:
-    """The names of all formats that can be scanned."""
-    modules = [module.name for module in pkgutil.iter_modules(logs.__path__)]
-    modules.remove("mssd_track_features")  # a table of items
-    return [name for name in modules if not name.startswith("_") and _scan_of(name)]
-
-
-def find_scan(format: str) -> Scan:
-    """The scan of a format.
-
-    Raises:
-        ValueError: an unknown format.
-    """
-    check_choice("format", format, tuple(scan_formats()))
-    return _scan_of(format)
-
-
-def _scan_of(format: str):
-    module = importlib.import_module(f"{logs.__name__}.{format}")
-    return getattr(module, f"scan_{format}", None)
-
-
-def check_format_options(format: str, scan: Scan, options: dict) -> None:
-    """A ValueError unless the options are what the reader of the format takes."""
-    parameters = list(inspect.signature(scan).parameters.values())[2:]
-    parameters = [parameter for parameter in parameters if parameter.name != "number_rows"]
-    known = [parameter.name for parameter in parameters]
-    needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
-    missing = [name for name in needed if name not in options]
-    unknown = [name for name in options if name not in known]
-    if missing or unknown:
-        raise ValueError(
-            f"`format_options` of format {format!r} must be of {', '.join(known) or 'nothing'}"
-            f"{', with ' + ' and '.join(needed) if needed else ''}. Received: {options}"
-        )
-
-
-def read_events(scan: Scan, source, options: dict, engine: Engine, errors: str) -> EventTable:
+def read_events(
+    scan: Scan,
+    source,
+    options: dict,
+    engine: Engine,
+    errors: str,
+    *,
+    number_rows: bool = False,
+) -> EventTable:
     """Reads a log once and stores its sound events.
 
     Args:
@@ -89,100 +67,146 @@ def read_events(scan: Scan, source, options: dict, engine: Engine, errors: str) 
         engine: where to store.
         errors: `"raise"`, or `"skip"` to count rows with a problem and leave them out, and to
             leave out files that cannot be read.
+        number_rows: adds `row` where the scan can; without it only where nothing else orders
+            the events of a session or the sessions of a user.
 
     Raises:
         ValueError: a row with a problem or a file that cannot be read, with `errors="raise"`; no
-            sound rows at all; nothing to order events by.
+            sound rows at all; nothing to order events by; a scan that returns something else.
     """
     unreadable: dict[str, str] = {}
-    events = _scan_readable(scan, source, options, engine, errors, unreadable)
+
+    def scan_readable(**more) -> ibis.Table:
+        """With `errors="skip"`, of all files that can be read; the others are noted."""
+        while True:
+            token = EXCLUDED.set(frozenset(unreadable))
+            try:
+                events = scan(source, engine.connection, **options, **more)
+                return _checked(events, scan, source)
+            except UnreadableFileError as error:
+                if errors == "raise" or error.path in unreadable:
+                    raise
+                unreadable[error.path] = str(error)
+            finally:
+                EXCLUDED.reset(token)
+
+    can_number = numbers_rows(scan) and engine.connection.name == "duckdb"
+    numbered = {"number_rows": True}
+    events = scan_readable(**numbered if number_rows and can_number else {})
+    has_order = {"position", "timestamp", "row"} & set(events.columns)
+    needs_row = not has_order or ("user" in events.columns and "timestamp" not in events.columns)
+    if needs_row and can_number and "row" not in events.columns:
+        events = scan_readable(**numbered)
+    elif not has_order:
+        raise ValueError(
+            "Here events need a column `position` or `timestamp` for their order. Received "
+            f"columns: {list(events.columns)}"
+        )
     orders = ("position", "timestamp", "row")
-    if not set(orders) & set(events.columns):
-        if engine.connection.name != "duckdb":
-            raise ValueError(
-                "Here events need a column `position` or `timestamp` for their order. Received "
-                f"columns: {list(events.columns)}"
-            )
-        numbered = {**options, "number_rows": True}
-        events = _scan_readable(scan, source, numbered, engine, errors, unreadable)
     ordered_by = next(column for column in orders if column in events.columns)
-    events = _with_missing(events)
-    columns = {"session": events.session, "item": events.item, "feedback": events.feedback}
-    columns |= {"order": events[ordered_by], "file": events.file, "problem": events.problem}
-    for name in ("user", "row", "session_length"):
-        if name in events.columns:
-            columns[name] = events[name]
+    kept = ["session", "item", "feedback", "file", "problem", "user", "row", "session_length"]
+    kept += ["split", *(column.log_column for column in further_columns())]
+    columns = {name: events[name] for name in kept if name in events.columns}
+    columns["order"] = events[ordered_by]
     if "timestamp" in events.columns:
         columns["time"] = events["timestamp"]
-    columns["feedback"] = columns["feedback"].cast("int8")
     stored = engine.store(events.select(**columns))
-    kind = stored.problem.split(" Received:")[0]
-    faulty = stored.filter(stored.problem.notnull())
-    counts = faulty.group_by(kind=kind).agg(rows=lambda t: t.count()).to_pyarrow().to_pylist()
-    problems = Counter({row["kind"]: row["rows"] for row in counts})
+    kinds = stored.group_by(kind=stored.problem.split(" Received:")[0]).agg(rows=stored.count())
+    counts = {row["kind"]: row["rows"] for row in kinds.to_pyarrow().to_pylist()}
+    num_read = sum(counts.values())
+    problems = Counter({kind: count for kind, count in counts.items() if kind is not None})
     if problems and errors == "raise":
         _raise_first(scan, source, options, stored, problems.total())
-    num_read = int(stored.count().to_pyarrow().as_py())
     if num_read == problems.total():
         raise ValueError(
-            f"In {_name(source)}: there are no events. Received {num_read} rows, "
+            f"In {source_name(source)}: there are no events. Received {num_read} rows, "
             f"{problems.total()} of them with a problem: {dict(problems)}"
         )
-    sound = stored.filter(stored.problem.isnull()).drop("problem")
-    return EventTable(sound, num_read, problems, ordered_by, faulty, unreadable)
+    sound = stored.filter(stored.problem.isnull()).drop("problem") if problems else stored
+    faulty = stored.filter(stored.problem.notnull())
+    return EventTable(
+        sound,
+        num_read,
+        problems,
+        ordered_by,
+        faulty,
+        unreadable,
+        keeps_ties="row" in events.columns and not numbers_rows(scan),
+        by_gap="seconds_to_next" in events.columns,
+    )
 
 
-def _scan_readable(
-    scan: Scan, source, options: dict, engine: Engine, errors: str, unreadable: dict[str, str]
-) -> ibis.Table:
-    """The scan, with `errors="skip"` of all files that can be read; the others are noted."""
-    while True:
-        token = EXCLUDED.set(frozenset(unreadable))
-        try:
-            return scan(source, engine.connection, **options)
-        except UnreadableFileError as error:
-            if errors == "raise" or error.path in unreadable:
-                raise
-            unreadable[error.path] = str(error)
-        finally:
-            EXCLUDED.reset(token)
-
-
-def _with_missing(events: ibis.Table) -> ibis.Table:
-    """The scan, in which a missing value or feedback out of range is a problem too."""
-    names = ("session", "user", "item", "feedback", "position", "timestamp")
-    found = [events.problem]
-    for name in names:
-        if name in events.columns:
-            message = f"column `{name}`: the value is missing"
-            found.append(ibis.ifelse(events[name].isnull(), message, ibis.null("string")))
+def _checked(events: Any, scan: Scan, source) -> ibis.Table:
+    """What a scan has returned, with all columns as they must be and a `problem` where not."""
+    needed = {"session", "item", "feedback"}
+    if not isinstance(events, ir.Table) or not needed <= set(events.columns):
+        received = list(events.columns) if isinstance(events, ir.Table) else type(events).__name__
+        raise ValueError(
+            f"The format `{getattr(scan, '__name__', scan)}` must return an Ibis table with the "
+            "columns `session`, `item`, `feedback` and, where the log has them, `user`, "
+            f"`position` and `timestamp`. Received: {received}"
+        )
+    name = source_name(source)
+    if "file" not in events.columns:
+        events = events.mutate(file=ibis.literal(name))
+    if "problem" not in events.columns:
+        events = events.mutate(problem=ibis.null("string"))
+    missing = [
+        ibis.ifelse(
+            events[column].isnull(), f"column `{column}`: the value is missing", ibis.null("string")
+        )
+        for column in ("session", "user", "item", "feedback", "position", "timestamp")
+        if column in events.columns
+    ]
+    events = events.mutate(problem=ibis.coalesce(events.problem, *missing))
+    kinds = {column: "id" for column in ("session", "user", "item") if column in events.columns}
+    for column in ("position", "timestamp"):
+        if column in events.columns:
+            is_time = events[column].type().is_temporal()
+            is_integer = events[column].type().is_integer()
+            kinds[column] = "time" if is_time else "integer" if is_integer else "number"
+    events = check_columns(events, kinds | {"feedback": "feedback"}, name)
+    if not events.feedback.type().is_integer():
+        raise ValueError(f"In {name}: `feedback` must be integers from -2 to 2.")
+    text = ibis.literal("column `feedback`: expected -2, -1, 0, 1 or 2. Received: ")
     wrong = ~events.feedback.between(-2, 2)
-    message = "column `feedback`: expected -2, -1, 0, 1 or 2. Received: "
-    text = ibis.literal(message) + events.feedback.cast("string")
-    found.append(ibis.ifelse(wrong, text, ibis.null("string")))
-    return events.mutate(problem=ibis.coalesce(*found))
+    outside = ibis.ifelse(wrong, text + events.feedback.cast("string"), ibis.null("string"))
+    events = events.mutate(
+        feedback=ibis.ifelse(wrong, None, events.feedback).cast("int8"),
+        problem=ibis.coalesce(events.problem, outside),
+    )
+    further = {
+        column.log_column: column
+        for column in further_columns()
+        if column.log_column in events.columns
+    }
+    return check_further(events, further, name)
 
 
-def _raise_first(scan: Scan, source, options: dict, events: ibis.Table, count: int):
+def _raise_first(scan: Scan, source, options: dict, events: ibis.Table, count: int) -> NoReturn:
     bad = events.filter(events.problem.notnull())
-    file = bad.file.min().to_pyarrow().as_py()
-    if "row" not in events.columns:
-        # That file again, with its rows numbered, which takes more time than without.
-        again = _with_missing(scan(file, ibis.duckdb.connect(), **options, number_rows=True))
+    if "row" not in events.columns and numbers_rows(scan):
+        # Again, with its rows numbered, which takes more time than without.
+        again = scan(source, ibis.duckdb.connect(), **options, number_rows=True)
+        again = _checked(again, scan, source)
         bad = again.filter(again.problem.notnull())
-    first = bad.filter(bad.file == file).order_by("row").limit(1)
-    [row] = first.select("row", "problem").to_pyarrow().to_pylist()
-    kind = "row" if not isinstance(file, str) or not _is_text(file) else "line"
+    order = ["file", "row"] if "row" in bad.columns else ["file", "problem"]
+    [first] = bad.order_by(order).limit(1).select(*order, "problem").to_pyarrow().to_pylist()
+    place = first["file"]
+    if "row" in first:
+        is_text = not str(place).endswith(".parquet") and not isinstance(source, pd.DataFrame)
+        row = line_number(place, first["row"]) if is_text else first["row"]
+        place = f"{place}, {'line' if is_text else 'row'} {row}"
     others = f"{count} rows have a problem" if count > 1 else "It is the only row with a problem"
     raise ValueError(
-        f"In {file}, {kind} {row['row']}, {row['problem']}\n{others}; "
+        f"In {place}, {first['problem']}\n{others}; "
         'errors="skip" counts such rows and leaves them out.'
     )
 
 
-def _is_text(file: str) -> bool:
-    return not file.endswith(".parquet") and file != "the DataFrame"
-
-
-def _name(source) -> str:
-    return str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else "the log"
+def source_name(source) -> str:
+    """What messages call a log."""
+    if isinstance(source, pd.DataFrame):
+        return "the DataFrame"
+    is_path = isinstance(source, str) or hasattr(source, "__fspath__")
+    return str(source) if is_path else "the log"

@@ -2,47 +2,101 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 
-from keras_negrec.data.logs.checked_columns import problem_where
+from keras_negrec.data.logs.columns import plain_text, problem_where
 
-Rule = Callable[[ir.Table], ir.Value]
+Rule = Callable[[ir.Table], ir.Value] | Mapping[str, Any]
 
 
-def add_feedback(table: ir.Table, feedback: str | Rule, rules: Mapping[str, Rule]) -> ir.Table:
+def add_feedback(
+    table: ir.Table,
+    feedback: str | Rule,
+    rules: Mapping[str, Callable[[ir.Table], ir.Value]],
+    source: str = "the log",
+) -> ir.Table:
     """Adds the column `feedback`, int8, and a `problem` where the rule gives something else.
 
     Args:
         table: the raw table, with the column `problem`.
-        feedback: the name of one of `rules`, or a function of the raw table that returns an
-            integer column.
+        feedback: the name of one of `rules`; a dict of a `column` and the feedback of each of its
+            `values`; or a function of the raw table that returns an integer column.
         rules: the built-in rules.
+        source: the file, for messages.
 
     Raises:
-        ValueError: a name that is none of the rules.
+        ValueError: a name that is none of the rules; a dict that is not as described.
         TypeError: a rule that does not return an integer column.
     """
+    if isinstance(feedback, Mapping):
+        return _add_mapped(table, feedback, source)
     if isinstance(feedback, str):
         if feedback not in rules:
             raise ValueError(
                 f"`feedback` must be one of {list(rules)} or a function of the raw table. "
                 f"Received: feedback={feedback!r}"
             )
-        feedback = rules[feedback]
-    values = feedback(table)
+        name, rule = feedback if feedback in table.columns else "feedback", rules[feedback]
+    elif callable(feedback):
+        name, rule = "feedback", feedback
+    else:
+        raise TypeError(f"`feedback` must be a name, a dict or a function. Received: {feedback!r}")
+    values = rule(table)
     if not isinstance(values, ir.IntegerValue):
         received = values.type() if isinstance(values, ir.Value) else type(values).__name__
         raise TypeError(
-            f"The rule for `feedback` must return an integer column. Received: {received}"
+            "The rule for `feedback` gets an Ibis table and must return an integer column, for "
+            "example `lambda log: (log.played < 0.5).ifelse(-1, 1)`. Received: "
+            f"{received}"
         )
     is_feedback = ibis.coalesce(values.between(-2, 2), False)
+    problem = problem_where(~is_feedback, name, "expected -2, -1, 0, 1 or 2", values)
     return table.mutate(
         feedback=ibis.ifelse(is_feedback, values, None).cast("int8"),
-        problem=ibis.coalesce(
-            table.problem,
-            problem_where(~is_feedback, "feedback", "expected -2, -1, 0, 1 or 2", values),
-        ),
+        problem=ibis.coalesce(table.problem, problem),
     )
+
+
+def _add_mapped(table: ir.Table, feedback: Mapping[str, Any], source: str) -> ir.Table:
+    values = feedback.get("values")
+    known = isinstance(values, Mapping) and len(values) > 0 and "column" in feedback
+    if (
+        not known
+        or len(feedback) > 2
+        or not all(
+            isinstance(value, numbers.Integral) and -2 <= value <= 2 for value in values.values()
+        )
+    ):
+        raise ValueError(
+            "`feedback` as a dict must be a column and what each of its values means, from -2 to "
+            '2, for example {"column": "skipped", "values": {True: -1, False: 1}}. Received: '
+            f"{dict(feedback)}"
+        )
+    name = feedback["column"]
+    if name not in table.columns:
+        raise ValueError(
+            f"In {source}: column {name!r} is missing. Received columns: {list(table.columns)}"
+        )
+    meanings = {_key(key): int(value) for key, value in values.items()}
+    text = plain_text(table[name])
+    found = text.cases(*meanings.items(), else_=ibis.null("int64")).cast("int8")
+    expected = ", ".join(key or "nothing" for key in meanings)
+    problem = problem_where(found.isnull(), name, f"expected one of {expected}", table[name])
+    return table.mutate(feedback=found, problem=ibis.coalesce(table.problem, problem))
+
+
+def _key(key) -> str:
+    """What `plain_text` makes of a value of a column that equals the key."""
+    if key is None or (isinstance(key, float) and math.isnan(key)):
+        return ""
+    text = str(key).strip()
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    whole, _, rest = text.partition(".")
+    return whole if whole.lstrip("+-").isdigit() and not rest.strip("0") else text

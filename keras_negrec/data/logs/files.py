@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -16,6 +18,8 @@ Source = str | Path | Sequence[str | Path]
 
 # Files that `find_files` leaves out, because they could not be read before.
 EXCLUDED: ContextVar[frozenset[str]] = ContextVar("EXCLUDED", default=frozenset())
+# What a line that is not UTF-8 begins with in the copy that is read in place of its file.
+NOT_UTF8 = "\x1c"
 
 
 class UnreadableFileError(ValueError):
@@ -35,44 +39,38 @@ def find_files(source: Source, *patterns: str) -> list[str]:
 
     Raises:
         FileNotFoundError: a path that is not there, a folder without such files.
-        UnreadableFileError: a packed file that cannot be unpacked.
         ValueError: no files are left.
     """
     sources = [source] if isinstance(source, (str, Path)) else source
     found = [file for path in sources for file in _files_of(path, patterns)]
-    files = [file for file in found if str(file) not in EXCLUDED.get()]
+    files = [str(file) for file in found if str(file) not in EXCLUDED.get()]
     if not files:
         raise ValueError(f"None of the files can be read. Received: {list(map(str, found))[:20]}")
-    packed = [file for file in files if file.suffix == ".gz"]
-    with ThreadPoolExecutor() as pool:  # Unpacking runs outside of Python's lock.
-        list(pool.map(_check_packed, packed))
-    return [str(file) for file in files]
+    return files
 
 
 def _files_of(source: str | Path, patterns: Sequence[str]) -> list[Path]:
     path = Path(source).absolute()
-    if path.is_dir():
-        files = sorted({file for pattern in patterns for file in path.glob(pattern)})
-        if not files:
-            received = sorted(file.name for file in path.iterdir())
-            raise FileNotFoundError(
-                f"There is no file {' or '.join(patterns)} in the folder {path}. "
-                f"Received: {received[:20]}"
-            )
-    elif path.is_file():
-        files = [path]
-    else:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
         raise FileNotFoundError(f"There is no such file or folder. Received: {source}")
+    files = sorted({file for pattern in patterns for file in path.glob(pattern)})
+    if not files:
+        received = sorted(file.name for file in path.iterdir())
+        raise FileNotFoundError(
+            f"There is no file {' or '.join(patterns)} in the folder {path}. "
+            f"Received: {received[:20]}"
+        )
     return files
 
 
-def _check_packed(path: Path) -> None:
-    """DuckDB compares no checksums, and the engines find a cut-off file when half way through."""
+@contextmanager
+def _open(path: str) -> Iterator[IO[bytes]]:
     try:
-        with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
-    except (OSError, EOFError, zlib.error) as error:
+        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+            yield file  # type: ignore[misc]
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UnreadableFileError(path, f"{path} cannot be unpacked. Received: {error}") from error
 
 
@@ -80,21 +78,80 @@ def first_line(path: str) -> str:
     """The first line of a text file, without byte order mark and line end.
 
     Raises:
-        ValueError: an empty file.
+        UnreadableFileError: an empty file, or a packed one that cannot be unpacked.
     """
-    with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-        line = file.readline(1 << 20).decode("utf-8-sig", errors="replace").rstrip("\r\n")
-        if not line and not file.read(1 << 10).strip():
-            message = f"In {path}: there are no events. Received an empty file."
-            raise UnreadableFileError(path, message)
-    return line
+    with _open(path) as file:
+        start = file.read(1 << 20).removeprefix(codecs.BOM_UTF8)
+    if not start.strip():
+        message = f"In {path}: there are no events. Received an empty file."
+        raise UnreadableFileError(path, message)
+    return start.replace(b"\r", b"\n").split(b"\n", 1)[0].decode("utf-8", errors="replace")
+
+
+def is_plain(path: str) -> bool:
+    """Whether a text file is UTF-8 throughout, and no carriage return alone is among its newlines.
+
+    Every byte is looked at. The engines compare no checksums, find a cut-off file when half way
+    through, and lose text where line ends vary.
+
+    Raises:
+        UnreadableFileError: a packed file that cannot be unpacked.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    is_utf8, lone_returns, newlines = True, False, False
+    with _open(path) as file:
+        while chunk := file.read(1 << 22):
+            while chunk.endswith(b"\r") and (more := file.read(1)):
+                chunk += more
+            if is_utf8 and (not chunk.isascii() or decoder.getstate()[0]):
+                is_utf8 = _decodes(decoder, chunk)
+            lone_returns |= b"\r" in chunk and chunk.count(b"\r") > chunk.count(b"\r\n")
+            newlines |= b"\n" in chunk
+    return is_utf8 and _decodes(decoder, b"", True) and not (lone_returns and newlines)
+
+
+def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, final: bool = False) -> bool:
+    try:
+        decoder.decode(chunk, final)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    """Lines without their ends: newlines, carriage returns, or both together."""
+    with _open(path) as file:
+        for line in file:
+            yield from line.removesuffix(b"\n").removesuffix(b"\r").split(b"\r")
+
+
+def write_plain(path: str, copy: str | Path) -> None:
+    """Writes a copy that is plain: lines that are not UTF-8 begin with `NOT_UTF8` and say why."""
+    with open(copy, "wb") as file:
+        for line in _lines(path):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                text = line.decode(errors="replace")[:200]
+                received = f"byte 0x{line[error.start]:02x} after {error.start} bytes of {text!r}"
+                line = f"{NOT_UTF8}{received}".encode()
+            file.write(line + b"\n")
+
+
+def line_number(path: str, nth: int) -> int:
+    """The number of the line that is the `nth`, from 1, of those that are not empty."""
+    for number, line in enumerate(_lines(path), start=1):
+        nth -= bool(line.removeprefix(codecs.BOM_UTF8))
+        if nth <= 0:
+            break
+    return number
 
 
 def parquet_columns(path: str) -> list[str]:
     """The names of a Parquet file's columns.
 
     Raises:
-        ValueError: a file that is no Parquet, or that was cut off.
+        UnreadableFileError: a file that is no Parquet, or that was cut off.
     """
     try:
         return pyarrow.parquet.ParquetFile(path).schema_arrow.names

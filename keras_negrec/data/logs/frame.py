@@ -2,19 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
 
-from keras_negrec.data.logs.checked_columns import check_columns
+from keras_negrec.data.event_columns import EventColumn, further_columns
+from keras_negrec.data.logs.columns import check_columns, check_further, infer_kinds, typed
 from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
 from keras_negrec.data.logs.files import Source, find_files, parquet_columns, require_columns
-from keras_negrec.data.logs.infer_types import integer_columns
-from keras_negrec.data.logs.scan_files import scan_memory, scan_parquet
-from keras_negrec.data.logs.scan_table import scan_table
+from keras_negrec.data.logs.read_log import read_scan
+from keras_negrec.data.logs.scan_files import scan_parquet, scan_table
 
 THE_DATAFRAME = "the DataFrame"
+
+
+def read_frame(
+    frame: pd.DataFrame | Source,
+    *,
+    session: str,
+    item: str,
+    feedback: str | Rule | None = None,
+    user: str | None = None,
+    position: str | None = None,
+    timestamp: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    errors: str = "raise",
+) -> pd.DataFrame:
+    """Makes an events table of any table, given the names of its columns.
+
+    Args:
+        frame: a DataFrame, the path of a `.csv`, `.csv.gz` or `.parquet` file, a list of paths, or
+            a folder of such files. A CSV file is UTF-8, with a header, and without line breaks
+            inside of values.
+        session: name of the column that tells sessions apart.
+        item: name of the column of item ids, strings or integers.
+        feedback: what says how an event was received. The name of a column of whole numbers from
+            -2 to 2; a column and what each of its values means,
+            `{"column": "skipped", "values": {True: -1, False: 1}}` (`None` is a value too); or a
+            function of the log as an Ibis table that returns an integer column. The default is
+            the column `feedback`, and where there is none, +1 for every event.
+        user: name of the column of users, where they have more sessions than one.
+        position: name of a column of numbers or times that orders the events of a session.
+        timestamp: name of a column of numbers or times. Text is a time where it is ISO 8601. Times
+            without a zone are UTC.
+        columns: dict from names of columns that `register_event_column` has made known to names
+            of columns of the log, where these differ.
+        errors: `"raise"`, or `"skip"` to leave out what has a problem, with a warning about it.
+
+    Returns:
+        An events table with the columns `session`, `item`, `feedback`, and those of `user`,
+        `position` and `timestamp` that were given, in the order of the input. Times are seconds
+        since 1970. Ids of a CSV file are integers if all in the column are, else strings.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a column that is missing or of a type that it cannot have, an empty or
+            unreadable file; with `errors="raise"` a value that is missing or wrong, and a session
+            with two items at one position.
+        TypeError: a function that does not return an integer column.
+
+    Example:
+
+    >>> plays = pd.DataFrame({
+    ...     "listener": ["ann", "ann", "bob"], "track": [10, 11, 10], "played": [0.9, 0.1, 1.0],
+    ...     "skipped": [False, True, False],
+    ... })
+    >>> keras_negrec.data.read_frame(
+    ...     plays, session="listener", item="track",
+    ...     feedback={"column": "skipped", "values": {True: -1, False: 1}},
+    ... )
+      session  item  feedback
+    0     ann    10         1
+    1     ann    11        -1
+    2     bob    10         1
+    >>> keras_negrec.data.read_frame(
+    ...     plays, session="listener", item="track",
+    ...     feedback=lambda log: (log.played < 0.5).ifelse(-1, 1),
+    ... )["feedback"].tolist()
+    [1, -1, 1]
+    """
+    return read_scan(
+        scan_frame,
+        frame,
+        errors=errors,
+        session=session,
+        item=item,
+        feedback=feedback,
+        user=user,
+        position=position,
+        timestamp=timestamp,
+        columns=columns,
+    )
 
 
 def scan_frame(
@@ -27,134 +108,148 @@ def scan_frame(
     user: str | None = None,
     position: str | None = None,
     timestamp: str | None = None,
-    number_rows: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> ir.Table:
-    """The events of any table, given the names of its columns.
+    """The events of `read_frame` as a lazy table, with `file`, `problem` and `row`.
 
-    Args:
-        frame: a DataFrame, the path of a `.csv`, `.csv.gz` or `.parquet` file, a list of paths, or
-            a folder of such files. A CSV file has a header, and no line breaks inside of values.
-        connection: an Ibis connection to DuckDB or PySpark.
-        session: name of the column that tells sessions apart.
-        item: name of the column of item ids, strings or integers.
-        feedback: name of a column of whole numbers from -2 to 2, or a function of the raw table
-            that returns an integer column. The default is the column `feedback`, and where there
-            is none, +1 for every event. Columns of a CSV file are text in the raw table, but for
-            those that are named here.
-        user: name of the column of users, where they have more sessions than one.
-        position: name of a column of numbers or times that orders the events of a session.
-        timestamp: name of a column of numbers or times.
-        number_rows: adds `row`, the line of each event in its CSV file. DuckDB only. A Parquet
-            file's `row` is always there on DuckDB, a DataFrame's on Spark too; both count from 0.
-
-    Returns:
-        A table with the columns `session`, `item`, `feedback` (int8), those of `user`,
-        `position` and `timestamp` that were given, `file` and `problem`. Times are seconds since
-        1970 (float64). A CSV file is read once beforehand: sessions, items, users, positions and
-        timestamps are int64 if all in the column are integers, else strings or float64.
-
-    Raises:
-        FileNotFoundError: no such file, none in the folder.
-        ValueError: a column that is missing or of a type that it cannot have, headers that differ,
-            an empty or unreadable file.
-        TypeError: a rule that does not return an integer column.
-
-    Example:
-
-    >>> import ibis
-    >>> plays = pd.DataFrame({
-    ...     "listener": ["ann", "ann", "bob"], "track": [10, 11, 10], "played": [0.9, 0.1, 1.0]
-    ... })
-    >>> events = keras_negrec.data.logs.frame.scan_frame(
-    ...     plays, ibis.duckdb.connect(), session="listener", item="track",
-    ...     feedback=lambda plays: (plays.played < 0.5).ifelse(-1, 1),
-    ... )
-    >>> events.order_by("row").select("session", "item", "feedback").to_pandas()
-      session  item  feedback
-    0     ann    10         1
-    1     ann    11        -1
-    2     bob    10         1
+    A CSV file is read once beforehand to see what its columns hold. A function that gives
+    feedback sees them as what all their values are: integers, numbers, booleans, times or text.
+    `row` is the line of a CSV file; in a Parquet file and a DataFrame it counts from 0. It orders
+    events at one position or time. Spark does not know it of files.
     """
-    ids = {"session": session, "item": item}
-    if user is not None:
-        ids["user"] = user
-    orders = {
-        role: name
-        for role, name in (("position", position), ("timestamp", timestamp))
-        if name is not None
-    }
-    names = ids | orders | ({"feedback": feedback} if isinstance(feedback, str) else {})
-    table, source = _scan(frame, connection, list(names.values()), number_rows)
+    ids = {"session": session, "item": item} | ({"user": user} if user is not None else {})
+    orders = {"position": position, "timestamp": timestamp}
+    orders = {role: name for role, name in orders.items() if name is not None}
+    needed = [*ids.values(), *orders.values(), *(columns or {}).values()]
+    if isinstance(feedback, Mapping) and "column" in feedback:
+        needed.append(feedback["column"])
+    elif isinstance(feedback, str):
+        needed.append(feedback)
+    table, source, is_text = _scan(frame, connection, ids, needed, callable(feedback))
     if feedback is None and "feedback" in table.columns:
-        feedback = names["feedback"] = "feedback"
-        table, source = _scan(frame, connection, list(names.values()), number_rows)
-    kinds = dict.fromkeys(ids.values(), "id") | dict.fromkeys(orders.values(), "number or time")
-    if source.endswith((".csv", ".csv.gz")):
-        kinds |= dict.fromkeys(integer_columns(table, list(kinds), source), "integer")
-    else:
-        for name in kinds:
-            if table[name].type().is_integer():
-                kinds[name] = "integer"
+        feedback = "feedback"
+    further = _further(columns or {}, table.columns)
+    kinds = dict.fromkeys(orders.values(), "order")
     if isinstance(feedback, str):
         kinds[feedback] = "feedback"
-    table = check_columns(table, kinds, source)
-    rules: dict[str, Rule] = {
+    others: list[str] = []
+    if is_text:
+        kinds |= dict.fromkeys(ids.values(), "id")
+        known = (*kinds, *further, "file", "problem", "row")
+        others = [name for name in table.columns if callable(feedback) and name not in known]
+    found = infer_kinds(table, kinds | dict.fromkeys(others, "any"), source)
+    table = typed(table, {name: found.pop(name) for name in others})
+    if not is_text:  # Text in memory is text by intention.
+        for name in ids.values():
+            found[name] = "integer" if table[name].type().is_integer() else "id"
+    table = check_columns(table, found, source)
+    table = check_further(table, further, source)
+    rules = {
         "every event is positive": lambda table: ibis.literal(1),
         **({feedback: lambda table: table[feedback]} if isinstance(feedback, str) else {}),
     }
-    judged = add_feedback(table, feedback or "every event is positive", rules)
-    kept = ["row"] * ("row" in table.columns)
+    judged = add_feedback(table, feedback or "every event is positive", rules, source)
     return judged.select(
         *(judged[name].name(role) for role, name in ids.items()),
         "feedback",
         *(judged[name].name(role) for role, name in orders.items()),
+        *(
+            judged[name].name(column.log_column)
+            for name, column in further.items()
+            if column.log_column not in orders
+        ),
         "file",
         "problem",
-        *kept,
+        *["row"] * ("row" in judged.columns),
     )
+
+
+def _further(columns: Mapping[str, str], received: Sequence[str]) -> dict[str, EventColumn]:
+    """The registered columns that a log has, by the names of its own."""
+    registered = {column.log_column: column for column in further_columns()}
+    unknown = [name for name in columns if name not in registered]
+    if unknown:
+        raise ValueError(
+            f"`columns` must be of registered columns, which are {list(registered)}. "
+            f"keras_negrec.data.register_event_column({unknown[0]!r}) registers another. "
+            f"Received: columns={dict(columns)}"
+        )
+    names = {name: name for name in registered if name in received} | dict(columns)
+    return {names[name]: registered[name] for name in names}
 
 
 def _scan(
     frame: pd.DataFrame | Source,
     connection: ibis.BaseBackend,
-    columns: list[str],
-    number_rows: bool,
-) -> tuple[ir.Table, str]:
-    """The raw table, and what to call it."""
+    ids: Mapping[str, str],
+    needed: Sequence[str],
+    whole: bool,
+) -> tuple[ir.Table, str, bool]:
+    """The raw table, what to call it, and whether all of it is text."""
     if isinstance(frame, pd.DataFrame):
-        return _scan_dataframe(frame, connection, columns), THE_DATAFRAME
+        return _scan_dataframe(frame, connection, ids, needed, whole), THE_DATAFRAME, False
     files = find_files(frame, "*.csv", "*.csv.gz", "*.parquet")
+    number_rows = connection.name == "duckdb"
     if all(file.endswith((".csv", ".csv.gz")) for file in files):
-        table = scan_table(files, connection, columns, quoted=True, number_rows=number_rows)
-        return table, files[0]
+        table = scan_table(files, connection, needed, quoted=True, number_rows=number_rows)
+        return table, files[0], True
     if not all(file.endswith(".parquet") for file in files):
         raise ValueError(f"Expected .csv, .csv.gz or .parquet files of one kind. Received: {files}")
     names = parquet_columns(files[0])
-    require_columns(names, columns, files[0])
+    require_columns(names, needed, files[0])
     for file in files:
         if sorted(parquet_columns(file)) != sorted(names):
             raise ValueError(
                 f"In {file}: expected the columns of {files[0]}, {names}. "
                 f"Received columns: {parquet_columns(file)}"
             )
-    table = ibis.union(*(scan_parquet(file, connection) for file in files))
-    return table.mutate(problem=ibis.null("string")), files[0]
+    tables = (scan_parquet(file, connection, number_rows=number_rows) for file in files)
+    return ibis.union(*tables), files[0], False
 
 
 def _scan_dataframe(
-    frame: pd.DataFrame, connection: ibis.BaseBackend, columns: list[str]
+    frame: pd.DataFrame,
+    connection: ibis.BaseBackend,
+    ids: Mapping[str, str],
+    needed: Sequence[str],
+    whole: bool,
 ) -> ir.Table:
-    require_columns(list(frame.columns), columns, THE_DATAFRAME)
+    """A DataFrame as a table of the connection: all of it, or the columns that are looked at."""
+    require_columns(list(frame.columns), needed, THE_DATAFRAME)
+    looked_at = {*needed, "feedback", *(column.log_column for column in further_columns())}
+    columns = {}
+    for name in frame.columns:
+        if whole or name in looked_at:
+            columns[str(name)] = _arrow_column(frame[name], name in ids.values())
+    columns["row"] = pa.array(range(len(frame)), pa.int64())
+    table, name = pa.table(columns), ibis.util.gen_name("memory")
+    if connection.name == "duckdb":
+        scanned = connection.create_table(name, ibis.memtable(table), temp=True)
+    else:
+        connection._session.createDataFrame(table).createOrReplaceTempView(name)
+        scanned = connection.table(name)
+    return scanned.mutate(file=ibis.literal(THE_DATAFRAME), problem=ibis.null("string"))
+
+
+def _arrow_column(values: pd.Series, is_id: bool) -> pa.Array:
     try:
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-    except (pa.ArrowException, ValueError) as error:
-        raise ValueError(
-            f"In {THE_DATAFRAME}: expected values of one type in each column. Received: {error}"
-        ) from error
-    table = table.append_column("row", pa.array(range(len(frame)), pa.int64()))
+        column = pa.array(values, from_pandas=True)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        if is_id:
+            kinds = sorted({type(value).__name__ for value in values.dropna()})
+            raise ValueError(
+                f"In {THE_DATAFRAME}: column {values.name!r}: expected ids that are all strings or "
+                f"all integers. Received: {' and '.join(kinds)}"
+            ) from error
+        # The text of a CSV file, of which each value is looked at.
+        text = [
+            None if missing else str(value)
+            for value, missing in zip(values, values.isna(), strict=True)
+        ]
+        column = pa.array(text, pa.string())
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     # Engines know no columns without a type, which is what one without any value has.
-    types = [pa.string() if pa.types.is_null(field.type) else field.type for field in table.schema]
-    table = table.cast(pa.schema(zip(table.column_names, types, strict=True)))
-    return scan_memory(table, connection).mutate(
-        file=ibis.literal(THE_DATAFRAME), problem=ibis.null("string")
-    )
+    return column.cast(pa.string()) if pa.types.is_null(column.type) else column

@@ -4,15 +4,85 @@ from __future__ import annotations
 
 import ibis
 import ibis.expr.types as ir
+import pandas as pd
 
-from keras_negrec.data.logs.checked_columns import problem_where
+from keras_negrec.data.logs.columns import problem_where
 from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
 from keras_negrec.data.logs.files import Source, find_files, first_line
+from keras_negrec.data.logs.gaps import sessions_by_gap
+from keras_negrec.data.logs.read_log import read_scan
 from keras_negrec.data.logs.scan_files import scan_lines
-from keras_negrec.data.logs.sessions_by_gap import sessions_by_gap
 
 _TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"
 _MBID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+
+def read_lastfm1k(
+    path: Source,
+    *,
+    feedback: str | Rule = "gap",
+    skip_seconds: float = 30,
+    session_gap: float = 20 * 60,
+    errors: str = "raise",
+) -> pd.DataFrame:
+    """Reads Last.fm-1K, the listening histories of 992 users, into memory.
+
+    The log tells neither sessions nor skips; both follow from the times between plays. The file
+    is taken as it is published: tab separated, without a header, the newest play first, quotes
+    being text like any other. A tab inside of a name does no harm where there is a track id;
+    elsewhere it is a problem, because it is not known which name it is in. A play that is there
+    twice (user, time and item) is a problem the second time.
+
+    Args:
+        path: `userid-timestamp-artid-artname-traid-traname.tsv`, packed (`.gz`) or not, a list of
+            such files, or a folder that holds one.
+        feedback: `"gap"`: -1 where the user's next play follows in under `skip_seconds`, else +1.
+            Or a rule of your own, as in `read_frame`, on the columns `user`, `timestamp`
+            (seconds), `artist_id`, `artist`, `track_id`, `track`, `item`, `session`, `position`
+            and `seconds_to_next` (null at a user's last play).
+        skip_seconds: how soon the next play comes after one that was skipped.
+        session_gap: the longest time, in seconds, from one play to the next of its session.
+        errors: `"raise"`, or `"skip"` to leave out plays with a problem, with a warning that tells
+            how many and why.
+
+    Returns:
+        An events table with the columns `session` (`<user>_<n>`, n from 0), `user`, `item` (the
+        track's MusicBrainz id, or `<artist>\\t<track>` where it has none), `feedback`, `position`
+        (from 0 in its session) and `timestamp` (seconds since 1970), in time order of each user.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that cannot be read, an unknown rule; with `errors="raise"` a value that
+            cannot be understood, a wrong number of fields, a play that is there twice.
+        TypeError: a rule that does not return an integer column.
+
+    Example:
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "plays.tsv")
+    >>> _ = path.write_text(
+    ...     "ann\\t2009-05-04T23:30:00Z\\t\\tNico\\t\\tAfraid\\n"
+    ...     "ann\\t2009-05-04T23:00:10Z\\t\\tCan\\t\\tSing Swan Song\\n"
+    ...     "ann\\t2009-05-04T23:00:00Z\\t\\tCan\\t\\tVitamin C\\n"
+    ... )
+    >>> events = keras_negrec.data.read_lastfm1k(path)
+    >>> events[["session", "item", "feedback", "position"]]
+      session                 item  feedback  position
+    0   ann_0       Can\\tVitamin C        -1         0
+    1   ann_0  Can\\tSing Swan Song         1         1
+    2   ann_1         Nico\\tAfraid         1         0
+
+    Reference:
+        [Celma, 2010](http://ocelma.net/MusicRecommendationDataset/lastfm-1K.html)
+    """
+    return read_scan(
+        scan_lastfm1k,
+        path,
+        errors=errors,
+        feedback=feedback,
+        skip_seconds=skip_seconds,
+        session_gap=session_gap,
+    )
 
 
 def scan_lastfm1k(
@@ -24,39 +94,7 @@ def scan_lastfm1k(
     session_gap: float = 20 * 60,
     number_rows: bool = False,
 ) -> ir.Table:
-    """The events of Last.fm-1K, with sessions and feedback from the times between plays.
-
-    The file is taken as it is published: tab separated, without a header, the newest play first,
-    quotes being text like any other. A play has the track's MusicBrainz id as `item`, or
-    `<artist>\\t<track>`, the names, where it has no such id. A tab inside of a name does no harm
-    where there is an id; elsewhere it is a `problem`, because it is not known which name it is in.
-    A play that is there twice (user, time and item) is a `problem` the second time.
-
-    Args:
-        path: `userid-timestamp-artid-artname-traid-traname.tsv`, packed (`.gz`) or not, a list of
-            such files, or a folder that holds one.
-        connection: an Ibis connection to DuckDB or PySpark.
-        feedback: `"gap"`: -1 where the user's next play follows in under `skip_seconds`, else +1.
-            Or a function of the raw table that returns an integer column. Its columns are
-            `user`, `timestamp` (seconds), `artist_id`, `artist`, `track_id`, `track`, `item`,
-            `session`, `position` and `seconds_to_next` (null at a user's last play).
-        skip_seconds: how soon the next play comes after one that was skipped.
-        session_gap: the longest time, in seconds, from one play to the next of its session.
-        number_rows: adds `row`, the line of each event in its file. DuckDB only.
-
-    Returns:
-        A table with the columns `session` (`<user>_<n>`, n from 0), `user`, `item` (strings),
-        `feedback` (int8), `position` (from 0 in its session), `timestamp` (seconds since 1970),
-        `file` and `problem`.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: an empty file, a file that cannot be unpacked, an unknown rule.
-        TypeError: a rule that does not return an integer column.
-
-    Reference:
-        [Celma, 2010](http://ocelma.net/MusicRecommendationDataset/lastfm-1K.html)
-    """
+    """The events of `read_lastfm1k` as a lazy table, with `file` and `problem`."""
     files = find_files(path, "userid-timestamp-*.tsv", "userid-timestamp-*.tsv.gz")
     for file in files:
         first_line(file)  # Raises where there is none.
@@ -79,7 +117,8 @@ def scan_lastfm1k(
             ibis.coalesce(plays.seconds_to_next < skip_seconds, False), -1, 1
         )
     }
-    columns = ["session", "user", "item", "feedback", "position", "timestamp", "file", "problem"]
+    columns = ["session", "user", "item", "feedback", "position", "timestamp", "seconds_to_next"]
+    columns += ["file", "problem"]
     return add_feedback(plays, feedback, rules).select(columns + ["row"] * number_rows)
 
 
@@ -100,6 +139,7 @@ def _plays(lines: ir.Table) -> ir.Table:
     time = ibis.ifelse(plays.time.re_search(_TIME), plays.time, None).try_cast("timestamp")
     fits = (plays.num_fields == 6) | ((plays.num_fields > 6) & has_id)
     problem = ibis.coalesce(
+        plays.problem,
         ibis.ifelse(
             fits,
             ibis.null("string"),

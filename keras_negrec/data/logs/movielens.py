@@ -2,19 +2,104 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import ibis
 import ibis.expr.types as ir
+import pandas as pd
 
-from keras_negrec.data.logs.checked_columns import check_columns
+from keras_negrec.data.logs.columns import check_columns, infer_kinds
 from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
 from keras_negrec.data.logs.files import Source, find_files, first_line
-from keras_negrec.data.logs.infer_types import integer_columns
-from keras_negrec.data.logs.movielens_layouts import RATINGS_CSV, RECBOLE, layout_of
-from keras_negrec.data.logs.scan_files import scan_lines
-from keras_negrec.data.logs.scan_table import scan_table
-from keras_negrec.data.logs.split_lines import split_lines
+from keras_negrec.data.logs.read_log import read_scan
+from keras_negrec.data.logs.scan_files import scan_lines, scan_table, split_lines
+
+
+class _Layout(NamedTuple):
+    """How the lines of a file are made."""
+
+    endings: tuple[str, ...]
+    first_line: str  # A pattern that tells the layout whatever the file's name is.
+    delimiter: str
+    columns: tuple[str, str, str, str]  # User, item, rating, time: the publisher's names.
+    has_header: bool
+
+
+_RATINGS_DAT = _Layout(
+    (".dat",), r".*::", "::", ("UserID", "MovieID", "Rating", "Timestamp"), False
+)
+_RECBOLE = _Layout(
+    (".inter",),
+    r"\w+:(token|float)(_seq)?(\t|$)",
+    "\t",
+    ("user_id", "item_id", "rating", "timestamp"),
+    True,
+)
+_RATINGS_CSV = _Layout(
+    (".csv",), r"userId,", ",", ("userId", "movieId", "rating", "timestamp"), True
+)
+_U_DATA = _Layout(
+    (".data", ".base", ".test"),
+    r"\d+\t\d+\t\d+\t\d+$",
+    "\t",
+    ("user id", "item id", "rating", "timestamp"),
+    False,
+)
+
+
+def read_movielens(
+    path: Source,
+    *,
+    feedback: str | Rule = "rating",
+    positive_from: float = 4,
+    errors: str = "raise",
+) -> pd.DataFrame:
+    """Reads MovieLens ratings in any layout in which they are published.
+
+    These are `ratings.dat` (1M, 10M), `ratings.csv` (20M and later), `u.data` (100K) and RecBole's
+    `*.inter`. The first line tells which one it is, or else the file's ending; each may be packed
+    (`.gz`).
+
+    Args:
+        path: the file of ratings, or a folder that holds one.
+        feedback: `"rating"`: ratings of at least `positive_from` are +1, those below -1;
+            `"all_positive"`: every rating is +1, as the papers on next-item recommendation have
+            it. Or a rule of your own, as in `read_frame`, on the columns `user`, `item`, `rating`
+            and `timestamp`.
+        positive_from: the first rating that is positive.
+        errors: `"raise"`, or `"skip"` to leave out lines with a problem, with a warning that
+            tells how many and why.
+
+    Returns:
+        An events table with the columns `session` (the user), `item`, `feedback` and
+        `timestamp` (seconds), in the order of the file. Ids are integers; in an `.inter` file,
+        which may hold any text, they are strings where not all are integers.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: none of the layouts, several files, a column that is missing, a file that cannot
+            be read, an unknown rule; with `errors="raise"` a line with too few or too many
+            fields, an id, a rating or a time that is none.
+        TypeError: a rule that does not return an integer column.
+
+    Example:
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "ratings.dat")
+    >>> _ = path.write_text("1::1193::5::978300760\\n1::661::3::978302109\\n")
+    >>> keras_negrec.data.read_movielens(path)
+       session  item  feedback  timestamp
+    0        1  1193         1  978300760
+    1        1   661        -1  978302109
+
+    Reference:
+        [Harper & Konstan, 2015](https://doi.org/10.1145/2827872)
+    """
+    return read_scan(
+        scan_movielens, path, errors=errors, feedback=feedback, positive_from=positive_from
+    )
 
 
 def scan_movielens(
@@ -25,51 +110,15 @@ def scan_movielens(
     positive_from: float = 4,
     number_rows: bool = False,
 ) -> ir.Table:
-    """The events of MovieLens ratings, in any layout in which they are published.
+    """The events of `read_movielens` as a lazy table, with `file` and `problem`.
 
-    These are `ratings.dat` (1M, 10M), `ratings.csv` (20M and later), `u.data` (100K) and RecBole's
-    `*.inter`. The first line tells which one it is, or else the file's ending; each may be packed
-    (`.gz`). Of an `.inter` file, whose ids may be any text, the ids are read once beforehand to see
-    whether all are integers.
-
-    Args:
-        path: the file of ratings.
-        connection: an Ibis connection to DuckDB or PySpark.
-        feedback: `"rating"`: ratings of at least `positive_from` are +1, those below -1;
-            `"all_positive"`: every rating is +1. Or a function of the raw table that returns an
-            integer column. Its columns are `user`, `item`, `rating` and `timestamp`.
-        positive_from: the first rating that is positive.
-        number_rows: adds `row`, the line of each event in its file. DuckDB only.
-
-    Returns:
-        A table with the columns `session` (the user), `item` (int64, or strings in an `.inter`
-        file where not all are integers), `feedback` (int8), `timestamp` (seconds; float64 in an
-        `.inter` file), `file` and `problem`.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: none of the layouts, a column that is missing, several files, an empty file, a
-            file that cannot be unpacked, an unknown rule.
-        TypeError: a rule that does not return an integer column.
-
-    Example:
-
-    >>> import ibis, pathlib, tempfile
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "ratings.dat")
-    >>> _ = path.write_text("1::1193::5::978300760\\n1::661::three::978302109\\n")
-    >>> events = keras_negrec.data.logs.movielens.scan_movielens(path, ibis.duckdb.connect())
-    >>> print(events.filter(events.problem.notnull()).problem.to_pandas()[0])
-    column `Rating`: expected a number. Received: 'three'
-
-    Reference:
-        [Harper & Konstan, 2015](https://doi.org/10.1145/2827872)
+    An `.inter` file is read once beforehand to see whether its ids and times are integers.
     """
     files = find_files(path, "ratings.dat", "ratings.csv", "u.data", "*.inter")
     if len(files) > 1:
         raise ValueError(f"Expected one file of ratings. Received: {files}")
     (file,) = files
-    header = first_line(file)
-    layout = layout_of(Path(file), header)
+    layout = _layout_of(Path(file), first_line(file))
     columns = list(layout.columns)
     if layout.has_header:
         table = scan_table(
@@ -77,26 +126,41 @@ def scan_movielens(
             connection,
             columns,
             delimiter=layout.delimiter,
-            quoted=layout is RATINGS_CSV,
+            quoted=layout is _RATINGS_CSV,
             name_of=lambda field: field.split(":")[0],  # `user_id:token` in RecBole's files
             number_rows=number_rows,
         )
     else:
         lines = scan_lines(files, connection, number_rows=number_rows)
         table = split_lines(lines, columns, layout.delimiter)
-    kept = ["file"] + ["row"] * number_rows
-    table = table.select(*columns, *kept, "problem")
-    ids = dict.fromkeys(columns[:2], "integer")
-    if layout is RECBOLE:
-        integers = integer_columns(table, columns[:2], file)
-        ids = {name: "integer" if name in integers else "id" for name in columns[:2]}
-    kinds = {columns[2]: "number", columns[3]: "number" if layout is RECBOLE else "integer"}
-    table = check_columns(table, ids | kinds, file)
+    kept = ["file", *["row"] * number_rows, "problem"]
+    table = table.select(*columns, *kept)
     user, item, rating, timestamp = columns
+    kinds = dict.fromkeys((user, item, timestamp), "integer")
+    if layout is _RECBOLE:
+        kinds = infer_kinds(table, {user: "id", item: "id", timestamp: "order"}, file)
+        kinds[timestamp] = kinds[timestamp].replace("time", "number")
+    table = check_columns(table, kinds | {rating: "number"}, file)
     ratings = table.rename(user=user, item=item, rating=rating, timestamp=timestamp)
     rules = {
         "rating": lambda ratings: ibis.ifelse(ratings.rating >= positive_from, 1, -1),
         "all_positive": lambda ratings: ibis.literal(1),
     }
-    ratings = add_feedback(ratings.mutate(session=ratings.user), feedback, rules)
-    return ratings.select("session", "item", "feedback", "timestamp", *kept, "problem")
+    ratings = add_feedback(ratings.mutate(session=ratings.user), feedback, rules, file)
+    return ratings.select("session", "item", "feedback", "timestamp", *kept)
+
+
+def _layout_of(path: Path, header: str) -> _Layout:
+    """The layout that the first line tells, or else the file's ending."""
+    layouts = (_RATINGS_DAT, _RECBOLE, _RATINGS_CSV, _U_DATA)
+    name = path.name.removesuffix(".gz")
+    for layout in layouts:
+        if re.match(layout.first_line, header.replace('"', "")):
+            return layout
+    for layout in layouts:
+        if name.endswith(layout.endings):
+            return layout
+    raise ValueError(
+        f"In {path}, line 1: expected the ratings of MovieLens as in `ratings.dat`, `ratings.csv`, "
+        f"`u.data` or `*.inter`. Received: {header[:200]!r}"
+    )

@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import ibis
 import ibis.expr.types as ir
+import pandas as pd
 
-from keras_negrec.data.logs.checked_columns import check_columns, problem_where
+from keras_negrec.data.logs.columns import check_columns, problem_where
 from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
 from keras_negrec.data.logs.files import Source, find_files
-from keras_negrec.data.logs.scan_table import scan_table
+from keras_negrec.data.logs.read_log import read_scan
+from keras_negrec.data.logs.scan_files import scan_table
 
-COLUMNS = (
-    "session_id",
-    "session_position",
-    "session_length",
-    "track_id_clean",
-    "skip_1",
-    "skip_2",
-    "skip_3",
-    "not_skipped",
-    "context_switch",
-    "no_pause_before_play",
-    "short_pause_before_play",
-    "long_pause_before_play",
-    "hist_user_behavior_n_seekfwd",
-    "hist_user_behavior_n_seekback",
-    "hist_user_behavior_is_shuffle",
-    "hour_of_day",
-    "date",
-    "premium",
-    "context_type",
-    "hist_user_behavior_reason_start",
-    "hist_user_behavior_reason_end",
+_HEADER = (
+    "session_id,session_position,session_length,track_id_clean,skip_1,skip_2,skip_3,"
+    "not_skipped,context_switch,no_pause_before_play,short_pause_before_play,"
+    "long_pause_before_play,hist_user_behavior_n_seekfwd,hist_user_behavior_n_seekback,"
+    "hist_user_behavior_is_shuffle,hour_of_day,date,premium,context_type,"
+    "hist_user_behavior_reason_start,hist_user_behavior_reason_end"
 )
+COLUMNS = tuple(_HEADER.split(","))
 
 
-def _skipped(*columns: str) -> Rule:
+def _skipped(*columns: str):
     """-1 where any of the columns is true, else +1 where the track is known to have been heard."""
 
     def rule(log: ir.Table) -> ir.Value:
@@ -55,6 +42,56 @@ FEEDBACK = {
 }
 
 
+def read_mssd(
+    path: Source, *, feedback: str | Rule = "skip_2", errors: str = "raise"
+) -> pd.DataFrame:
+    """Reads the Spotify Music Streaming Sessions Dataset into memory.
+
+    Args:
+        path: a file `log_*.csv` or `log_*.csv.gz` with the 21 published columns, a list of them,
+            or a folder that holds them.
+        feedback: which skips count. `"skip_1"` (played very briefly), `"skip_2"` (played briefly;
+            the default, includes the first) or `"skip_3"` (most of it played; includes both): a
+            track skipped that early is -1, any other one that was skipped later or not at all +1,
+            and one of which none of the four columns is true 0. Or a rule of your own, as in
+            `read_frame`, on the published columns: positions are integers, the skips and
+            `not_skipped` booleans; all else is text.
+        errors: `"raise"`, or `"skip"` to leave out rows and sessions with a problem, with a warning
+            that tells how many and why.
+
+    Returns:
+        An events table with the columns `session`, `item`, `feedback` and `position` (from 1), in
+        the order of the files.
+
+    Raises:
+        FileNotFoundError: no such file, no such files in the folder.
+        ValueError: a column that is missing, a file that cannot be read; with `errors="raise"` a
+            value that cannot be understood, a session in two files, with two tracks at one
+            position, or with a `session_length` that is not the number of its rows.
+        TypeError: a rule that does not return an integer column.
+
+    Example:
+
+    >>> import tempfile, pathlib
+    >>> from keras_negrec.data.logs.mssd import COLUMNS
+    >>> log = pd.DataFrame([["s", 1, 2, "t_a"], ["s", 2, 2, "t_b"]], columns=COLUMNS[:4])
+    >>> log = log.reindex(columns=COLUMNS).assign(skip_1=False, skip_2=[True, False])
+    >>> log = log.assign(skip_3=True, not_skipped=False)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "log_0.csv")
+    >>> log.to_csv(path, index=False)
+    >>> keras_negrec.data.read_mssd(path)
+      session item  feedback  position
+    0       s  t_a        -1         1
+    1       s  t_b         1         2
+    >>> keras_negrec.data.read_mssd(path, feedback="skip_3")["feedback"].tolist()
+    [-1, -1]
+
+    Reference:
+        [Brost et al., 2019](https://arxiv.org/abs/1901.09851)
+    """
+    return read_scan(scan_mssd, path, errors=errors, feedback=feedback)
+
+
 def scan_mssd(
     path: Source,
     connection: ibis.BaseBackend,
@@ -62,33 +99,9 @@ def scan_mssd(
     feedback: str | Rule = "skip_2",
     number_rows: bool = False,
 ) -> ir.Table:
-    """The events of the Spotify Music Streaming Sessions Dataset.
+    """The events of `read_mssd` as a lazy table, with `session_length`, `file` and `problem`.
 
-    Args:
-        path: a file `log_*.csv` or `log_*.csv.gz` with the 21 published columns, a list of them,
-            or a folder that holds them.
-        connection: an Ibis connection to DuckDB or PySpark.
-        feedback: which skips count. `"skip_1"` (played very briefly), `"skip_2"` (played briefly;
-            the default, includes the first) or `"skip_3"` (most of it played; includes both):
-            a track skipped that early is -1, any other one that was skipped later or not at all +1,
-            and one of which none of the four columns is true 0. Or a function of the raw table,
-            whose columns are the published ones, that returns an integer column. In it
-            positions are integers, the skips and `not_skipped` booleans; all else is text.
-        number_rows: adds `row`, the line of each event in its file. DuckDB only.
-
-    Returns:
-        A table with the columns `session`, `item` (strings), `feedback` (int8), `position` and
-        `session_length` (int64), `file` and `problem`. What spans the rows of a session is
-        checked by `session_problems`.
-
-    Raises:
-        FileNotFoundError: no such file, no such files in the folder.
-        ValueError: a column that is missing, headers that differ, a file that cannot be unpacked,
-            an unknown rule.
-        TypeError: a rule that does not return an integer column.
-
-    Reference:
-        [Brost et al., 2019](https://arxiv.org/abs/1901.09851)
+    What spans the rows of a session is not checked here.
     """
     files = find_files(path, "log_*.csv", "log_*.csv.gz")
     log = scan_table(files, connection, COLUMNS, number_rows=number_rows)
@@ -126,5 +139,5 @@ def scan_mssd(
         "session_length",
         "file",
         "problem",
-        *(["row"] if number_rows else []),
+        *["row"] * number_rows,
     )

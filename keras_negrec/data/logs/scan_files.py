@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import glob
-from collections.abc import Sequence
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
-import pyarrow as pa
 
 from keras_negrec.data.logs.engine_errors import engine_errors
+from keras_negrec.data.logs.files import (
+    NOT_UTF8,
+    first_line,
+    is_plain,
+    require_columns,
+    write_plain,
+)
 
 # Control characters that no text has in a row: every line is one field, and none is missing.
 _NO_DELIMITER = "\x1c\x1d\x1e"
@@ -17,23 +29,38 @@ _NO_NULL = "\x1f\x1f\x1f"
 
 
 def scan_lines(
-    paths: Sequence[str], connection: ibis.BaseBackend, *, number_rows: bool = False
+    files: Sequence[str],
+    connection: ibis.BaseBackend,
+    *,
+    header: str | None = None,
+    number_rows: bool = False,
 ) -> ir.Table:
-    """Text files as a table of lines: `line`, `file`, and `row` if asked for.
+    """Text files as a table of lines: `line`, `file`, `problem`, and `row` if asked for.
 
-    Blank lines are no rows. Lines end in `\\n`, `\\r\\n` or `\\r`.
+    Blank lines are no rows. Lines end in `\\n`, `\\r\\n` or `\\r`. A line that is not UTF-8, and a
+    header that is there again, have a problem; on Spark, headers that are there again are passed
+    over.
 
     Args:
-        paths: absolute paths.
+        files: absolute paths.
         connection: an Ibis connection to DuckDB or PySpark.
+        header: the first line of every file, which is no row.
         number_rows: adds `row`, the number of the line in its file, from 1; on DuckDB only, and
             there it keeps the scan to one thread. Blank lines are not counted.
+
+    Raises:
+        UnreadableFileError: a packed file that cannot be unpacked.
     """
+    with ThreadPoolExecutor() as pool:  # Files are read and unpacked outside of Python's lock.
+        odd = [file for file, is_odd in zip(files, pool.map(_is_odd, files), strict=True) if is_odd]
+    null = ibis.null("string")
     if connection.name == "duckdb":
+        copies = _plain_copies(odd, connection)
         lines = connection.read_csv(
-            [glob.escape(path) for path in paths],
+            [glob.escape(copies.get(file, file)) for file in files],
             columns={"line": "VARCHAR"},
             header=False,
+            skip=int(header is not None),
             delim=_NO_DELIMITER,
             quote="",
             escape="",
@@ -41,46 +68,175 @@ def scan_lines(
             nullstr=_NO_NULL,
             strict_mode=False,  # Strict, it refuses files in which the line ends vary.
             filename=True,
-        )
+        ).rename(file="filename")
         if number_rows:
-            lines = lines.mutate(row=ibis.row_number().over(ibis.window()) + 1)
-            if len(paths) > 1:  # One file's lines come one after the other.
-                first = lines.row.min().over(ibis.window(group_by="filename"))
-                lines = lines.mutate(row=lines.row - first + 1)
-        lines = lines.rename(file="filename")
+            first = 1 + int(header is not None)
+            lines = lines.mutate(row=ibis.row_number().over(ibis.window()) + first)
+            if len(files) > 1:  # One file's lines come one after the other.
+                least = lines.row.min().over(ibis.window(group_by="file"))
+                lines = lines.mutate(row=lines.row - least + first)
+        text, received, problem = lines.line, lines.line.substr(1), null
+        if copies:
+            names = ((lines.file == copy, file) for file, copy in copies.items())
+            lines = lines.mutate(file=ibis.cases(*names, else_=lines.file))
+            is_wrong = text.startswith(NOT_UTF8)
     elif connection.name == "pyspark" and not number_rows:
         # Spark gives the file as a URL in which `+` stands for itself.
         url = "replace(_metadata.file_path, '+', '%2B')"
         name = ibis.util.gen_name("lines")
-        connection._session.read.text(list(paths)).selectExpr(
+        connection._session.read.text(list(files)).selectExpr(
             "value AS line", f"regexp_replace(url_decode({url}), '^file:/+', '/') AS file"
         ).createOrReplaceTempView(name)
-        lines = connection.table(name).filter(lambda lines: lines.line != "")
+        lines = connection.table(name)
+        lines = lines.filter(~lines.line.isin(["", header or ""]))
+        text = received = lines.line
+        is_wrong = text.contains("\ufffd")  # What it puts in place of a byte.
+        copies, problem = dict.fromkeys(odd, ""), null
     else:
         rows = " that numbers rows" if number_rows else ""
         raise ValueError(
             f"Expected a connection to DuckDB or PySpark{rows and ', DuckDB for one' + rows}. "
             f"Received: {connection.name}"
         )
-    columns = ["line", "file", "row"] if number_rows else ["line", "file"]
-    return lines.select(columns)
+    if copies:
+        message = "expected text in UTF-8, which `iconv -f latin1 -t utf-8` makes of Latin-1."
+        problem = ibis.ifelse(is_wrong, message + " Received: " + received, null)
+    if header is not None:
+        again = "expected the header in the first line alone. Received: "
+        problem = ibis.coalesce(
+            problem, ibis.ifelse(text == header, again + text.substr(0, 200), null)
+        )
+    return lines.mutate(problem=problem).select("line", "file", *["row"] * number_rows, "problem")
 
 
-def scan_parquet(path: str, connection: ibis.BaseBackend) -> ir.Table:
-    """A Parquet file as a table of its columns and `file`; on DuckDB also `row`, from 0."""
+def _is_odd(file: str) -> bool:
+    return not is_plain(file)
+
+
+def _plain_copies(files: Sequence[str], connection: ibis.BaseBackend) -> dict[str, str]:
+    """What is read in place of files that DuckDB cannot read, for as long as the connection."""
+    if not files:
+        return {}
+    folder = Path(tempfile.mkdtemp(prefix="keras_negrec_"))
+    weakref.finalize(connection, shutil.rmtree, folder, True)
+    copies = {file: str(folder / f"{n}.txt") for n, file in enumerate(files)}
+    for file, copy in copies.items():
+        write_plain(file, copy)
+    return copies
+
+
+def scan_table(
+    files: Sequence[str],
+    connection: ibis.BaseBackend,
+    columns: Sequence[str],
+    *,
+    delimiter: str = ",",
+    quoted: bool = False,
+    name_of: Callable[[str], str] = str,
+    number_rows: bool = False,
+) -> ir.Table:
+    """All columns of files with a header, as text, with `file` and `problem`.
+
+    Args:
+        files: absolute paths. All have the same header.
+        connection: an Ibis connection to DuckDB or PySpark.
+        columns: those that must be there.
+        delimiter: what stands between fields.
+        quoted: whether fields may stand in double quotes.
+        name_of: what a column is called, given its field of the header.
+        number_rows: adds `row`, the line of each event in its file. DuckDB only.
+
+    Raises:
+        ValueError: a column that is missing or there twice, headers that differ, an empty file.
+    """
+    header = first_line(files[0])
+
+    def names_in(header: str) -> list[str]:
+        if quoted:
+            fields = next(csv.reader([header], delimiter=delimiter), [""])
+        else:
+            fields = header.split(delimiter)
+        return [name_of(field) or f"column {i}" for i, field in enumerate(fields, start=1)]
+
+    names = names_in(header)
+    require_columns(names, columns, files[0])
+    for file in files[1:]:
+        received = first_line(file)
+        if received != header:
+            require_columns(names_in(received), columns, file)
+            raise ValueError(
+                f"In {file}, line 1: expected the header of {files[0]}, {header!r}. "
+                f"Received: {received!r}"
+            )
+    lines = scan_lines(files, connection, header=header, number_rows=number_rows)
+    return split_lines(lines, names, delimiter, quoted=quoted)
+
+
+def split_lines(
+    lines: ir.Table, columns: Sequence[str], delimiter: str, *, quoted: bool = False
+) -> ir.Table:
+    """The fields of each line under the given names, and `problem` where their number is wrong.
+
+    Args:
+        lines: what `scan_lines` returned.
+        columns: one name a field.
+        delimiter: what stands between fields, one character or more.
+        quoted: whether fields may stand in double quotes. Inside of them the delimiter, one
+            character, is text, and two double quotes are one.
+    """
+    line = lines.line
+    # What is left without the parts in quotes tells the number of fields.
+    bare = line.re_replace('"[^"]*"', "") if quoted else line
+    lines = lines.mutate(fields=line.split(delimiter), num_fields=bare.split(delimiter).length())
+    lines = lines.filter(~((lines.num_fields == 1) & (lines.line.strip() == "")))  # Blank ones.
+    line = lines.line
+    open_quote = bare.contains('"') if quoted else ibis.literal(False)
+    count = lines.num_fields.cast("string")
+    problem = ibis.cases(
+        (lines.problem.notnull(), lines.problem),
+        (
+            open_quote,
+            "expected every quote to be closed on its line. Received: " + line.substr(0, 200),
+        ),
+        (
+            lines.num_fields != len(columns),
+            f"expected {len(columns)} fields separated by {delimiter!r}. Received: "
+            + (count + " in " + line.substr(0, 200)),
+        ),
+    )
+    lines = lines.mutate(problem=problem)
+    values = {}
+    for i, name in enumerate(columns):
+        field = lines.fields[i]
+        if quoted:
+            field = ibis.ifelse(line.contains('"'), _quoted_field(line, delimiter, i), field)
+        values[name] = ibis.ifelse(lines.problem.isnull(), field, None)
+    kept = [name for name in ("file", "row", "problem") if name in lines.columns]
+    return lines.select(**values, **{name: lines[name] for name in kept})
+
+
+def _quoted_field(line: ir.StringValue, delimiter: str, i: int) -> ir.StringValue:
+    """Field `i` of a line in which delimiters may stand in quotes."""
+    # Without array lambdas: ibis writes them in a way that not every DuckDB reads.
+    field = f'[^"{delimiter}]*(?:"[^"]*"[^"{delimiter}]*)*'
+    value = line.re_extract(f"^(?:{field}{delimiter}){{{i}}}({field})", 1)
+    return value.re_replace('^"|"$', "").replace('""', '"')
+
+
+def scan_parquet(path: str, connection: ibis.BaseBackend, *, number_rows: bool = False) -> ir.Table:
+    """A Parquet file as a table of its columns, `file`, `problem` and, if asked for, `row`.
+
+    `row`, from 0, is there on DuckDB alone.
+    """
     with engine_errors(path):  # Spark, for one, reads no times in nanoseconds.
-        if connection.name == "duckdb":
+        if connection.name == "duckdb" and number_rows:
             table = connection.read_parquet(glob.escape(path), file_row_number=True)
             table = table.rename(row="file_row_number")
         else:
-            table = connection.read_parquet(path)
-    return table.mutate(file=ibis.literal(path))
-
-
-def scan_memory(table: pa.Table, connection: ibis.BaseBackend) -> ir.Table:
-    """A table in memory as a table of the connection."""
-    name = ibis.util.gen_name("memory")
-    if connection.name == "duckdb":
-        return connection.create_table(name, ibis.memtable(table), temp=True)
-    connection._session.createDataFrame(table).createOrReplaceTempView(name)
-    return connection.table(name)
+            table = connection.read_parquet(
+                glob.escape(path) if connection.name == "duckdb" else path
+            )
+    # Ibis has no name for the type of times in nanoseconds that have a zone.
+    unknown = (name for name, dtype in table.schema().items() if "TIMESTAMPTZ" in str(dtype))
+    table = table.mutate(**{name: table[name].cast("timestamp('UTC', 6)") for name in unknown})
+    return table.mutate(file=ibis.literal(path), problem=ibis.null("string"))

@@ -6,16 +6,86 @@ from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
+import pandas as pd
 
-from keras_negrec.data.logs.checked_columns import check_columns, problem_where
+from keras_negrec.data.logs.columns import check_columns, problem_where
 from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
 from keras_negrec.data.logs.files import Source, find_files, parquet_columns, require_columns
+from keras_negrec.data.logs.gaps import sessions_by_gap
+from keras_negrec.data.logs.read_log import read_scan
 from keras_negrec.data.logs.scan_files import scan_parquet
-from keras_negrec.data.logs.sessions_by_gap import sessions_by_gap
 
 _EVENTS = ("listen", "like", "unlike", "dislike", "undislike")
 _ALL_EVENTS = "multi_event.parquet"
 _SECONDS = 5  # The unit of the published timestamps.
+
+
+def read_yambda(
+    path: Source,
+    *,
+    feedback: str | Rule = "played_ratio",
+    positive_from: float = 50,
+    session_gap: float = 20 * 60,
+    errors: str = "raise",
+) -> pd.DataFrame:
+    """Reads Yambda, the listens, likes and dislikes of Yandex Music, into memory.
+
+    Every reaction is an event of its own, apart from the listen that it is about.
+
+    Args:
+        path: `multi_event.parquet`, one of `listens.parquet`, `likes.parquet`, `unlikes.parquet`,
+            `dislikes.parquet` and `undislikes.parquet`, a list of these, or a folder. Of a folder
+            that holds it, `multi_event.parquet` alone is read, for it has the events of the others.
+        feedback: `"played_ratio"`: a listen is +1 where `played_ratio_pct` is at least
+            `positive_from`, else -1; a like is +2 and a dislike -2; an unlike or an undislike is
+            0, since it takes back what was said without saying what is thought now. Or a rule of
+            your own, as in `read_frame`, on the published columns (`played_ratio_pct` and
+            `track_length_seconds` are null but for listens), `event_type`, `user`, `item`,
+            `timestamp`, `session`, `position` and `seconds_to_next` (null at a user's last event).
+        positive_from: the percentage of the track from which a listen is positive.
+        session_gap: the longest time, in seconds, from one event to the next of its session.
+        errors: `"raise"`, or `"skip"` to leave out events with a problem, with a warning that
+            tells how many and why.
+
+    Returns:
+        An events table with the columns `session` (`<user>_<n>`, n from 0), `user`, `item`,
+        `feedback`, `position` (from 0 in its session) and `timestamp` (seconds since the start of
+        the data: the published one times 5), in time order of each user.
+
+    Raises:
+        FileNotFoundError: no such file, none in the folder.
+        ValueError: a file that is no Parquet, a column that is missing, a file without
+            `event_type` whose name does not tell it, an unknown rule; with `errors="raise"` a
+            value that is missing, an unknown type of event.
+        TypeError: a rule that does not return an integer column.
+
+    Example:
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "multi_event.parquet")
+    >>> pd.DataFrame({
+    ...     "uid": 7, "timestamp": [0, 20, 21, 900], "item_id": [3, 4, 4, 3], "is_organic": 1,
+    ...     "played_ratio_pct": [10, 100, None, 80], "track_length_seconds": [200, 200, None, 200],
+    ...     "event_type": ["listen", "listen", "like", "listen"],
+    ... }).to_parquet(path)
+    >>> keras_negrec.data.read_yambda(path)
+      session  user  item  feedback  position  timestamp
+    0     7_0     7     3        -1         0          0
+    1     7_0     7     4         1         1        100
+    2     7_0     7     4         2         2        105
+    3     7_1     7     3         1         0       4500
+
+    Reference:
+        [Ploshkin et al., 2025](https://arxiv.org/abs/2505.22238)
+    """
+    return read_scan(
+        scan_yambda,
+        path,
+        errors=errors,
+        feedback=feedback,
+        positive_from=positive_from,
+        session_gap=session_gap,
+    )
 
 
 def scan_yambda(
@@ -27,44 +97,11 @@ def scan_yambda(
     session_gap: float = 20 * 60,
     number_rows: bool = False,
 ) -> ir.Table:
-    """The events of Yambda, with sessions from the times between a user's events.
-
-    Every reaction is an event of its own, apart from the listen that it is about.
-
-    Args:
-        path: `multi_event.parquet`, one of `listens.parquet`, `likes.parquet`, `unlikes.parquet`,
-            `dislikes.parquet` and `undislikes.parquet`, a list of these, or a folder. Of a folder
-            that holds it, `multi_event.parquet` alone is read, for it has the events of the others.
-        connection: an Ibis connection to DuckDB or PySpark.
-        feedback: `"played_ratio"`: a listen is +1 where `played_ratio_pct` is at least
-            `positive_from`, else -1; a like is +2 and a dislike -2; an unlike or an undislike is
-            0, since it takes back what was said without saying what is thought now.
-            Or a function of the raw table that returns an integer column. Its columns are
-            the published ones (`played_ratio_pct` and `track_length_seconds` are null but for
-            listens), `event_type`, `user`, `item`, `timestamp`, `session`, `position` and
-            `seconds_to_next` (null at a user's last event).
-        positive_from: the percentage of the track from which a listen is positive.
-        session_gap: the longest time, in seconds, from one event to the next of its session.
-        number_rows: has no effect: `row` is always there on DuckDB, and never on Spark.
-
-    Returns:
-        A table with the columns `session` (`<user>_<n>`, n from 0), `user` and `item` (int64),
-        `feedback` (int8), `position` (from 0 in its session), `timestamp` (seconds since the
-        start of the data: the published one times 5), `file`, `problem` and, on DuckDB, `row`.
-
-    Raises:
-        FileNotFoundError: no such file, none in the folder.
-        ValueError: a file that is no Parquet, a column that is missing, a file without
-            `event_type` whose name does not tell it, an unknown rule.
-        TypeError: a rule that does not return an integer column.
-
-    Reference:
-        [Ploshkin et al., 2025](https://arxiv.org/abs/2505.22238)
-    """
+    """The events of `read_yambda` as a lazy table, with `file` and `problem`."""
     if isinstance(path, (str, Path)) and (Path(path) / _ALL_EVENTS).is_file():
         path = Path(path) / _ALL_EVENTS
     files = find_files(path, *(f"{event}s.parquet" for event in _EVENTS))
-    events = ibis.union(*(_scan_file(file, connection) for file in files))
+    events = ibis.union(*(_scan_file(file, connection, number_rows) for file in files))
     # Events at one time: an order that is the same in each run.
     ties = ["item", "event_order", "played_ratio_pct"]
     events = sessions_by_gap(
@@ -85,12 +122,13 @@ def scan_yambda(
             else_=-1,
         )
     }
-    columns = ["session", "user", "item", "feedback", "position", "timestamp", "file", "problem"]
+    columns = ["session", "user", "item", "feedback", "position", "timestamp", "seconds_to_next"]
+    columns += ["file", "problem"]
     columns += ["row"] * ("row" in events.columns)
     return add_feedback(events, feedback, rules).select(columns)
 
 
-def _scan_file(file: str, connection: ibis.BaseBackend) -> ir.Table:
+def _scan_file(file: str, connection: ibis.BaseBackend, number_rows: bool) -> ir.Table:
     columns = parquet_columns(file)
     event = Path(file).stem.removesuffix("s")
     if "event_type" not in columns and event not in _EVENTS:
@@ -102,7 +140,7 @@ def _scan_file(file: str, connection: ibis.BaseBackend) -> ir.Table:
     if "event_type" in columns or event == "listen":
         required.append("played_ratio_pct")
     require_columns(columns, required, file)
-    events = scan_parquet(file, connection).mutate(problem=ibis.null("string"))
+    events = scan_parquet(file, connection, number_rows=number_rows)
     if "event_type" not in columns:
         events = events.mutate(event_type=ibis.literal(event))
     for name in ("is_organic", "played_ratio_pct", "track_length_seconds"):

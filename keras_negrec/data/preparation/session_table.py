@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,13 @@ import ibis
 from keras_negrec.data.event_columns import further_columns
 from keras_negrec.data.logs.engine import Engine
 from keras_negrec.data.logs.event_table import EventTable
+from keras_negrec.data.logs.gaps import split_at_gaps
+from keras_negrec.data.logs.session_faults import (
+    add_num_faulty,
+    is_bound_to_file,
+    raise_fault,
+    session_fault,
+)
 
 
 @dataclass(frozen=True)
@@ -52,20 +58,6 @@ class SessionTable:
         return count_sessions(self.table)
 
 
-def split_at_gaps(events: ibis.Table, session_gap: float, keys: list[str]) -> ibis.Table:
-    """Splits sessions where more than `session_gap` lies between two events.
-
-    Session `s` becomes `s_0`, `s_1` and so on.
-    """
-    gap = events.time - events.time.lag().over(ibis.window(group_by=keys, order_by="time"))
-    events = events.mutate(begins=ibis.ifelse(gap > session_gap, 1, 0).cast("int64"))
-    # By range and not by row: events at one time are of one session, whichever of them begins it.
-    window = ibis.range_window(preceding=None, following=0, group_by=keys, order_by="time")
-    events = events.mutate(nth=events.begins.sum().over(window))
-    session = events.session.cast("string") + "_" + events.nth.cast("string")
-    return events.mutate(session=session).drop("begins", "nth")
-
-
 def to_sessions(
     log: EventTable,
     engine: Engine,
@@ -102,7 +94,7 @@ def to_sessions(
     code = ibis.row_number().over(window).cast("int32") + 1
     items = engine.store(counted.select("item", code=code))
     if session_gap is not None:
-        events = split_at_gaps(events, session_gap, keys)
+        events = split_at_gaps(events, session_gap, keys, session="session", time="time")
     events = events.join(items, "item")
     has_row, has_time = "row" in events.columns, "time" in events.columns
     keep_time = with_times and has_time and log.ordered_by != "timestamp"
@@ -128,17 +120,15 @@ def to_sessions(
     sessions = events.group_by(keys).agg(**measures)
     sessions = sessions.mutate(events=sessions.events.sort())
     if "session_length" in measures:
-        known = log.faulty.filter(log.faulty.session.notnull())
-        known = known.group_by("session").agg(num_faulty=known.count())
-        sessions = sessions.left_join(known, "session").drop("session_right")
+        sessions = add_num_faulty(sessions, log)
     # Stored before it is looked at from within lambdas, which would sort for each element.
     sessions = engine.store(sessions)
     distinct = _first_of_equals(sessions.events, "order", "code")
     looks = {"num_distinct": distinct.length()}
-    if log.ordered_by == "position" and not has_row:
+    if log.ordered_by == "position" and not log.keeps_ties:
         looks["num_orders"] = _first_of_equals(sessions.events, "order").length()
     looked = sessions.mutate(**looks)
-    looked = looked.mutate(fault=_fault(looked, log))
+    looked = looked.mutate(fault=session_fault(looked, log))
 
     num_duplicates = _sum(looked.num_read - looked.num_distinct)
     if num_duplicates and duplicates == "raise":
@@ -156,7 +146,7 @@ def to_sessions(
         table = sessions.mutate(events=distinct)
     if num_duplicates and duplicates == "keep":
         odd["duplicate events"] = num_duplicates
-    if several_files and not _is_bound_to_file(sessions.columns, log):
+    if several_files and not is_bound_to_file(sessions.columns, log):
         across = (sessions.file != sessions.other_file).cast("int64")
         odd["sessions in several files"] = _sum(across)
     num_events = looked.num_distinct if duplicates == "drop" else looked.num_read
@@ -165,7 +155,7 @@ def to_sessions(
     faults = faults.agg(events=lambda t: t.num_events.sum(), sessions=lambda t: t.count())
     found = sorted(faults.to_pyarrow().to_pylist(), key=lambda row: row["fault"])
     if found and errors == "raise":
-        _raise_fault(looked, log, found, keys)
+        raise_fault(looked, log, found, keys)
     if found:
         dropped += [Dropped(row["fault"], row["events"], row["sessions"]) for row in found]
         faultless = looked.filter(looked.fault.isnull()).select(*keys)
@@ -228,49 +218,6 @@ def _first_of_equals(events, *names: str):
         return (index == 0) | ibis.or_(*differs)
 
     return events.filter(is_first)
-
-
-def _is_bound_to_file(columns: Sequence[str], log: EventTable) -> bool:
-    """Whether a session in two files is two sessions of one name, or one file given twice.
-
-    It is where sessions say how long they are, and where only the place in the file orders them.
-    """
-    return "file" in columns and ("session_length" in columns or log.ordered_by == "row")
-
-
-def _fault(sessions: ibis.Table, log: EventTable):
-    """Why a session cannot be, NULL where it can."""
-    faults = []
-    if _is_bound_to_file(sessions.columns, log):
-        faults.append((sessions.file != sessions.other_file, "sessions in several files"))
-    if "other_user" in sessions.columns:
-        faults.append((sessions.user != sessions.other_user, "sessions of several users"))
-    if "num_orders" in sessions.columns:
-        twice = sessions.num_orders != sessions.num_distinct
-        faults.append((twice, "sessions with two items at one position"))
-    if "session_length" in sessions.columns:
-        # Rows with a problem, which are not here, are rows of their session all the same.
-        num_read = sessions.num_read + sessions.num_faulty.fill_null(0)
-        num_distinct = sessions.num_distinct + sessions.num_faulty.fill_null(0)
-        length = sessions.session_length
-        wrong = (length != num_read) & (length != num_distinct)
-        faults.append((wrong, "sessions with another number of rows than they say"))
-    null = ibis.null("string")
-    return ibis.coalesce(null, *(ibis.ifelse(wrong, name, null) for wrong, name in faults))
-
-
-def _raise_fault(sessions: ibis.Table, log: EventTable, found: list[dict], keys: list[str]):
-    fault, count = found[0]["fault"], found[0]["sessions"]
-    bad = sessions.filter(sessions.fault == fault).order_by(keys).limit(1)
-    told = ("session", "other_file", "user", "other_user", "session_length", "num_read")
-    [row] = bad.select(*(name for name in told if name in bad.columns)).to_pyarrow().to_pylist()
-    file = log.table.filter(log.table.session == row["session"]).file.min().to_pyarrow().as_py()
-    others = ", ".join(f"{name}={value!r}" for name, value in row.items() if name != "session")
-    raise ValueError(
-        f"In {file}, session {row['session']!r}: there are {count} {fault}, of which this is the "
-        f'first. Received: {others or fault}. errors="skip" counts such sessions and leaves them '
-        "out."
-    )
 
 
 def count_sessions(table: ibis.Table) -> tuple[int, int]:

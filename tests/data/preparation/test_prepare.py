@@ -20,7 +20,8 @@ from prepare_log import (
     triples,
 )
 
-from keras_negrec.data import Vocabulary, leave_one_out
+from keras_negrec.data import Vocabulary, leave_one_out, load_prepared, register_event_column
+from keras_negrec.data.event_columns import EVENT_COLUMNS
 
 pytestmark = once
 
@@ -436,3 +437,47 @@ def test_rows_that_do_not_train_give_no_windows(tmp_path):
     for row in rows_of(tmp_path / "out"):
         if not row["train_end"]:
             assert max(row["validation_at"], row["test_at"]) <= 2
+
+
+# --- further columns of events ---
+
+
+@pytest.fixture
+def device_column():
+    register_event_column("device", log_column="device_id", dtype="int16")
+    register_event_column("seconds", dtype="float32")
+    yield
+    for name in ("device", "seconds"):
+        del EVENT_COLUMNS[name]
+
+
+@pytest.mark.parametrize("by", [["position"], ["timestamp"], []], ids=str)
+def test_registered_columns_reach_shards_and_batches(tmp_path, device_column, by):
+    frame = random_log(11, users=True, times=True)
+    frame["device_id"] = np.arange(len(frame)) % 300
+    frame["seconds"] = np.arange(len(frame)) / 4
+    frame = frame.drop(columns=[name for name in ("position", "timestamp") if name not in by])
+    manifest = prepare_log(frame, tmp_path / "out", group_by="user", max_length=9)
+    assert manifest["columns"] == ["item_ids", "feedback", "session_ids", "device", "seconds"]
+    _, sessions = in_memory(frame)
+    prepared = load_prepared(tmp_path / "out")
+    assert prepared.column_names == sessions.column_names
+    assert str(shards_of(tmp_path / "out")[0].schema.field("seconds").type.value_type) == "float"
+    windows = leave_one_out(sessions).train.windows(9)
+    found = prepared.sessions()
+    tables = [pd.DataFrame(dict(rows.columns)) for rows in (found, windows)]
+    names = ["item_ids", "device", "seconds"]
+    pd.testing.assert_frame_equal(*(t[names].sort_values(names, ignore_index=True) for t in tables))
+    [batch] = prepared.batches(batch_size=len(found), max_length=9, shuffle=False)
+    expected = found.padded(9)
+    assert batch["seconds"].dtype == "float32" and batch["device"].dtype == "int32"
+    for name in ("device", "seconds"):
+        assert sorted(batch[name].numpy().ravel()) == sorted(expected[name].ravel())
+
+
+def test_a_folder_with_a_column_that_is_not_known_here(tmp_path):
+    register_event_column("device")
+    prepare_log(random_log(1).assign(device=3), tmp_path / "out")
+    del EVENT_COLUMNS["device"]
+    with pytest.raises(ValueError, match=r"holds the column 'device'. Make it known before: .*\('"):
+        load_prepared(tmp_path / "out")

@@ -124,7 +124,7 @@ def test_plays_at_one_time_are_in_the_order_of_their_items(scan):
             "column `timestamp`: expected a time like 2009-05-04T23:08:57Z. "
             "Received: '2009-05-04T10:00Z'",
         ),
-        (lastfm_line("", "10:00:00"), "column `user`: expected an id. Received: ''"),
+        (lastfm_line("", "10:00:00"), "column `user`: expected an id. Received: nothing"),
         (
             lastfm_line("u", "10:00:00", track_id="b17f"),
             "column `track id`: expected a MusicBrainz id or nothing. Received: 'b17f'",

@@ -39,7 +39,7 @@ def test_every_kind_of_event(multi_event, connection):
 
 
 def test_parameters(multi_event, connection):
-    scan = scan_yambda(multi_event, connection, positive_from=121, session_gap=9)
+    scan = scan_yambda(multi_event, connection, positive_from=121, session_gap=9, number_rows=True)
     listens = [row[1:] for row in values(scan, "row", "session", "feedback") if row[0] in (0, 1, 6)]
     assert listens == [["7_0", -1], ["7_1", -1], ["5_0", -1]]
 
@@ -69,7 +69,7 @@ def test_a_rule_of_ones_own(multi_event, connection):
         heard = events.played_ratio_pct * events.track_length_seconds / 100
         return heard.isnull().ifelse(2, (heard >= 100).ifelse(1, -1))
 
-    scan = scan_yambda(multi_event, connection, feedback=rule)
+    scan = scan_yambda(multi_event, connection, feedback=rule, number_rows=True)
     assert values(scan, "row", "feedback") == [
         [0, -1],
         [1, 1],
@@ -84,10 +84,14 @@ def test_a_rule_of_ones_own(multi_event, connection):
 @pytest.mark.parametrize(
     ("column", "value", "problem"),
     [
-        ("played_ratio_pct", None, "column `played_ratio_pct`: expected a number. Received: None"),
-        ("item_id", None, "column `item_id`: expected a whole number. Received: None"),
-        ("uid", None, "column `uid`: expected a whole number. Received: None"),
-        ("timestamp", None, "column `timestamp`: expected a whole number. Received: None"),
+        (
+            "played_ratio_pct",
+            None,
+            "column `played_ratio_pct`: expected a number. Received: nothing",
+        ),
+        ("item_id", None, "column `item_id`: expected a whole number. Received: nothing"),
+        ("uid", None, "column `uid`: expected a whole number. Received: nothing"),
+        ("timestamp", None, "column `timestamp`: expected a whole number. Received: nothing"),
         (
             "event_type",
             "hum",
@@ -98,7 +102,7 @@ def test_a_rule_of_ones_own(multi_event, connection):
             "event_type",
             None,
             "column `event_type`: expected one of listen, like, unlike, dislike, undislike. "
-            "Received: None",
+            "Received: nothing",
         ),
     ],
 )
@@ -108,7 +112,7 @@ def test_value_that_is_none(tmp_path, connection, column, value, problem):
     events[column] = events[column].astype(to)
     events.loc[1, column] = value
     events.to_parquet(tmp_path / "multi_event.parquet")
-    scan = scan_yambda(tmp_path, connection)
+    scan = scan_yambda(tmp_path, connection, number_rows=True)
     assert problems(scan) == [problem]
     assert values(scan.filter(scan.problem.notnull()), "row", "session") == [[1, None]]
     assert len(values(scan, "row")) == len(EVENTS)
@@ -118,7 +122,7 @@ def test_events_at_one_time(tmp_path, connection):
     kinds = ["undislike", "like", "dislike", "unlike", "listen"]
     events = yambda_events(*((7, 0, 30, kind, 100 if kind == "listen" else None) for kind in kinds))
     events.to_parquet(tmp_path / "multi_event.parquet")
-    found = values(scan_yambda(tmp_path, connection), "position", "row")
+    found = values(scan_yambda(tmp_path, connection, number_rows=True), "position", "row")
     assert [kinds[row] for _, row in found] == ["listen", "like", "unlike", "dislike", "undislike"]
 
 

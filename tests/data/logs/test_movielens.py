@@ -1,11 +1,9 @@
 import os
 
-import pandas as pd
 import pytest
 from log_files import problems, values, write
 
-from keras_negrec.data.logs.movielens import scan_movielens
-from keras_negrec.data.logs.read_movielens import read_movielens
+from keras_negrec.data.logs.movielens import read_movielens, scan_movielens
 
 LAYOUTS = {
     "ratings.dat": "1::1193::5::978300760\n1::661::3::978302109\n2::1193::4::978298413\n",
@@ -89,7 +87,7 @@ def test_recbole_ids_are_any_text(tmp_path, connection):
         ("ratings.dat", "1::66", "expected 4 fields separated by '::'. Received: 2 in 1::66"),
         ("ratings.dat", "1::2::x::4", "column `Rating`: expected a number. Received: 'x'"),
         ("u.data", "1\t2\t3\tx", "column `timestamp`: expected a whole number. Received: 'x'"),
-        ("u.data", "1\t02\t3\t4", "column `item id`: expected a whole number. Received: '02'"),
+        ("u.data", "1\t02\t3\t4", "column `item id`: expected a whole number. Received: 02"),
         ("ratings.csv", "1,2,nan,4", "column `rating`: expected a number. Received: 'nan'"),
         (
             "ratings.csv",
@@ -101,8 +99,12 @@ def test_recbole_ids_are_any_text(tmp_path, connection):
             '1,"2,3,4',
             'expected every quote to be closed on its line. Received: 1,"2,3,4',
         ),
-        ("ml-1m.inter", "1\t\t3\t4", "column `item_id`: expected a whole number. Received: ''"),
-        ("ml-1m.inter", "1\t2\t\t4", "column `rating`: expected a number. Received: ''"),
+        (
+            "ml-1m.inter",
+            "1\t\t3\t4",
+            "column `item_id`: expected a whole number. Received: nothing",
+        ),
+        ("ml-1m.inter", "1\t2\t\t4", "column `rating`: expected a number. Received: nothing"),
     ],
 )
 def test_line_that_is_none(tmp_path, connection, name, line, problem):
@@ -145,6 +147,5 @@ def test_the_published_ratings(connection):
         problems=scan.problem.count(),
     )
     assert values(counts, *counts.columns) == [[1_000_209, 6_040, 3_706, 0]]
-    events = scan.order_by("row").select("session", "item", "feedback", "timestamp").to_pandas()
-    expected = read_movielens(path).astype({"timestamp": "float64"})
-    pd.testing.assert_frame_equal(events, expected)
+    events = read_movielens(path)
+    assert events["feedback"].value_counts().to_dict() == {1: 575_281, -1: 424_928}

@@ -1,0 +1,286 @@
+"""Columns of raw tables as what they should be; a value that is not becomes a `problem`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+
+from keras_negrec.data.event_columns import EventColumn
+from keras_negrec.data.logs.engine_errors import engine_errors
+
+_ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
+_CLOCK = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?"
+_TIME = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}({_CLOCK}{_ZONE}?)?$"
+_NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?$"
+_TRUE, _FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
+
+
+def check_columns(table: ir.Table, kinds: Mapping[str, str], source: str) -> ir.Table:
+    """Casts columns, and says in `problem` which value of a row is the first that cannot be cast.
+
+    Args:
+        table: a table with the column `problem`.
+        kinds: for each column to cast `"integer"`, `"number"`, `"boolean"`, `"label"` (0 or 1),
+            `"optional label"` (0, 1 or missing), `"id"` (text that is not empty, or integers),
+            `"feedback"` (a number without fraction), `"time"` (which becomes seconds), or
+            `"timestamp"`.
+        source: the file, for messages.
+
+    Raises:
+        ValueError: a column whose type is none of those that the kind may come from.
+    """
+    values, problems = {}, [table.problem]
+    for name, kind in kinds.items():
+        cast, expectation = _KINDS[kind]
+        column = table[name]
+        value = cast(column)
+        if value is None:
+            raise ValueError(
+                f"In {source}: column {name!r}: {expectation}. Received type: {column.type()}"
+            )
+        wrong = value.isnull()
+        if kind.startswith("optional"):
+            wrong = wrong & ~column.isnull()
+        values[name] = value
+        problems.append(problem_where(wrong, name, expectation, column))
+    return table.mutate(**values, problem=ibis.coalesce(*problems))
+
+
+def problem_where(
+    wrong: ir.BooleanValue, name: str, expectation: str, received: ir.Value
+) -> ir.StringValue:
+    """The message about the rows that are wrong, null in the others."""
+    text = received.cast("string")
+    if isinstance(received, ir.StringValue):  # Numbers read the same from a file and from memory.
+        bare = (text == "") | text.re_search(_NUMBER) | text.isin(["inf", "-inf"])
+        text = ibis.ifelse(bare, text, "'" + text + "'")
+    message = f"column `{name}`: {expectation}. Received: "
+    message += ibis.coalesce(text.nullif(""), "nothing")
+    return ibis.ifelse(wrong, message, ibis.null("string"))
+
+
+def infer_kinds(table: ir.Table, kinds: Mapping[str, str], source: str) -> dict[str, str]:
+    """What columns hold, for `check_columns`. It reads all rows once, if there is text to read.
+
+    Args:
+        table: a table with the column `problem`.
+        kinds: for each column `"id"` (integers where all are, else text: `"007"` and `"7"` stay
+            two ids), `"order"` (numbers or times, whichever are more), `"feedback"` or `"any"`
+            (whatever all values are). A column of another kind keeps it.
+        source: the file, for messages.
+
+    Raises:
+        ValueError: feedback that is true or false, which does not say what is a skip.
+    """
+    parses = {
+        "integers": to_integers,
+        "numbers": _number,
+        "times": to_times,
+        "booleans": _boolean,
+    }
+    text = [
+        name
+        for name, kind in kinds.items()
+        if kind in ("id", "order", "feedback", "any") and isinstance(table[name], ir.StringValue)
+    ]
+    sound = table.filter(table.problem.isnull())
+    counts = {}
+    for i, name in enumerate(text):
+        column = sound[name].nullif("")
+        counts[f"values {i}"] = column.count()
+        for what, parse in parses.items():
+            if kinds[name] != "id" or what == "integers":
+                counts[f"{what} {i}"] = parse(column).count()
+    with engine_errors(source):
+        found = sound.aggregate(**counts).to_pyarrow().to_pylist()[0] if text else {}
+    inferred = dict(kinds)
+    for name, kind in kinds.items():
+        column = table[name]
+        if name in text:
+            i = text.index(name)
+            seen = {what: found.get(f"{what} {i}") for what in ("values", *parses)}
+        else:
+            seen = _counts_of_type(column)
+        every = {what for what in parses if seen[what] == seen["values"] and seen["values"]}
+        if kind == "feedback" and "booleans" in every:
+            raise ValueError(
+                f"In {source}: column {name!r} is true or false, which does not say what is a "
+                f'skip. Expected for example feedback={{"column": {name!r}, "values": '
+                f"{{True: -1, False: 1}}}}. Received: feedback={name!r}"
+            )
+        if kind == "id":
+            inferred[name] = "integer" if "integers" in every else "id"
+        elif kind == "order":
+            is_whole = seen["integers"] and seen["integers"] == seen["numbers"]
+            is_time = seen["times"] and seen["times"] >= seen["numbers"]
+            inferred[name] = "time" if is_time else "integer" if is_whole else "number"
+        elif kind == "any":
+            order = ("booleans", "integers", "numbers", "times")
+            whole = next((what for what in order if what in every), "text")
+            inferred[name] = {"times": "timestamp"}.get(whole, whole.removesuffix("s"))
+    return inferred
+
+
+def _counts_of_type(column: ir.Value) -> dict[str, int]:
+    """What `infer_kinds` would have counted in a column of one value of that type."""
+    is_integer = isinstance(column, ir.IntegerValue)
+    is_boolean = isinstance(column, ir.BooleanValue)
+    return {
+        "values": 1,
+        "integers": int(is_integer),
+        "numbers": int(is_integer or (isinstance(column, ir.NumericValue) and not is_boolean)),
+        "times": int(isinstance(column, (ir.TimestampValue, ir.DateValue))),
+        "booleans": int(is_boolean),
+    }
+
+
+def typed(table: ir.Table, kinds: Mapping[str, str]) -> ir.Table:
+    """Columns of text as what `infer_kinds` found in all their values, empty ones as null."""
+    values = {
+        name: _KINDS[kind][0](table[name]) if kind in _KINDS else table[name].nullif("")
+        for name, kind in kinds.items()
+        if isinstance(table[name], ir.StringValue)
+    }
+    return table.mutate(**values) if values else table
+
+
+def check_further(table: ir.Table, columns: Mapping[str, EventColumn], source: str) -> ir.Table:
+    """Casts registered event columns to their types, as `check_columns` does.
+
+    Args:
+        table: a table with the column `problem`.
+        columns: the registered column that each column of the table is for.
+        source: the file, for messages.
+    """
+    values, problems = {}, [table.problem]
+    for name, column in columns.items():
+        given, dtype = table[name], np.dtype(column.dtype)
+        truth = _boolean(given)
+        if np.issubdtype(dtype, np.integer):
+            least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+            expectation = f"expected a whole number from {least} to {most}"
+            value = (
+                truth.cast("int64") if isinstance(given, ir.BooleanValue) else to_integers(given)
+            )
+            if isinstance(given, ir.FloatingValue):
+                value = _feedback(given)
+            elif isinstance(given, ir.StringValue) and truth is not None:
+                value = ibis.coalesce(value, truth.cast("int64"))
+            if value is not None:
+                low, high = max(least, -(2**63)), min(most, 2**63 - 1)
+                value = ibis.ifelse(value.between(low, high), value, None)
+        else:
+            expectation, value = "expected a number", _number(given)
+            if isinstance(given, ir.TimestampValue):
+                value = _seconds(given)
+        if value is None:
+            raise ValueError(
+                f"In {source}: column {name!r}: {expectation}. Received type: {given.type()}"
+            )
+        values[name] = value.cast(column.dtype)
+        problems.append(problem_where(value.isnull(), name, expectation, given))
+    return table.mutate(**values, problem=ibis.coalesce(*problems))
+
+
+def to_integers(column: ir.Value) -> ir.Value | None:
+    """int64, null where there is no integer; None for a type that holds no integers."""
+    if isinstance(column, ir.StringValue):
+        value = column.try_cast("int64")
+        # No sign, space or zero in front: text that an integer does not give back is an id.
+        return ibis.ifelse(value.cast("string") == column, value, None)
+    return column.try_cast("int64") if isinstance(column, ir.IntegerValue) else None
+
+
+def to_times(column: ir.Value) -> ir.Value | None:
+    """Timestamps without a zone, in UTC; None for a type that holds no times."""
+    if isinstance(column, ir.StringValue):
+        text = ibis.ifelse(column.re_search(_TIME), column, None)
+        # The engines pass over the zone, each in its own way.
+        zone = ibis.ifelse(text.length() > 16, text.re_extract(rf".{{16}}.*?{_ZONE}$", 1), "")
+        time = text.substr(0, text.length() - zone.length()).try_cast("timestamp(6)")
+        minutes = zone.substr(1, 2).try_cast("int64") * 60
+        minutes += ibis.coalesce(zone.right(2).try_cast("int64"), 0) * (zone.length() > 3).cast(
+            "int64"
+        )
+        minutes = ibis.ifelse(zone.startswith("-"), -minutes, minutes)
+        has_zone = zone.length() > 1
+        return ibis.ifelse(has_zone, time - minutes.as_interval("m"), time)
+    if isinstance(column, (ir.DateValue, ir.TimestampValue)):
+        return column.cast("timestamp(6)")
+    return None
+
+
+def _time(column: ir.Value) -> ir.Value | None:
+    time = to_times(column)
+    return None if time is None else _seconds(time)
+
+
+def _seconds(time: ir.TimestampValue) -> ir.Value:
+    """Seconds since 1970, with microseconds."""
+    time = time.cast("timestamp(6)")
+    if time.get_backend().name == "pyspark":
+        return time.cast("float64")
+    return time.truncate("s").epoch_seconds().cast("int64") + time.microsecond() / 1e6
+
+
+def _number(column: ir.Value) -> ir.Value | None:
+    if isinstance(column, ir.StringValue):
+        return ibis.ifelse(column.re_search(_NUMBER), column, None).try_cast("float64")
+    if isinstance(column, ir.FloatingValue):
+        return ibis.ifelse(column.isnan() | column.isinf(), None, column.cast("float64"))
+    is_number = isinstance(column, ir.NumericValue) and not isinstance(column, ir.BooleanValue)
+    return column.cast("float64") if is_number else None
+
+
+def _boolean(column: ir.Value) -> ir.Value | None:
+    if isinstance(column, ir.StringValue):  # Lists are quicker than lower case.
+        return ibis.cases((column.isin(_TRUE), True), (column.isin(_FALSE), False))
+    return column if isinstance(column, ir.BooleanValue) else None
+
+
+def _label(column: ir.Value) -> ir.Value | None:
+    value = to_integers(column)
+    return None if value is None else ibis.ifelse(value.isin([0, 1]), value, None)
+
+
+def _id(column: ir.Value) -> ir.Value | None:
+    if isinstance(column, ir.StringValue):
+        return column.nullif("")
+    return to_integers(column)
+
+
+def _feedback(column: ir.Value) -> ir.Value | None:
+    value = _number(column)
+    return None if value is None else ibis.ifelse(value == value.floor(), value, None).cast("int64")
+
+
+_KINDS: dict[str, tuple[Callable[[ir.Value], ir.Value | None], str]] = {
+    "integer": (to_integers, "expected a whole number"),
+    "number": (_number, "expected a number"),
+    "boolean": (_boolean, "expected true or false"),
+    "label": (_label, "expected 0 or 1"),
+    "optional label": (_label, "expected 0, 1 or missing"),
+    "id": (_id, "expected an id"),
+    "feedback": (_feedback, "expected a whole number"),
+    "time": (_time, "expected a time"),
+    "timestamp": (to_times, "expected a time"),
+}
+
+
+def plain_text(column: ir.Value) -> ir.StringValue:
+    """Values as text that does not depend on the column's type: true, 1 and not 1.0, "" for none."""
+    if isinstance(column, ir.StringValue):
+        text = column.strip()
+        whole = text.re_replace(r"^([-+]?[0-9]+)[.]0*$", r"\1")
+        truth = (text.isin(_TRUE), "true"), (text.isin(_FALSE), "false")
+        return ibis.coalesce(ibis.cases(*truth, else_=whole), "")
+    if isinstance(column, ir.BooleanValue):
+        return ibis.coalesce(ibis.ifelse(column, "true", "false"), "")
+    if isinstance(column, ir.FloatingValue):
+        column = ibis.ifelse(column.isnan(), None, column)
+        whole = ibis.ifelse(column == column.floor(), column, None).try_cast("int64")
+        return ibis.coalesce(whole.cast("string"), column.cast("string"), "")
+    return ibis.coalesce(column.cast("string"), "")

@@ -1,0 +1,188 @@
+"""A log of any format as a table of events in memory."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pandas as pd
+
+from keras_negrec.argument_checks import check_choice
+from keras_negrec.data.event_columns import further_columns
+from keras_negrec.data.logs.engine import DuckDBEngine
+from keras_negrec.data.logs.engine_errors import engine_errors
+from keras_negrec.data.logs.event_table import EventTable, read_events, source_name
+from keras_negrec.data.logs.formats import Scan, check_format_options, find_scan
+from keras_negrec.data.logs.session_faults import add_num_faulty, raise_fault, session_fault
+
+
+def read_log(
+    path,
+    format: str | Scan = "frame",
+    *,
+    errors: str = "raise",
+    duplicates: str = "drop",
+    **options,
+) -> pd.DataFrame:
+    """Reads a log of any format into memory, as `prepare` reads it.
+
+    Args:
+        path: a file, a folder or a list of files of that format, or a DataFrame.
+        format: `"frame"` (any table, with the names of its columns in `options`), `"mssd"`,
+            `"lastfm1k"`, `"yambda"`, `"kuairand"`, `"movielens"` or `"sequences"`, or a format
+            of your own: a function `(path, connection, **options)` that returns an Ibis table of
+            that connection with the columns `session`, `item`, `feedback` and, if there are
+            any, `user`, `position` and `timestamp`.
+        errors: `"raise"` raises on the first row with a problem or session that contradicts
+            itself. `"skip"` leaves them out, and files that cannot be read, with a warning that
+            tells how many and why. `events.attrs["dropped"]` holds the counts by reason.
+        duplicates: what to do with events of the same item at the same position (or time, where
+            there is no position) of the same session: `"drop"` keeps one, that with the
+            strongest feedback, `"keep"` keeps all, `"raise"` raises.
+        **options: what the format takes, as the `read_*` function of its name has it.
+
+    Returns:
+        A DataFrame of events with the columns `session`, `item`, `feedback` (int8) and, where
+        the log has them, `user`, `position`, `timestamp` (numbers in the log's own unit; times
+        are seconds since 1970, UTC), `split`, and those that `register_event_column` has made
+        known. It has the order of the log, or that of the times of each user where sessions
+        were made of times.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: what `errors` and `duplicates` say; an unknown format or option; no events; a
+            column that is missing or of a type that it cannot have; a function that returns no
+            table of events.
+        TypeError: a feedback rule that does not return an integer column.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "plays.csv")
+    >>> _ = path.write_text(
+    ...     "user,track,skipped,at\\nann,7,true,2024-05-01 10:00\\nann,8,false,2024-05-01 10:04\\n"
+    ... )
+    >>> keras_negrec.data.read_log(
+    ...     path, session="user", item="track", timestamp="at",
+    ...     feedback={"column": "skipped", "values": {True: -1, False: 1}},
+    ... )
+      session  item  feedback     timestamp
+    0     ann     7        -1  1.714558e+09
+    1     ann     8         1  1.714558e+09
+    >>> def my_scan(path, connection):
+    ...     log = connection.read_csv(path)
+    ...     return log.select(
+    ...         session=log.user, item=log.track, feedback=log.skipped.ifelse(-1, 1),
+    ...         timestamp=log["at"],
+    ...     )
+    >>> keras_negrec.data.read_log(path, format=my_scan)["feedback"].tolist()
+    [-1, 1]
+    """
+    scan = find_scan(format)
+    check_format_options(format, scan, options)
+    return read_scan(scan, path, errors=errors, duplicates=duplicates, **options)
+
+
+def read_scan(
+    scan: Scan, source, *, errors: str, duplicates: str = "drop", **options: Any
+) -> pd.DataFrame:
+    """What a scan finds, as `read_log` returns it."""
+    check_choice("errors", errors, ("raise", "skip"))
+    check_choice("duplicates", duplicates, ("drop", "keep", "raise"))
+    engine = DuckDBEngine(ibis.duckdb.connect(), Path(), own=True)
+    try:
+        with engine_errors(source_name(source)):
+            log = read_events(scan, source, options, engine, errors, number_rows=True)
+            table, dropped = _sound_sessions(log, engine, errors, duplicates)
+            events = _in_memory(table, log)
+    finally:
+        engine.close()
+    dropped = {**dict(sorted(log.problems.items())), **dropped}
+    events.attrs["dropped"] = dropped
+    if dropped or log.unreadable:
+        reasons = [f"{reason} ({count})" for reason, count in dropped.items()]
+        reasons += log.unreadable.values()
+        warnings.warn(
+            f"In {source_name(source)}: {sum(dropped.values())} of {log.num_read} events are left "
+            f"out. {'; '.join(reasons)}",
+            stacklevel=3,
+        )
+    return events
+
+
+def _sound_sessions(
+    log: EventTable, engine: DuckDBEngine, errors: str, duplicates: str
+) -> tuple[ibis.Table, dict[str, int]]:
+    """The events of sessions that do not contradict themselves, and how many others there are."""
+    events = log.table
+    keys = ["user", "session"] if "user" in events.columns else ["session"]
+    measures = {"num_read": events.count(), "file": events.file.min()}
+    measures["other_file"] = events.file.max()
+    if "session_length" in events.columns:
+        measures["session_length"] = events.session_length.max()
+    places = events.group_by([*keys, "order", "item"]).agg(**measures)
+    measures = {
+        "num_read": places.num_read.sum(),
+        "num_distinct": places.count(),
+        "file": places.file.min(),
+        "other_file": places.other_file.max(),
+    }
+    if log.ordered_by == "position" and not log.keeps_ties:
+        measures["num_orders"] = places.order.nunique()
+    if "session_length" in places.columns:
+        measures["session_length"] = places.session_length.max()
+    sessions = places.group_by(keys).agg(**measures)
+    if "session_length" in measures:
+        sessions = add_num_faulty(sessions, log)
+    sessions = engine.store(sessions.mutate(fault=session_fault(sessions, log)))
+    twice = sessions.num_read - sessions.num_distinct
+    num_events = sessions.num_distinct if duplicates == "drop" else sessions.num_read
+    by_fault = sessions.mutate(twice=twice, num_events=num_events).group_by("fault")
+    by_fault = by_fault.agg(
+        events=lambda t: t.num_events.sum(),
+        sessions=lambda t: t.count(),
+        duplicates=lambda t: t.twice.sum(),
+    )
+    counts = by_fault.to_pyarrow().to_pylist()
+    num_duplicates = sum(row["duplicates"] for row in counts)
+    found = [row for row in counts if row["fault"] is not None]
+    found.sort(key=lambda row: row["fault"])
+    dropped: dict[str, int] = {}
+    if num_duplicates and duplicates == "raise":
+        first = sessions.filter(twice > 0).order_by(keys).limit(1).to_pyarrow().to_pylist()[0]
+        raise ValueError(
+            f"{num_duplicates} events are duplicates: one item twice at one {log.ordered_by} of "
+            f"one session, first in session {first['session']!r}. "
+            'Received: duplicates="raise"; "drop" keeps one of each.'
+        )
+    if num_duplicates and duplicates == "drop":
+        strength = [-events.feedback.abs(), events.feedback]
+        same = ibis.window(group_by=[*keys, "order", "item"], order_by=strength)
+        events = events.mutate(nth=ibis.row_number().over(same))
+        events = events.filter(events.nth == 0).drop("nth")
+        dropped["duplicate events"] = num_duplicates
+    if found and errors == "raise":
+        raise_fault(sessions, log, found, keys)
+    if found:
+        events = events.semi_join(sessions.filter(sessions.fault.isnull()), keys)
+        dropped |= {row["fault"]: int(row["events"]) for row in found}
+    return events, dropped
+
+
+def _in_memory(events: ibis.Table, log: EventTable) -> pd.DataFrame:
+    """The events in their order."""
+    has_row = "row" in events.columns
+    order = ["user", "time", "order"] if log.by_gap else ["file", *["row"] * has_row, "order"]
+    columns = {"session": events.session}
+    if "user" in events.columns:
+        columns["user"] = events.user
+    columns |= {"item": events["item"], "feedback": events.feedback}
+    if log.ordered_by == "position":
+        columns["position"] = events.order
+    if "time" in events.columns:
+        columns["timestamp"] = events.time
+    further = [column.log_column for column in further_columns()]
+    columns |= {name: events[name] for name in ("split", *further) if name in events.columns}
+    return events.order_by(order).select(**columns).to_pyarrow().to_pandas()

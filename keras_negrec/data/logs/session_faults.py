@@ -1,0 +1,78 @@
+"""What is wrong with whole sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import ibis
+
+from keras_negrec.data.logs.event_table import EventTable
+
+
+def is_bound_to_file(columns: Sequence[str], log: EventTable) -> bool:
+    """Whether a session in two files is two sessions of one name, or one file given twice.
+
+    It is where sessions say how long they are, and where only the place in the file orders them.
+    """
+    return "file" in columns and ("session_length" in columns or log.ordered_by == "row")
+
+
+def session_fault(sessions: ibis.Table, log: EventTable) -> ibis.ir.StringValue:
+    """How a session contradicts itself, NULL where it does not.
+
+    Args:
+        sessions: one row a session, with `num_read` (its events), `num_distinct` (those that
+            differ in order or item) and, for what is to be looked at, `num_orders` (those that
+            differ in order), `file` and `other_file`, `user` and `other_user`, `session_length`
+            and `num_faulty` (its rows that had a problem): the least and the greatest value.
+        log: where they are from.
+    """
+    faults = []
+    if is_bound_to_file(sessions.columns, log):
+        faults.append((sessions.file != sessions.other_file, "sessions in several files"))
+    if "other_user" in sessions.columns:
+        faults.append((sessions.user != sessions.other_user, "sessions of several users"))
+    if "num_orders" in sessions.columns:
+        twice = sessions.num_orders != sessions.num_distinct
+        faults.append((twice, "sessions with two items at one position"))
+    if "session_length" in sessions.columns:
+        # Rows with a problem, which are not here, are rows of their session all the same.
+        num_read = sessions.num_read + sessions.num_faulty.fill_null(0)
+        num_distinct = sessions.num_distinct + sessions.num_faulty.fill_null(0)
+        length = sessions.session_length
+        wrong = (length != num_read) & (length != num_distinct)
+        faults.append((wrong, "sessions with another number of rows than they say"))
+    null = ibis.null("string")
+    return ibis.coalesce(null, *(ibis.ifelse(wrong, name, null) for wrong, name in faults))
+
+
+def add_num_faulty(sessions: ibis.Table, log: EventTable) -> ibis.Table:
+    """Adds `num_faulty`, the rows of each session that had a problem."""
+    known = log.faulty.filter(log.faulty.session.notnull())
+    known = known.group_by("session").agg(num_faulty=known.count())
+    return sessions.left_join(known, "session").drop("session_right")
+
+
+def raise_fault(
+    sessions: ibis.Table, log: EventTable, found: Sequence[dict], keys: Sequence[str]
+) -> NoReturn:
+    """The error about the first session with a fault.
+
+    Args:
+        sessions: as for `session_fault`, with `fault`.
+        log: where they are from.
+        found: for each `fault` how many `sessions` have it.
+        keys: what tells sessions apart.
+    """
+    fault, count = found[0]["fault"], found[0]["sessions"]
+    bad = sessions.filter(sessions.fault == fault).order_by(keys).limit(1)
+    told = ("session", "other_file", "user", "other_user", "session_length", "num_read")
+    [row] = bad.select(*(name for name in told if name in bad.columns)).to_pyarrow().to_pylist()
+    file = log.table.filter(log.table.session == row["session"]).file.min().to_pyarrow().as_py()
+    others = ", ".join(f"{name}={value!r}" for name, value in row.items() if name != "session")
+    raise ValueError(
+        f"In {file}, session {row['session']!r}: there are {count} {fault}, of which this is the "
+        f'first. Received: {others or fault}. errors="skip" counts such sessions and leaves them '
+        "out."
+    )
