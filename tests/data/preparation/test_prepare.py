@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from prepare_log import (
+    dropped,
     examples_of,
     in_memory,
     items_of,
@@ -49,38 +50,28 @@ def assert_equals_in_memory(frame, folder):
 # --- the same as in memory ---
 
 
-@pytest.mark.parametrize("integers", [False, True])
-def test_sessions_equal_those_in_memory(tmp_path, integers):
-    frame = random_log(1, integers=integers)
-    prepare_log(frame, tmp_path / "out")
+USERS = random_log(3, users=True, times=True)
+TIES = random_log(5).assign(position=lambda f: f["position"] // 3)
+
+
+@pytest.mark.parametrize(
+    ("frame", "group_by"),
+    [
+        (random_log(1), "session"),
+        (random_log(1, integers=True), "session"),
+        (random_log(2, times=True).drop(columns="position"), "session"),
+        (random_log(4).drop(columns="position"), "session"),  # in the order of the table
+        (TIES.drop_duplicates(["session", "position", "item"]).reset_index(drop=True), "session"),
+        (USERS, "user"),
+        (USERS.drop(columns="position"), "user"),
+        (USERS.drop(columns="timestamp"), "user"),
+        (USERS.drop(columns=["position", "timestamp"]), "user"),
+    ],
+)
+def test_sessions_equal_those_in_memory(tmp_path, frame, group_by):
+    prepare_log(frame, tmp_path / "out", group_by=group_by)
     assert_equals_in_memory(frame, tmp_path / "out")
-
-
-def test_sessions_by_time_equal_those_in_memory(tmp_path):
-    frame = random_log(2, times=True).drop(columns="position")
-    prepare_log(frame, tmp_path / "out")
-    assert_equals_in_memory(frame, tmp_path / "out")
-
-
-@pytest.mark.parametrize("drop", [[], ["position"], ["timestamp"], ["position", "timestamp"]])
-def test_histories_of_users_equal_those_in_memory(tmp_path, drop):
-    frame = random_log(3, users=True, times=True).drop(columns=drop)
-    prepare_log(frame, tmp_path / "out", group_by="user")
-    assert_equals_in_memory(frame, tmp_path / "out")
-    assert "session_ids" in manifest_of(tmp_path / "out")["columns"]
-
-
-def test_a_log_without_positions_is_in_the_order_of_the_table(tmp_path):
-    frame = random_log(4).drop(columns="position")
-    prepare_log(frame, tmp_path / "out")
-    assert_equals_in_memory(frame, tmp_path / "out")
-
-
-def test_ties_stay_in_the_order_of_the_table(tmp_path):
-    frame = random_log(5).assign(position=lambda f: f["position"] // 3)
-    frame = frame.drop_duplicates(["session", "position", "item"]).reset_index(drop=True)
-    prepare_log(frame, tmp_path / "out")
-    assert_equals_in_memory(frame, tmp_path / "out")
+    assert ("session_ids" in manifest_of(tmp_path / "out")["columns"]) == (group_by == "user")
 
 
 def test_skips_between_two_positives_are_skip_targets(tmp_path):
@@ -230,15 +221,12 @@ def test_duplicates_are_dropped_and_the_strongest_feedback_stays(tmp_path):
     assert manifest["counts"]["kept"]["events"] == 7
 
 
-def test_duplicates_stay_where_asked(tmp_path):
+def test_duplicates_stay_or_raise_where_asked(tmp_path):
     manifest = prepare_log(duplicated(), tmp_path / "out", duplicates="keep")
     assert manifest["counts"]["kept"]["events"] == 10
     assert manifest["counts"]["odd"] == {"duplicate events": 3}
-
-
-def test_duplicates_raise_where_asked(tmp_path):
     with pytest.raises(ValueError, match=r"3 events are duplicates.* position .* session 's'"):
-        prepare_log(duplicated(), tmp_path / "out", duplicates="raise")
+        prepare_log(duplicated(), tmp_path / "raise", duplicates="raise")
 
 
 def test_one_item_at_two_positions_is_no_duplicate(tmp_path):
@@ -249,13 +237,6 @@ def test_one_item_at_two_positions_is_no_duplicate(tmp_path):
 # --- filters ---
 
 
-def dropped(manifest):
-    counts = manifest["counts"]
-    gone = sum(drop["events"] for drop in counts["dropped"])
-    assert counts["read"]["events"] - gone == counts["kept"]["events"]
-    return [tuple(drop.values()) for drop in counts["dropped"]]
-
-
 def test_rare_items(tmp_path):
     frame = log(("s", "a+ b+ c+ a+"), ("t", "a+ c+ b+ x+"), ("u", "x- y-"))
     manifest = prepare_log(frame, tmp_path / "out", min_item_count=2)
@@ -264,8 +245,9 @@ def test_rare_items(tmp_path):
 
 
 def test_sessions_of_rare_items_alone_are_counted(tmp_path):
-    frame = log(("s", "a+ b+ c+ a+ b+ c+"), ("t", "x+"))
-    manifest = prepare_log(frame, tmp_path / "out", min_item_count=2)
+    manifest = prepare_log(
+        log(("s", "a+ b+ a+ b+"), ("t", "x+")), tmp_path / "out", min_item_count=2
+    )
     assert dropped(manifest) == [("items with fewer than 2 events", 1, 1, 1)]
 
 
