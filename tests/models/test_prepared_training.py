@@ -8,7 +8,7 @@ from toy_sessions import NUM_KEPT, toy_sessions
 
 import keras_negrec
 from keras_negrec.data import Sessions, Vocabulary, load_prepared
-from keras_negrec.models import MatrixFactorization
+from keras_negrec.models import ItemCooccurrence, MatrixFactorization, Popularity
 
 SMALL = {"embedding_dim": 8, "max_length": 12, "num_layers": 1}
 
@@ -186,6 +186,21 @@ def test_matrix_factorization_takes_the_bags_of_the_rows(prepared):
     model.fit(dataset, epochs=10, verbose=0, shuffle=False)
     scores = model.score(prepared.sessions()).mean(axis=0)
     assert scores[:NUM_KEPT].min() > scores[NUM_KEPT:].max()
+
+
+@pytest.mark.parametrize("baseline", [Popularity, ItemCooccurrence])
+def test_baselines_count_a_folder_as_they_do_in_memory(prepared, baseline):
+    histories = prepared.examples("validation").histories
+    for data in (prepared, prepared.before_test()):
+        scores, expected = (
+            baseline(rows, vocabulary=prepared.vocabulary).score(histories)
+            for rows in (data, data.sessions())
+        )
+        np.testing.assert_array_equal(scores, expected)
+        assert len(np.unique(scores)) > 3
+    turned = Vocabulary(prepared.vocabulary.items[::-1])
+    with pytest.raises(ValueError, match="must have the same vocabulary"):
+        baseline(prepared, vocabulary=turned)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from keras_negrec.data.event_columns import further_columns
 from keras_negrec.data.preparation.function_digest import as_json
 from keras_negrec.data.preparation.manifest import (
@@ -26,7 +24,7 @@ def prepare(
     source,
     folder: str | Path,
     *,
-    format: str = "frame",
+    format: str | Callable[..., Any] = "frame",
     format_options: dict[str, Any] | None = None,
     engine="duckdb",
     errors: str = "raise",
@@ -68,8 +66,8 @@ def prepare(
     Args:
         source: a file, a folder or a list of files of that format, or a DataFrame.
         folder: what to write.
-        format: name of a reader in `keras_negrec.data.logs`.
-        format_options: dict of what that reader takes, for example the rule of what is a skip.
+        format: the name of a format, or a function that is one, as `read_log` takes it.
+        format_options: dict of what that format takes, for example the rule of what is a skip.
         engine: `"duckdb"`, `"spark"`, or an Ibis connection to one of them.
         errors: `"raise"` raises on the first event with a problem, or session that contradicts
             itself: one in several files that is ordered by position, one of several users, one
@@ -135,7 +133,8 @@ def prepare(
     # Loads the engine: whoever asks for the arguments of this function alone needs none.
     from keras_negrec.data.logs.engine import open_engine
     from keras_negrec.data.logs.engine_errors import engine_errors
-    from keras_negrec.data.logs.event_table import check_format_options, find_scan
+    from keras_negrec.data.logs.event_table import source_name
+    from keras_negrec.data.logs.formats import check_format_options, find_scan
     from keras_negrec.data.preparation.write_folder import write_folder
 
     for name in ("source", "folder", "engine", "memory_limit", "overwrite", "verbose", "progress"):
@@ -157,13 +156,12 @@ def prepare(
             print(f"{folder.name}: already prepared from these sources with these parameters")
         return manifest
 
-    of = "the DataFrame" if isinstance(source, pd.DataFrame) else str(source)
     with partial_folder(folder) as partial:
         work = partial / "work"
         work.mkdir()
         opened = open_engine(engine, work, memory_limit)
         try:
-            with engine_errors(of):
+            with engine_errors(source_name(source)):
                 written = write_folder(
                     opened, scan, source, len(sources) > 1, partial, parameters, tell
                 )

@@ -15,7 +15,8 @@ import pyarrow.parquet
 
 from keras_negrec.atomic_write import sync
 from keras_negrec.data.logs.engine import Engine
-from keras_negrec.data.logs.event_table import EventTable, Scan, read_events
+from keras_negrec.data.logs.event_table import EventTable, read_events
+from keras_negrec.data.logs.formats import Scan
 from keras_negrec.data.preparation.cut_rows import cut_rows
 from keras_negrec.data.preparation.filter_sessions import filter_sessions
 from keras_negrec.data.preparation.manifest import vocabulary_hash

@@ -82,14 +82,14 @@ class ItemCooccurrence:
         self.vocabulary = vocabulary
         self.window = None if window is None else check_positive_int("window", window)
         self.directed = directed
-        if not shrinkage >= 0:
-            raise ValueError(f"`shrinkage` must be at least 0. Received: shrinkage={shrinkage!r}")
-        self.shrinkage = float(shrinkage)
-        if not 0 < decay <= 1:
-            raise ValueError(f"`decay` must be above 0 and at most 1. Received: decay={decay!r}")
-        self.decay = float(decay)
-        if not np.isfinite(skip_weight):
-            raise ValueError(f"`skip_weight` must be finite. Received: skip_weight={skip_weight!r}")
+        for name, value, is_right, rule in (
+            ("shrinkage", shrinkage, shrinkage >= 0, "at least 0"),
+            ("decay", decay, 0 < decay <= 1, "above 0 and at most 1"),
+            ("skip_weight", skip_weight, np.isfinite(skip_weight), "finite"),
+        ):
+            if not is_right:
+                raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
+        self.shrinkage, self.decay = float(shrinkage), float(decay)
         self.skip_weight = float(skip_weight)
         if num_neighbors is not None:
             check_positive_int("num_neighbors", num_neighbors)
@@ -98,16 +98,9 @@ class ItemCooccurrence:
         self.similarities = self._similarities(sessions)
 
     def score(self, histories: Sessions) -> np.ndarray:
-        """Scores of every item as the next one after each history.
+        """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
 
-        Args:
-            histories: `Sessions`; rows may be empty.
-
-        Returns:
-            float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
-
-        Raises:
-            ValueError: an item id above `num_items`.
+        Histories may be empty. An item id above `num_items` is a ValueError.
         """
         check_item_ids(histories.item_ids, self.num_items)
         kept = histories.feedback > 0
@@ -180,12 +173,10 @@ class ItemCooccurrence:
             )
             in_group.sum_duplicates()
             in_group.data[:] = 1
+            num_groups = len(item_of_group)
             groups = scipy.sparse.csr_array(
-                (
-                    np.ones(len(item_of_group)),
-                    (item_of_group - start, np.arange(len(item_of_group))),
-                ),
-                shape=(stop - start, len(item_of_group)),
+                (np.ones(num_groups), (item_of_group - start, np.arange(num_groups))),
+                shape=(stop - start, num_groups),
             )
             yield start, groups @ in_group
             start = stop

@@ -107,13 +107,8 @@ class MatrixFactorization(Recommender):
             )
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
-        bag_embedding = layers.ItemEmbedding(
-            num_items,
-            embedding_dim,
-            embeddings_initializer="zeros",
-            dtype=policy,
-            name="bag_embedding",
-        )
+        options = {"embeddings_initializer": "zeros", "dtype": policy, "name": "bag_embedding"}
+        bag_embedding = layers.ItemEmbedding(num_items, embedding_dim, **options)
         # The last column is the item's bias: it meets the 1 at the end of a bag's vector.
         item_embedding = layers.ItemEmbedding(
             num_items, embedding_dim + 1, dtype=policy, name="item_embedding"
@@ -215,10 +210,11 @@ class MatrixFactorization(Recommender):
 
         def with_targets(batch):
             item_ids = batch["item_ids"]
+            # The target is class 0.
             return (
                 {"item_ids": item_ids},
-                tf.zeros_like(item_ids),  # the target is class 0
-                tf.cast(item_ids != 0, tf.float32),
+                tf.zeros_like(item_ids),
+                tf.cast(item_ids != 0, "float32"),
             )
 
         return batches.map(with_targets).prefetch(tf.data.AUTOTUNE)

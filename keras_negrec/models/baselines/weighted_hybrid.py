@@ -62,14 +62,7 @@ class WeightedHybrid:
                 )
 
     def score(self, histories: Sessions) -> np.ndarray:
-        """Scores of every item as the next one after each history.
-
-        Args:
-            histories: `Sessions`, whatever the models take.
-
-        Returns:
-            float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
-        """
+        """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`."""
         total = np.zeros((len(histories), self.num_items), "float32")
         for model, weight in zip(self.models, self.weights, strict=True):
             scores = np.asarray(model.score(histories), "float32")

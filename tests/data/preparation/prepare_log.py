@@ -131,3 +131,11 @@ def in_memory(frame):
     train = leave_one_out(Sessions.from_events(frame, vocabulary)).train
     vocabulary = vocabulary.by_frequency(train.item_counts(len(vocabulary)))
     return vocabulary, Sessions.from_events(frame, vocabulary)
+
+
+def dropped(manifest):
+    """Reason, events, sessions and items of all that was taken out, which adds up."""
+    counts = manifest["counts"]
+    gone = sum(drop["events"] for drop in counts["dropped"])
+    assert counts["read"]["events"] - gone == counts["kept"]["events"]
+    return [tuple(drop.values()) for drop in counts["dropped"]]

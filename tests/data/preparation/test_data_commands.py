@@ -11,7 +11,7 @@ from prepare_log import items_of, log, manifest_of, once, prepare_log, random_lo
 
 from keras_negrec.data import prepare
 from keras_negrec.data.__main__ import main
-from keras_negrec.data.logs.event_table import scan_formats
+from keras_negrec.data.logs.formats import scan_formats
 from keras_negrec.data.preparation.folder_statistics import FolderStatistics
 
 pytestmark = once

@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from prepare_log import (
+    dropped,
     examples_of,
     in_memory,
     items_of,
@@ -20,7 +21,8 @@ from prepare_log import (
     triples,
 )
 
-from keras_negrec.data import Vocabulary, leave_one_out
+from keras_negrec.data import Vocabulary, leave_one_out, load_prepared, register_event_column
+from keras_negrec.data.event_columns import EVENT_COLUMNS
 
 pytestmark = once
 
@@ -48,38 +50,28 @@ def assert_equals_in_memory(frame, folder):
 # --- the same as in memory ---
 
 
-@pytest.mark.parametrize("integers", [False, True])
-def test_sessions_equal_those_in_memory(tmp_path, integers):
-    frame = random_log(1, integers=integers)
-    prepare_log(frame, tmp_path / "out")
+USERS = random_log(3, users=True, times=True)
+TIES = random_log(5).assign(position=lambda f: f["position"] // 3)
+
+
+@pytest.mark.parametrize(
+    ("frame", "group_by"),
+    [
+        (random_log(1), "session"),
+        (random_log(1, integers=True), "session"),
+        (random_log(2, times=True).drop(columns="position"), "session"),
+        (random_log(4).drop(columns="position"), "session"),  # in the order of the table
+        (TIES.drop_duplicates(["session", "position", "item"]).reset_index(drop=True), "session"),
+        (USERS, "user"),
+        (USERS.drop(columns="position"), "user"),
+        (USERS.drop(columns="timestamp"), "user"),
+        (USERS.drop(columns=["position", "timestamp"]), "user"),
+    ],
+)
+def test_sessions_equal_those_in_memory(tmp_path, frame, group_by):
+    prepare_log(frame, tmp_path / "out", group_by=group_by)
     assert_equals_in_memory(frame, tmp_path / "out")
-
-
-def test_sessions_by_time_equal_those_in_memory(tmp_path):
-    frame = random_log(2, times=True).drop(columns="position")
-    prepare_log(frame, tmp_path / "out")
-    assert_equals_in_memory(frame, tmp_path / "out")
-
-
-@pytest.mark.parametrize("drop", [[], ["position"], ["timestamp"], ["position", "timestamp"]])
-def test_histories_of_users_equal_those_in_memory(tmp_path, drop):
-    frame = random_log(3, users=True, times=True).drop(columns=drop)
-    prepare_log(frame, tmp_path / "out", group_by="user")
-    assert_equals_in_memory(frame, tmp_path / "out")
-    assert "session_ids" in manifest_of(tmp_path / "out")["columns"]
-
-
-def test_a_log_without_positions_is_in_the_order_of_the_table(tmp_path):
-    frame = random_log(4).drop(columns="position")
-    prepare_log(frame, tmp_path / "out")
-    assert_equals_in_memory(frame, tmp_path / "out")
-
-
-def test_ties_stay_in_the_order_of_the_table(tmp_path):
-    frame = random_log(5).assign(position=lambda f: f["position"] // 3)
-    frame = frame.drop_duplicates(["session", "position", "item"]).reset_index(drop=True)
-    prepare_log(frame, tmp_path / "out")
-    assert_equals_in_memory(frame, tmp_path / "out")
+    assert ("session_ids" in manifest_of(tmp_path / "out")["columns"]) == (group_by == "user")
 
 
 def test_skips_between_two_positives_are_skip_targets(tmp_path):
@@ -229,15 +221,12 @@ def test_duplicates_are_dropped_and_the_strongest_feedback_stays(tmp_path):
     assert manifest["counts"]["kept"]["events"] == 7
 
 
-def test_duplicates_stay_where_asked(tmp_path):
+def test_duplicates_stay_or_raise_where_asked(tmp_path):
     manifest = prepare_log(duplicated(), tmp_path / "out", duplicates="keep")
     assert manifest["counts"]["kept"]["events"] == 10
     assert manifest["counts"]["odd"] == {"duplicate events": 3}
-
-
-def test_duplicates_raise_where_asked(tmp_path):
     with pytest.raises(ValueError, match=r"3 events are duplicates.* position .* session 's'"):
-        prepare_log(duplicated(), tmp_path / "out", duplicates="raise")
+        prepare_log(duplicated(), tmp_path / "raise", duplicates="raise")
 
 
 def test_one_item_at_two_positions_is_no_duplicate(tmp_path):
@@ -248,13 +237,6 @@ def test_one_item_at_two_positions_is_no_duplicate(tmp_path):
 # --- filters ---
 
 
-def dropped(manifest):
-    counts = manifest["counts"]
-    gone = sum(drop["events"] for drop in counts["dropped"])
-    assert counts["read"]["events"] - gone == counts["kept"]["events"]
-    return [tuple(drop.values()) for drop in counts["dropped"]]
-
-
 def test_rare_items(tmp_path):
     frame = log(("s", "a+ b+ c+ a+"), ("t", "a+ c+ b+ x+"), ("u", "x- y-"))
     manifest = prepare_log(frame, tmp_path / "out", min_item_count=2)
@@ -263,8 +245,9 @@ def test_rare_items(tmp_path):
 
 
 def test_sessions_of_rare_items_alone_are_counted(tmp_path):
-    frame = log(("s", "a+ b+ c+ a+ b+ c+"), ("t", "x+"))
-    manifest = prepare_log(frame, tmp_path / "out", min_item_count=2)
+    manifest = prepare_log(
+        log(("s", "a+ b+ a+ b+"), ("t", "x+")), tmp_path / "out", min_item_count=2
+    )
     assert dropped(manifest) == [("items with fewer than 2 events", 1, 1, 1)]
 
 
@@ -436,3 +419,47 @@ def test_rows_that_do_not_train_give_no_windows(tmp_path):
     for row in rows_of(tmp_path / "out"):
         if not row["train_end"]:
             assert max(row["validation_at"], row["test_at"]) <= 2
+
+
+# --- further columns of events ---
+
+
+@pytest.fixture
+def device_column():
+    register_event_column("device", log_column="device_id", dtype="int16")
+    register_event_column("seconds", dtype="float32")
+    yield
+    for name in ("device", "seconds"):
+        del EVENT_COLUMNS[name]
+
+
+@pytest.mark.parametrize("by", [["position"], ["timestamp"], []], ids=str)
+def test_registered_columns_reach_shards_and_batches(tmp_path, device_column, by):
+    frame = random_log(11, users=True, times=True)
+    frame["device_id"] = np.arange(len(frame)) % 300
+    frame["seconds"] = np.arange(len(frame)) / 4
+    frame = frame.drop(columns=[name for name in ("position", "timestamp") if name not in by])
+    manifest = prepare_log(frame, tmp_path / "out", group_by="user", max_length=9)
+    assert manifest["columns"] == ["item_ids", "feedback", "session_ids", "device", "seconds"]
+    _, sessions = in_memory(frame)
+    prepared = load_prepared(tmp_path / "out")
+    assert prepared.column_names == sessions.column_names
+    assert str(shards_of(tmp_path / "out")[0].schema.field("seconds").type.value_type) == "float"
+    windows = leave_one_out(sessions).train.windows(9)
+    found = prepared.sessions()
+    tables = [pd.DataFrame(dict(rows.columns)) for rows in (found, windows)]
+    names = ["item_ids", "device", "seconds"]
+    pd.testing.assert_frame_equal(*(t[names].sort_values(names, ignore_index=True) for t in tables))
+    [batch] = prepared.batches(batch_size=len(found), max_length=9, shuffle=False)
+    expected = found.padded(9)
+    assert batch["seconds"].dtype == "float32" and batch["device"].dtype == "int32"
+    for name in ("device", "seconds"):
+        assert sorted(batch[name].numpy().ravel()) == sorted(expected[name].ravel())
+
+
+def test_a_folder_with_a_column_that_is_not_known_here(tmp_path):
+    register_event_column("device")
+    prepare_log(random_log(1).assign(device=3), tmp_path / "out")
+    del EVENT_COLUMNS["device"]
+    with pytest.raises(ValueError, match=r"holds the column 'device'. Make it known before: .*\('"):
+        load_prepared(tmp_path / "out")

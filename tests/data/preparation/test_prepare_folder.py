@@ -97,15 +97,11 @@ def test_the_vocabulary_is_known_by_one_hash(tmp_path):
         load_prepared(tmp_path / "out")
 
 
-def test_an_empty_folder_is_taken(tmp_path):
+def test_an_empty_folder_is_taken_and_parents_are_made(tmp_path):
     (tmp_path / "out").mkdir()
-    prepare_log(PLAYS, tmp_path / "out")
-    assert len(rows_of(tmp_path / "out")) == 2
-
-
-def test_parent_folders_are_made(tmp_path):
-    prepare_log(PLAYS, tmp_path / "a/b/out")
-    assert len(rows_of(tmp_path / "a/b/out")) == 2
+    for folder in (tmp_path / "out", tmp_path / "a/b/out"):
+        prepare_log(PLAYS, folder)
+        assert len(rows_of(folder)) == 2
 
 
 def test_a_missing_source(tmp_path):

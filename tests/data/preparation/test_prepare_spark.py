@@ -1,15 +1,14 @@
 """Spark prepares what DuckDB prepares."""
 
-import gzip
-
 import ibis
 import numpy as np
 import pandas as pd
 import pytest
+from log_files import lastfm_line, mssd_log, write
 from prepare_log import manifest_of, once, prepare_log, random_log, rows_of, shards_of
 
 from keras_negrec.data import Vocabulary, prepare
-from keras_negrec.data.logs.mssd import COLUMNS
+from keras_negrec.data.event_columns import EVENT_COLUMNS, register_event_column
 
 pytestmark = once
 
@@ -54,33 +53,33 @@ def assert_equal(tmp_path):
 )
 def test_a_dataframe(tmp_path, spark, settings):
     frame = random_log(1, users=True, times=True, num_sessions=120)
+    frame["device"] = np.arange(len(frame)) % 50
     frame = pd.concat([frame, frame.iloc[:20].assign(feedback=2)], ignore_index=True)
-    for engine in ("duckdb", spark):
-        name = engine if isinstance(engine, str) else "spark"
-        prepare_log(frame, tmp_path / name, engine=engine, **settings)
+    register_event_column("device", dtype="int16")
+    try:
+        for engine in ("duckdb", spark):
+            name = engine if isinstance(engine, str) else "spark"
+            prepare_log(frame, tmp_path / name, engine=engine, **settings)
+    finally:
+        del EVENT_COLUMNS["device"]
     assert_equal(tmp_path)
+    assert "device" in rows_of(tmp_path / "spark")[0]
 
 
 def write_mssd(folder):
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(2):
-        lines = [",".join(COLUMNS)]
+        plays = []
         for session in range(30):
             length = rng.integers(10, 21)
-            for position in range(1, length + 1):
-                skip = rng.integers(0, 4)
-                values = [f"{number}_{session}", position, length, f"t_{rng.integers(0, 40)}"]
-                values += [str(skip <= level).lower() for level in range(3)]
-                values += [str(skip == 3).lower(), 0, 1, 0, 0, 0, 0, "false", 16, "2018-07-15"]
-                values += ["true", "catalog", "trackdone", "trackdone"]
-                lines.append(",".join(map(str, values)))
-        content = ("\n".join(lines) + "\n").encode()
-        name = f"log_{number}_20180715_000000000000.csv"
-        if number:
-            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
-        else:
-            (folder / name).write_bytes(content)
+            items, heard = rng.integers(0, 40, length), rng.integers(1, 5, length)
+            plays += [
+                (f"{number}_{session}", position, length, f"t_{item}", mark)
+                for position, (item, mark) in enumerate(zip(items, heard, strict=True), 1)
+            ]
+        packed = ".gz" if number else ""
+        write(folder / f"log_{number}_20180715_000000000000.csv{packed}", mssd_log(*plays))
     return folder
 
 
@@ -89,17 +88,11 @@ def write_lastfm1k(folder):
     rng = np.random.default_rng(0)
     lines = []
     for user in range(8):
-        times = pd.Timestamp("2009-05-04T23:08:57") - pd.to_timedelta(
-            np.cumsum(rng.choice([10, 200, 3000], 60)), unit="s"
-        )
-        for time in times:
-            track = rng.integers(0, 25)
-            track_id = f"{track:08x}-0000-4000-8000-000000000000"
-            fields = [f"user_{user:06d}", f"{time:%Y-%m-%dT%H:%M:%SZ}", "", "Artist", track_id, "T"]
-            lines.append("\t".join(fields))
-    file = folder / "userid-timestamp-artid-artname-traid-traname.tsv"
-    file.write_text("\n".join(lines) + "\n", "utf-8")
-    return file
+        for second in np.cumsum(rng.choice([10, 200, 3000], 25)):
+            time = f"{pd.to_datetime(second, unit='s'):%H:%M:%S}"
+            track = f"{rng.integers(0, 25):08x}-0000-4000-8000-000000000000"
+            lines.append(lastfm_line(f"user_{user:06d}", time, track_id=track))
+    return write(folder / "userid-timestamp-artid-artname-traid-traname.tsv", "".join(lines))
 
 
 @pytest.mark.parametrize(
