@@ -102,7 +102,7 @@ def test_chunks_and_files_make_up_the_events(tmp_path, num_users):
     assert [path.name for path in paths[:2]] == ["events-00000.parquet", "events-00001.parquet"]
     written = pd.concat(map(pd.read_parquet, paths), ignore_index=True)
     pd.testing.assert_frame_equal(written, simulation.events)
-    with pytest.raises(FileExistsError, match=r"must hold no Parquet files yet. Received: .*00000"):
+    with pytest.raises(FileExistsError, match=r"must hold no Parquet files. Received: .*00000"):
         simulation.write(tmp_path / "new")
 
 
