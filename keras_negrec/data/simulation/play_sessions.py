@@ -70,7 +70,7 @@ class _Catalogue:
 
     def __init__(self, truth: SimulationTruth, num_sessions: int):
         self.weights, self.genre_of = truth.items["weight"].to_numpy(), truth.genre_of
-        self.by_genre = np.argsort(truth.genre_of, kind="stable")
+        self.by_genre = np.argsort(truth.genre_of, kind="stable").astype("int32")
         self.cumulative = np.cumsum(self.weights[self.by_genre])
         ends = np.cumsum(np.bincount(truth.genre_of, minlength=len(truth.genres)))
         self.ends = np.append(0, self.cumulative)[ends]

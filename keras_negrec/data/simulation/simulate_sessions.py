@@ -104,12 +104,13 @@ def simulate_sessions(
     flow = sequence_strength * _unit(0.6 * genres + 0.8 * genres @ turn) @ genres.T
     moods = _LATENT_DIM**0.5 * _unit(random.normal(size=(_NUM_MOODS, _LATENT_DIM)))
     sizes = (np.arange(num_genres) + 2) ** -0.5
+    genre = random.choice(num_genres, size=num_items, p=sizes / sizes.sum())
     popularity = (random.permutation(num_items) + 4.0) ** -popularity_exponent
     digits = max(4, len(str(num_items - 1)))
     items = pd.DataFrame(
         {
             "item": np.array([f"track_{i:0{digits}d}" for i in range(num_items)], object),
-            "genre": random.choice(num_genres, size=num_items, p=sizes / sizes.sum()),
+            "genre": genre.astype("int32"),
             "weight": np.maximum(1, np.rint(2.0**48 / popularity.sum() * popularity)),
             "appeal": (appeal_spread * random.normal(size=num_items)).astype("float32"),
         }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _START, _DAY = 1_704_067_200, 24 * 3600  # 1 January 2024, UTC, in seconds
-_SESSIONS_IN_CHUNK = 8192
+_SESSIONS_IN_CHUNK = 16_384
 _THREADS = 2
 
 
