@@ -10,7 +10,7 @@ from keras_negrec import data
 
 @pytest.fixture(scope="module")
 def simulated():
-    simulation = data.simulate_sessions(num_sessions=1200, num_items=200, seed=1)
+    simulation = data.simulate_sessions(1200, 200, popularity_exponent=0.3, seed=1)
     vocabulary = data.Vocabulary(simulation.truth.items["item"])
     sound = [f"sound_{number}" for number in range(1, 9)]
     _, features = data.item_features(simulation.item_table(), vocabulary, numeric=sound)
@@ -42,7 +42,7 @@ def test_cold_items_are_ranked_far_better_than_by_chance(simulated):
     ranks = keras_negrec.evaluation.rank_targets(model, cold_test)["target"]
     assert np.median(ranks) < 45  # by chance about 90
     assert np.mean(ranks <= 10) > 0.12  # by chance about 0.055
-    assert np.mean(1 / ranks) > 2 * np.mean(1 / np.arange(1, 181))
+    assert np.mean(1 / ranks) > 1.5 * np.mean(1 / np.arange(1, 181))
 
 
 def test_features_travel_with_the_model(simulated, tmp_path):

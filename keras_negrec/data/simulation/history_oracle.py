@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.simulation.oracle import Oracle
-from keras_negrec.data.simulation.session_progress import SessionProgress
+from keras_negrec.data.simulation.session_progress import SessionProgress, events_by_session
 
 
 class HistoryOracle(Oracle):
@@ -15,12 +15,12 @@ class HistoryOracle(Oracle):
     This oracle knows the rules and the items as `Oracle` does, but nothing of a session beyond
     its history. What the listener kept, skipped, liked and disliked tells the mood and the
     tendency, by Bayes, exactly: both are drawn from finite sets. With `session_ids` the earlier
-    sessions of a user tell the home mood and the tendency, and the session that has kept so many
-    tracks may be over, with the probability that the rules give it. So this is the best that a
-    model could reach with any number of examples to learn from.
+    sessions of a user tell the home mood and the tendency, and the current session may be over,
+    as likely as the rules say. So this is the best that a model could reach, with any number of
+    examples to learn from.
 
-    It is exact where `Oracle` is. That a user may have no further session is taken as equally
-    likely after each.
+    It is exact where `Oracle` is, and does not look at `keys`. That a user has no further session
+    is taken to be as likely after each.
 
     Args:
         truth: `SimulationTruth` of the simulation.
@@ -38,74 +38,64 @@ class HistoryOracle(Oracle):
     (1, 50)
     """
 
-    def listener_probability(self, histories: Sessions) -> np.ndarray:
-        """How likely each mood with each tendency is in the current session of each row.
-
-        Returns:
-            float64 array of shape `(len(histories), num_moods, num_tendencies)`.
-        """
-        items = self._indices[histories.item_ids - 1]
-        progress = SessionProgress.of(self.truth, histories, items)
-        now, _, _ = self._beliefs(histories, progress)
-        return now.reshape(len(histories), len(self.truth.match), -1)
-
     def _beliefs(
         self, histories: Sessions, progress: SessionProgress
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        truth, num_rows = self.truth, len(histories)
-        shape = (num_rows, len(truth.match), len(truth.tendencies))
-        # The home mood and the tendency, from the sessions before the current one.
-        likelihood = self._likelihood(progress)
-        row, is_current = progress.session_rows, progress.is_current
-        home = np.zeros(shape)
-        past = np.flatnonzero(~is_current)
-        np.add.at(home, row[past], np.log(self._with_moves(likelihood[past])))
-        prior = self._with_moves(_normalized(np.exp(home - home.max(axis=(1, 2), keepdims=True))))
-        now = np.ones(shape)
+        likelihood, row = self._likelihood(histories)
+        is_current = np.diff(row, append=-1) != 0
+        now = np.ones((len(histories), *likelihood.shape[1:]))
         now[row[is_current]] = likelihood[is_current]
-        following = np.exp(home - home.max(axis=(1, 2), keepdims=True)) * self._with_moves(now)
-        following = self._with_moves(_normalized(following))
-        beliefs = [belief.reshape(num_rows, -1) for belief in (_normalized(prior * now), following)]
-        has_ended = np.zeros(num_rows)
-        if histories.session_ids is not None:
-            has_ended = self._end_probability(progress)
-        return beliefs[0], beliefs[1], has_ended
+        # The home mood and the tendency, from the sessions before the current one.
+        past = self._with_moves(likelihood[~is_current])
+        logs = np.zeros(now.shape)
+        np.add.at(logs, row[~is_current], np.log(np.maximum(past, 1e-300)))
+        home = np.exp(logs - logs.max(axis=(1, 2), keepdims=True))
+        following = self._with_moves(home * self._with_moves(now))
+        now *= self._with_moves(home)
+        return _normalized(now), _normalized(following), self._end_probability(histories, progress)
 
-    def _likelihood(self, progress: SessionProgress) -> np.ndarray:
-        """Of each session's reactions, up to a factor: `(num_sessions, num_moods, num_tendencies)`.
+    def _likelihood(self, histories: Sessions) -> tuple[np.ndarray, np.ndarray]:
+        """Of each session's reactions, up to a factor, and the row of each session.
 
-        What is played tells nothing of the listener that the history does not.
+        What is played tells nothing of the listener that the reactions before it do not.
+
+        Returns:
+            Arrays of shape `(num_sessions, num_moods, num_tendencies)` and `(num_sessions,)`.
         """
         truth = self.truth
+        session_of, session_rows, kept_before = events_by_session(histories)
         mood, tendency = np.indices((len(truth.match), len(truth.tendencies)))
-        kept, item, feedback = (
+        item, feedback, num_kept = (
             values[:, np.newaxis, np.newaxis]
-            for values in (progress.kept_before, progress.items, progress.feedback)
+            for values in (self._indices[histories.item_ids - 1], histories.feedback, kept_before)
         )
-        keep = truth.keep_probability(mood, tendency, kept, item)
+        keep = truth.keep_probability(mood, tendency, num_kept, item)
         strong = truth.strong_probability(keep, feedback > 0)
         reaction = np.where(feedback > 0, keep, 1 - keep)
         reaction *= np.where(np.abs(feedback) == 2, strong, 1 - strong)
-        first_events = np.flatnonzero(np.diff(progress.session_of, prepend=-1))
+        first_events = np.flatnonzero(np.diff(session_of, prepend=-1))
         logs = np.add.reduceat(np.log(reaction), first_events, dtype="float64")
-        return np.exp(logs - logs.max(axis=(1, 2), keepdims=True))
+        return np.exp(logs - logs.max(axis=(1, 2), keepdims=True)), session_rows
 
     def _with_moves(self, moods: np.ndarray) -> np.ndarray:
         """From a session's mood to the home mood, or back: it is the same in `home_share`."""
         share = self.truth.home_share
         return share * moods + (1 - share) * moods.mean(axis=1, keepdims=True)
 
-    def _end_probability(self, progress: SessionProgress) -> np.ndarray:
+    def _end_probability(self, histories: Sessions, progress: SessionProgress) -> np.ndarray:
         """How likely the current session is over, where a further track is kept by the user."""
+        if histories.session_ids is None:
+            return np.zeros(len(histories))
         fewest, most = self.truth.kept_range
-        num_kept = progress.num_kept
-        could_end = progress.ends_with_kept & (num_kept >= fewest)
-        ends = could_end / np.maximum(1, most - num_kept + 1)
+        newest = np.append(0, histories.feedback)[histories.row_splits[1:]]
+        could_end = (newest > 0) & (histories.lengths > 0) & (progress.num_kept >= fewest)
+        ends = could_end / np.maximum(1, most - progress.num_kept + 1)
         ends[progress.heard.all(axis=1)] = 1
-        num_sessions = len(self.truth.sessions)
-        returns = ends * (1 - (len(self.truth.first_sessions) - 1) / num_sessions)
+        num_users = len(self.truth.first_sessions) - 1
+        returns = ends * (1 - num_users / len(self.truth.sessions))
         return returns / np.maximum(returns + 1 - ends, 1e-30)
 
 
 def _normalized(weights: np.ndarray) -> np.ndarray:
-    return weights / weights.sum(axis=(1, 2), keepdims=True)
+    flat = weights.reshape(len(weights), -1)
+    return flat / flat.sum(axis=1, keepdims=True)

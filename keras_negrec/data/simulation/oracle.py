@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
+from keras_negrec.argument_checks import check_item_ids
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.simulation.session_progress import SessionProgress
 from keras_negrec.data.simulation.simulation_truth import SimulationTruth
@@ -14,8 +16,7 @@ class Oracle:
     """Scores items by the exact probability that they are the next kept track.
 
     The oracle knows the rules, the items, and of each session the mood, the tendency and how
-    many tracks it keeps. A model has only the history, so that it cannot be expected to reach the
-    oracle: `HistoryOracle` is what it could reach.
+    many tracks it keeps. A model has only the history: `HistoryOracle` is what it could reach.
 
     A row may be a session, or, with `session_ids`, a user with all sessions up to now: where the
     last of them has come to its end, the next kept track is one of the next session.
@@ -37,16 +38,19 @@ class Oracle:
     >>> vocabulary = keras_negrec.data.Vocabulary.from_items(simulation.events["item"])
     >>> sessions = keras_negrec.data.Sessions.from_events(simulation.events, vocabulary)
     >>> test = keras_negrec.data.leave_one_out(sessions).test
-    >>> scores = simulation.oracle(vocabulary).score(test.histories)
-    >>> scores.shape == (len(test), len(vocabulary))
+    >>> simulation.oracle(vocabulary).score(test.histories).shape == (len(test), len(vocabulary))
     True
     """
 
     def __init__(self, truth: SimulationTruth, vocabulary: Vocabulary):
         self.truth = truth
-        self.vocabulary = vocabulary
         self.num_items = len(vocabulary)
-        self._indices = truth.indices_of(vocabulary)
+        self._indices = pd.Index(truth.items["item"]).get_indexer(vocabulary.items)
+        if (self._indices < 0).any():
+            raise ValueError(
+                f"Only the simulation's items are known, such as {truth.items['item'].iloc[0]!r}. "
+                f"Received a vocabulary with {vocabulary.items[self._indices < 0].tolist()[0]!r}"
+            )
 
     def score(self, histories: Sessions) -> np.ndarray:
         """The probability of each item to be the next kept track.
@@ -56,42 +60,31 @@ class Oracle:
                 where they have `session_ids`.
 
         Returns:
-            float32 array of shape `(len(histories), len(vocabulary))`; column `j` is the item
-            of internal id `j + 1`. A row sums to 1 where the vocabulary holds all items that
-            the session has not heard, and is 0 where nothing more is kept.
+            float32 array of shape `(len(histories), num_items)`; column `j` is the item of
+            internal id `j + 1`. A row sums to 1 where the vocabulary holds all items that the
+            session has not heard, and is 0 where nothing more is kept.
 
         Raises:
             ValueError: a key that is no session or user of the simulation, a session index that
                 the user does not have, or an id beyond the vocabulary.
         """
-        if histories.item_ids.max(initial=0) > len(self.vocabulary):
-            raise ValueError(
-                f"`histories` must be encoded with the oracle's vocabulary of "
-                f"{len(self.vocabulary)} items. Received: item id {histories.item_ids.max()}"
-            )
-        scores = np.empty((len(histories), len(self.vocabulary)), "float32")
+        check_item_ids(histories.item_ids, self.num_items)
+        scores = np.zeros((len(histories), self.num_items), "float32")
         step = max(1, min(1024, 2**22 // len(self.truth.items)))  # bounds the memory
         for start in range(0, len(histories), step):
-            rows = np.arange(start, min(start + step, len(histories)))
-            scores[rows] = self._probabilities(histories.take(rows))[:, self._indices]
+            rows = histories.take(np.arange(start, min(start + step, len(histories))))
+            now, following, has_ended = self._beliefs(rows, self._progress(rows))
+            for share, belief, events in (
+                (1 - has_ended, now, rows),
+                (has_ended, following, rows.between(0, 0)),  # a session that has not begun
+            ):
+                some = np.flatnonzero(share)
+                kept = self._next_kept(self._progress(events.take(some)), belief[some])
+                scores[start + some] += share[some, np.newaxis].astype("float32") * kept
         return scores
 
-    def _probabilities(self, histories: Sessions) -> np.ndarray:
-        """Shape `(len(histories), num_items)`, in the order of the simulation's items."""
-        items = self._indices[histories.item_ids - 1]
-        progress = SessionProgress.of(self.truth, histories, items)
-        now, following, has_ended = self._beliefs(histories, progress)
-        probabilities = np.zeros((len(histories), len(self.truth.items)), "float32")
-        # With users, the next kept track may be one of the next session.
-        for share, belief, some in (
-            (1 - has_ended, now, progress),
-            (has_ended, following, SessionProgress.none(self.truth, len(histories))),
-        ):
-            rows = np.flatnonzero(share)
-            if len(rows):
-                kept = self._next_kept(some.take(rows), belief[rows])
-                probabilities[rows] += share[rows, np.newaxis].astype("float32") * kept
-        return probabilities
+    def _progress(self, histories: Sessions) -> SessionProgress:
+        return SessionProgress.of(self.truth, histories, self._indices[histories.item_ids - 1])
 
     def _beliefs(
         self, histories: Sessions, progress: SessionProgress
@@ -102,34 +95,37 @@ class Oracle:
             Two arrays of shape `(n, num_moods * num_tendencies)`: the probability of each mood
             with each tendency; and the probability `(n,)` that the current session has ended.
         """
-        sessions = self.truth.sessions
-        if histories.session_ids is None:
-            self._check_keys(histories.keys, "session", len(sessions))
-            return self._known(histories.keys), np.zeros((0, 0)), np.zeros(len(histories))
-        first_sessions = self.truth.first_sessions
-        self._check_keys(histories.keys, "user", len(first_sessions) - 1)
-        first, end = (first_sessions[histories.keys + more] for more in (0, 1))
-        newest = np.zeros(len(histories), int)
-        np.maximum.at(newest, histories.rows(), histories.session_ids)
-        if (wrong := first + newest >= end).any():
-            row = int(np.argmax(wrong))
+        sessions, keys = self.truth.sessions, histories.keys
+        kind, number = "session", len(sessions)
+        if histories.session_ids is not None:
+            kind, number = "user", len(self.truth.first_sessions) - 1
+        wrong = keys[(keys < 0) | (keys >= number)] if keys.dtype.kind in "iu" else keys
+        if len(wrong):
             raise ValueError(
-                f"User {histories.keys[row]} has {end[row] - first[row]} sessions. "
-                f"Received: session index {newest[row]}"
+                f"`histories.keys` must be {kind} ids of the simulation, 0 to {number - 1}. "
+                f"Received: {wrong.tolist()[0]!r}"
             )
-        current = first + newest
+        if histories.session_ids is None:
+            return self._known(keys), self._known(keys), np.zeros(len(keys))
+        first, end = (self.truth.first_sessions[keys + more] for more in (0, 1))
+        current = first.copy()
+        np.maximum.at(current, histories.rows(), first[histories.rows()] + histories.session_ids)
+        if (current >= end).any():
+            row = int(np.argmax(current >= end))
+            raise ValueError(
+                f"User {keys[row]} has {end[row] - first[row]} sessions. "
+                f"Received: session index {current[row] - first[row]}"
+            )
         has_ended = progress.num_kept == sessions["num_kept"].to_numpy()[current]
         has_ended |= progress.heard.all(axis=1)
-        is_last = current + 1 == end
-        following = self._known(np.where(is_last, current, current + 1))
-        following[is_last] = 0
+        following = self._known(np.minimum(current + 1, end - 1))
+        following[current + 1 == end] = 0
         return self._known(current), following, has_ended.astype(float)
 
     def _known(self, sessions: np.ndarray) -> np.ndarray:
-        rows = self.truth.sessions.iloc[sessions]
-        belief = np.zeros((len(rows), len(self.truth.match) * len(self.truth.tendencies)))
-        state = rows["mood"] * len(self.truth.tendencies) + rows["tendency"]
-        belief[np.arange(len(rows)), state] = 1
+        rows, num_tendencies = self.truth.sessions.iloc[sessions], len(self.truth.tendencies)
+        belief = np.zeros((len(rows), len(self.truth.match) * num_tendencies))
+        belief[np.arange(len(rows)), rows["mood"] * num_tendencies + rows["tendency"]] = 1
         return belief
 
     def _next_kept(self, progress: SessionProgress, belief: np.ndarray) -> np.ndarray:
@@ -138,9 +134,9 @@ class Oracle:
         In state s it is p(x) keep_s(x) / sum_y p(y) keep_s(y), with p(x) the same in all states.
         """
         truth, items = self.truth, np.arange(len(self.truth.items))
-        step = max(1, 2**24 // len(items))  # bounds the memory
         played = truth.play_probability(progress.last_genre, progress.avoided, progress.heard)
         expected = np.zeros_like(played)
+        step = max(1, 2**24 // len(items))  # bounds the memory
         for num_kept in np.unique(progress.num_kept):
             rows = np.flatnonzero(progress.num_kept == num_kept)
             states = np.flatnonzero(belief[rows].any(axis=0))
@@ -150,14 +146,4 @@ class Oracle:
                 keep = truth.keep_probability(mood, tendency, num_kept, items)
                 ends = np.maximum(played[rows] @ keep.T, np.float32(1e-30))
                 expected[rows] += (belief[np.ix_(rows, some)] / ends).astype("float32") @ keep
-        return played * expected
-
-    def _check_keys(self, keys: np.ndarray, kind: str, number: int) -> None:
-        is_id = keys.dtype.kind in "iu"
-        wrong = (keys < 0) | (keys >= number) if is_id else np.ones(len(keys), bool)
-        if wrong.any():
-            received = keys[np.argmax(wrong)] if is_id else f"keys of dtype {keys.dtype}"
-            raise ValueError(
-                f"`histories.keys` must be {kind} ids of the simulation, 0 to {number - 1}. "
-                f"Received: {received}"
-            )
+        return (played * expected)[:, self._indices]

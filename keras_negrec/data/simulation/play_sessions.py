@@ -69,54 +69,50 @@ class _Catalogue:
     """
 
     def __init__(self, truth: SimulationTruth, num_sessions: int):
-        self.weights = truth.items["weight"].to_numpy()
-        self.genre_of = truth.genre_of
-        self.by_genre = np.argsort(truth.genre_of, kind="stable")
+        self.weights, self.genre_of = truth.items["weight"].to_numpy(), truth.genre_of
+        self.by_genre = np.argsort(truth.genre_of, kind="stable").astype("int32")
         self.cumulative = np.cumsum(self.weights[self.by_genre])
-        ends = np.cumsum(np.bincount(truth.genre_of, minlength=len(truth.likeness)))
+        ends = np.cumsum(np.bincount(truth.genre_of, minlength=len(truth.genres)))
         self.ends = np.append(0, self.cumulative)[ends]
         self.starts = np.append(0, self.ends[:-1])
         self.left = np.tile(self.ends - self.starts, (num_sessions, 1))
-        # Distinct tracks in the order they were played: `num_heard` before the round, then those
-        # of the round.
+        # Distinct tracks as they were played: first those before the round, then those of it.
         self.played = np.full((num_sessions, 32), -1, "int32")
-        self.num_heard = np.zeros(num_sessions, int)
-        self.num_played = np.zeros(num_sessions, int)
+        self.num_played, self.num_heard = np.zeros((2, num_sessions), int)
 
     def draw(self, sessions: np.ndarray, genres: np.ndarray, random: np.random.Generator):
         """Plays a track of each genre, by popularity, to each of the sessions."""
-        items = np.empty(len(sessions), "int32")
-        is_new = np.ones(len(sessions), bool)
-        waiting = np.arange(len(sessions))
-        width = max(1, self.num_played.max())
-        for _ in range(20):
-            start, end = self.starts[genres[waiting]], self.ends[genres[waiting]]
-            place = start + random.random(len(waiting)) * (end - start)
-            nth = np.searchsorted(self.cumulative, np.minimum(place, end - 1), side="right")
-            items[waiting] = self.by_genre[nth]
-            is_played = self.played[sessions[waiting], :width] == items[waiting, np.newaxis]
-            where = is_played.argmax(axis=1)
-            again = is_played[np.arange(len(waiting)), where]
-            is_new[waiting] = ~again
-            waiting = waiting[again & (where < self.num_heard[sessions[waiting]])]
-            if len(waiting) == 0:
-                break
-        for place in waiting:  # hardly anything is left of the genre
-            session = sessions[place]
-            tracks = np.flatnonzero(self.genre_of == genres[place])
-            tracks = np.setdiff1d(tracks, self.played[session, : self.num_heard[session]])
-            weights = self.weights[tracks]
-            items[place] = random.choice(tracks, p=weights / weights.sum())
-            is_new[place] = items[place] not in self.played[session, : self.num_played[session]]
-        self._remember(sessions[is_new], items[is_new])
+        items, is_new = np.empty(len(sessions), "int32"), np.ones(len(sessions), bool)
+        width = self.num_played.max() + 1
+        if width > self.played.shape[1]:
+            self.played = np.pad(self.played, ((0, 0), (0, 32)), constant_values=-1)
+        waiting, num_tries = np.arange(len(sessions)), 0
+        while len(waiting):
+            session, genre = sessions[waiting], genres[waiting]
+            if num_tries < 20:
+                start, end = self.starts[genre], self.ends[genre]
+                place = start + random.random(len(waiting)) * (end - start)
+                nth = np.searchsorted(self.cumulative, np.minimum(place, end - 1), side="right")
+                items[waiting] = self.by_genre[nth]
+            else:  # hardly anything is left of these genres
+                items[waiting] = [
+                    self._draw_one(*pair, random) for pair in zip(session, genre, strict=True)
+                ]
+            is_played = self.played[session, :width] == items[waiting, np.newaxis]
+            nth = is_played.argmax(axis=1)
+            is_new[waiting] = ~is_played[np.arange(len(waiting)), nth]
+            waiting = waiting[~is_new[waiting] & (nth < self.num_heard[session])]
+            num_tries += 1
+        new, item = sessions[is_new], items[is_new]
+        self.played[new, self.num_played[new]] = item
+        self.num_played[new] += 1
+        self.left[new, self.genre_of[item]] -= self.weights[item]
         return items
 
-    def _remember(self, sessions: np.ndarray, items: np.ndarray) -> None:
-        if self.num_played.max() == self.played.shape[1]:
-            self.played = np.pad(self.played, ((0, 0), (0, 32)), constant_values=-1)
-        self.played[sessions, self.num_played[sessions]] = items
-        self.num_played[sessions] += 1
-        self.left[sessions, self.genre_of[items]] -= self.weights[items]
+    def _draw_one(self, session: int, genre: int, random: np.random.Generator) -> int:
+        tracks = np.flatnonzero(self.genre_of == genre)
+        tracks = np.setdiff1d(tracks, self.played[session, : self.num_heard[session]])
+        return random.choice(tracks, p=self.weights[tracks] / self.weights[tracks].sum())
 
     def end_round(self, sessions: np.ndarray) -> None:
         """What was played to the sessions is not played again."""

@@ -23,10 +23,8 @@ from keras_negrec.data.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_START = 1_704_067_200  # 1 January 2024, UTC
-_HOUR = 3600
-_DAY = 24 * _HOUR
-_SESSIONS_IN_CHUNK = 8192
+_START, _DAY = 1_704_067_200, 24 * 3600  # 1 January 2024, UTC, in seconds
+_SESSIONS_IN_CHUNK = 16_384
 _THREADS = 2
 
 
@@ -52,7 +50,7 @@ class Simulation:
 
     @cached_property
     def events(self) -> pd.DataFrame:
-        """All events in memory, with the columns of `chunks`. This is what a model may see."""
+        """All events, with the columns of `chunks`. This is what a model may see."""
         import pyarrow as pa
 
         return pa.concat_tables(self.chunks()).to_pandas()
@@ -60,13 +58,10 @@ class Simulation:
     def chunks(self) -> Iterator[pa.Table]:
         """The events, some hundred thousand at a time, so that memory does not grow with them.
 
-        A chunk holds whole sessions, and all of a user's.
-
         Yields:
-            `pyarrow.Table` with the columns `session` (int64, from 0), `user` (int64, from 0;
-            only where there are users), `position` (int32, from 0), `timestamp` (int64, seconds
-            since 1970), `item` (string) and `feedback` (int8), in the order of users, of sessions
-            and of time.
+            `pyarrow.Table` with all sessions of some users: `session` (int64), `user` (int64, only
+            where there are users), `position` (int32, from 0), `timestamp` (int64, seconds since
+            1970), `item` (string) and `feedback` (int8), in the order of users and of time.
         """
         import pyarrow as pa
 
@@ -85,25 +80,17 @@ class Simulation:
                 yield pending.popleft().result()
 
     def write(self, folder: str | Path) -> list[Path]:
-        """Writes the events as Parquet files, one for each of the `chunks`.
-
-        Args:
-            folder: where to; is made where it is not there.
-
-        Returns:
-            The files, `events-00000.parquet` and on.
+        """Writes the `chunks` as Parquet files, `events-00000.parquet` and on, and returns them.
 
         Raises:
-            FileExistsError: the folder holds Parquet files already.
+            FileExistsError: the folder, which is made where it is not there, holds such files.
         """
         import pyarrow.parquet
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if present := sorted(folder.glob("*.parquet")):
-            raise FileExistsError(
-                f"The folder must hold no Parquet files yet. Received: {present[0]}"
-            )
+            raise FileExistsError(f"The folder must hold no Parquet files. Received: {present[0]}")
         paths = []
         for number, chunk in enumerate(self.chunks()):
             paths.append(folder / f"events-{number:05d}.parquet")
@@ -119,44 +106,32 @@ class Simulation:
         starts = np.cumsum(lengths) - lengths
         position = np.arange(len(session)) - np.repeat(starts, lengths)
 
-        seconds = np.where(
-            feedback > 0,
-            random.integers(120, 300, size=len(session)),
-            random.integers(2, 45, size=len(session)),
-        )
+        is_kept = feedback > 0
+        seconds = random.integers(np.where(is_kept, 120, 2), np.where(is_kept, 300, 45))
         played = np.cumsum(seconds) - seconds  # since the first session of the chunk
         user = self.truth.sessions["user"].to_numpy()[first:end]
-        pauses = _HOUR + random.exponential(_DAY, size=end - first).astype("int64")
+        pauses = 3600 + random.exponential(_DAY, size=end - first).astype("int64")
         elapsed = played[starts] + np.cumsum(pauses)
         _, first_of_user, nth_user = np.unique(user, return_index=True, return_inverse=True)
         begin = random.integers(30 * _DAY, size=len(first_of_user))[nth_user]
         begin += _START + elapsed - elapsed[first_of_user][nth_user]
-        columns = {
-            "session": first + session,
-            "user": user[session],
-            "position": position.astype("int32"),
-            "timestamp": begin[session] + played - played[starts][session],
-            "item": names.take(pa.array(item)),
-            "feedback": feedback,
-        }
-        if not self.has_users:
-            del columns["user"]
-        return pa.table(columns)
+        return pa.table(
+            {
+                "session": first + session,
+                **({"user": user[session]} if self.has_users else {}),
+                "position": position.astype("int32"),
+                "timestamp": begin[session] + played - played[starts][session],
+                "item": names.take(pa.array(item)),
+                "feedback": feedback,
+            }
+        )
 
     def oracle(self, vocabulary: Vocabulary) -> Oracle:
-        """The best ranking of the vocabulary's items that anyone could reach.
-
-        Raises:
-            ValueError: the vocabulary holds an item that is not in the simulation.
-        """
+        """The best ranking that anyone could reach: see `Oracle`."""
         return Oracle(self.truth, vocabulary)
 
     def history_oracle(self, vocabulary: Vocabulary) -> HistoryOracle:
-        """The best ranking of the vocabulary's items that a model could reach.
-
-        Raises:
-            ValueError: the vocabulary holds an item that is not in the simulation.
-        """
+        """The best ranking that a model could reach: see `HistoryOracle`."""
         return HistoryOracle(self.truth, vocabulary)
 
     def item_table(self) -> pd.DataFrame:
@@ -173,10 +148,3 @@ class Simulation:
         noise = np.random.default_rng([self.seed, 2]).normal(size=(len(table), genres.shape[1]))
         sound = genres[genre_of] + 0.1 * noise
         return table.assign(**{f"sound_{n}": column for n, column in enumerate(sound.T, 1)})
-
-    def __repr__(self) -> str:
-        users = f"{len(self.truth.first_sessions) - 1} users, " if self.has_users else ""
-        return (
-            f"<Simulation: {users}{len(self.truth.sessions)} sessions, "
-            f"{len(self.truth.items)} items>"
-        )

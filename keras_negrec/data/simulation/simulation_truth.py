@@ -9,10 +9,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from keras_negrec.data.vocabulary import Vocabulary
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SimulationTruth:
     """The tracks, the listeners and the rules behind a `Simulation`.
 
@@ -45,9 +43,9 @@ class SimulationTruth:
             popularity) and `appeal`, how much more readily than others of its genre it is kept.
         sessions: DataFrame, a row for each session, which are numbered from 0: `user`, `mood`,
             `tendency` and `num_kept`. Sessions of a user follow each other.
+        genres: float32 array of shape `(num_genres, 8)`, rows of length 1: what each is like.
         flow: float32 array of shape `(num_genres + 1, num_genres)`: how readily the service plays
             each genre after each genre, and in the last row, 0, when nothing was kept yet.
-        genres: float32 array of shape `(num_genres, 8)`, rows of length 1: what each is like.
         match: float32 array of shape `(num_moods, num_genres)`.
         tendencies: float32 array of shape `(num_tendencies,)`.
         kept_range: the fewest and the most tracks that a session keeps.
@@ -64,8 +62,8 @@ class SimulationTruth:
 
     items: pd.DataFrame
     sessions: pd.DataFrame
-    flow: np.ndarray
     genres: np.ndarray
+    flow: np.ndarray
     match: np.ndarray
     tendencies: np.ndarray
     kept_range: tuple[int, int]
@@ -78,23 +76,19 @@ class SimulationTruth:
     strong_share: ClassVar[float] = 0.15
 
     @cached_property
-    def likeness(self) -> np.ndarray:
-        """How like genres are to each other, -1 to 1: float32 `(num_genres, num_genres)`."""
-        return self.genres @ self.genres.T
-
-    @cached_property
     def genre_of(self) -> np.ndarray:
         """The genre of each track: int array `(num_items,)`."""
         return self.items["genre"].to_numpy()
 
     @cached_property
+    def likeness(self) -> np.ndarray:
+        """How like genres are to each other, -1 to 1: float32 `(num_genres, num_genres)`."""
+        return self.genres @ self.genres.T
+
+    @cached_property
     def first_sessions(self) -> np.ndarray:
         """The sessions of user `u` are `first_sessions[u]` up to `first_sessions[u + 1]`."""
         return np.append(0, np.cumsum(np.bincount(self.sessions["user"])))
-
-    @cached_property
-    def _appeal(self) -> np.ndarray:
-        return self.items["appeal"].to_numpy("float32")
 
     def keep_probability(self, mood, tendency, num_kept, item) -> np.ndarray:
         """How likely a track is kept where it is played: float32.
@@ -104,15 +98,15 @@ class SimulationTruth:
             num_kept: int or int array, how many tracks the session has kept before.
             item: int or int array, index of the track. All four broadcast.
         """
-        listener = self.tendencies[tendency] - np.float32(self.position_bias) * (
-            np.float32(self.settling) ** num_kept
-        )
-        logit = self.match[mood, self.genre_of[item]] + self._appeal[item] + listener
-        return np.float32(0.1) + np.float32(0.87) / (1 + np.exp(-logit))
+        bias = np.float32(self.position_bias) * np.float32(self.settling) ** num_kept
+        listener = self.tendencies[tendency] - bias
+        appeal = self.items["appeal"].to_numpy()[item]
+        logit = self.match[mood, self.genre_of[item]] + appeal + listener
+        return np.float32(0.1) + np.float32(0.87) / (1 + np.exp(np.minimum(-logit, 30)))
 
     def strong_probability(self, keep: np.ndarray, is_kept: np.ndarray) -> np.ndarray:
         """How likely a kept track is liked, or a skipped one disliked, from `keep_probability`."""
-        s = (keep - np.float32(0.1)) / np.float32(0.87)
+        s = np.clip((keep - np.float32(0.1)) / np.float32(0.87), 1e-6, 1 - 1e-6)
         return np.float32(self.strong_share) * np.where(is_kept, s, 1 - s)
 
     def genre_weights(self, last_genre: np.ndarray, avoided: np.ndarray) -> np.ndarray:
@@ -128,36 +122,14 @@ class SimulationTruth:
     def play_probability(
         self, last_genre: np.ndarray, avoided: np.ndarray, heard: np.ndarray
     ) -> np.ndarray:
-        """How likely each track is played next: float32 `(n, num_items)`, 0 where heard.
+        """How likely each track is played next: float32 `(n, num_items)`.
 
         Args:
             last_genre, avoided: as `genre_weights` takes them.
-            heard: bool array `(n, num_items)`: the tracks heard before the round. A row that
-                heard all of them gets 0.
+            heard: bool array `(n, num_items)`, the tracks heard before the round, which get 0.
         """
         weight = self.items["weight"].to_numpy()
         played = self.genre_weights(last_genre, avoided)[:, self.genre_of]
         played *= (weight / weight.max()).astype("float32")
         played[heard] = 0
         return played / np.maximum(played.sum(axis=1, keepdims=True), np.float32(1e-30))
-
-    def indices_of(self, vocabulary: Vocabulary) -> np.ndarray:
-        """Where the vocabulary's items stand among the simulation's.
-
-        Raises:
-            ValueError: the vocabulary holds an item that is not in the simulation.
-        """
-        indices = pd.Index(self.items["item"]).get_indexer(vocabulary.items)
-        if (indices < 0).any():
-            unknown = vocabulary.items.tolist()[np.argmax(indices < 0)]
-            raise ValueError(
-                "A vocabulary may hold items of the simulation alone, such as "
-                f"{self.items['item'].iloc[0]!r}. Received a vocabulary with {unknown!r}"
-            )
-        return indices
-
-    def __repr__(self) -> str:
-        return (
-            f"<SimulationTruth of {len(self.items)} items, {len(self.first_sessions) - 1} users "
-            f"and {len(self.sessions)} sessions>"
-        )

@@ -102,8 +102,6 @@ def test_the_history_oracle_is_bayes(tiny, items, feedback):
     belief = np.array([likelihood(truth, *state, items, feedback) for state in states])
     belief /= belief.sum()
     oracle = simulation.history_oracle(vocabulary)
-    found = oracle.listener_probability(history)
-    np.testing.assert_allclose(found.ravel(), belief, rtol=1e-4)
     expected = sum(
         b * next_kept(truth, *state, items, feedback)
         for b, state in zip(belief, states, strict=True)
@@ -135,7 +133,6 @@ def test_the_history_oracle_learns_a_user_from_earlier_sessions(tiny):
         [[number for number, (items, _) in enumerate(events) for _ in items]],
     )
     oracle = simulation.history_oracle(vocabulary)
-    np.testing.assert_allclose(oracle.listener_probability(history)[0], belief, rtol=1e-4)
     expected = sum(
         belief[mood, tendency] * next_kept(truth, mood, tendency, *now)
         for mood, tendency in itertools.product(range(num_moods), range(3))
@@ -324,10 +321,10 @@ def test_what_is_not_of_the_simulation_is_named(sessions, users):
     for item in ("track_9999", 7):
         with pytest.raises(ValueError, match=f"Received a vocabulary with {item!r}$"):
             simulation.history_oracle(Vocabulary([item]))
-    for key, received in ((2000, "2000"), (-1, "-1"), ("a", "keys of dtype <U1")):
+    for key, received in ((2000, "2000"), (-1, "-1"), ("a", "'a'")):
         with pytest.raises(ValueError, match=rf"session ids .*0 to 1999. Received: {received}$"):
             simulation.oracle(vocabulary).score(Sessions.from_lists([[1]], keys=[key]))
-    with pytest.raises(ValueError, match=r"Received: item id 301$"):
+    with pytest.raises(ValueError, match=r"must lie in 1..300. Received: 301$"):
         simulation.history_oracle(vocabulary).score(Sessions.from_lists([[301]]))
     oracle = users[0].oracle(vocabulary)
     with pytest.raises(ValueError, match=r"user ids .*0 to 599. Received: 600$"):
