@@ -60,7 +60,7 @@ def register_metric(
     function: Callable,
     *,
     label: str,
-    needs: Collection[str] = ("target",),
+    needs: str | Collection[str] = "target",
     higher_is_better: bool = True,
     title: str | None = None,
     in_reports: bool = True,
@@ -110,10 +110,11 @@ def register_metric(
         )
     if name in _OWN:
         raise ValueError(f"`name` must not be one of {sorted(_OWN)}. Received: name={name!r}")
+    needs = (needs,) if isinstance(needs, str) else tuple(needs)
     for need in needs:
         check_choice("needs", need, NEEDS)
     title = title or base.replace("_", " ")
-    METRICS[name] = Metric(name, title, function, label, tuple(needs), higher_is_better, in_reports)
+    METRICS[name] = Metric(name, title, function, label, needs, higher_is_better, in_reports)
     return METRICS[name]
 
 

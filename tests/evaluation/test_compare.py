@@ -241,7 +241,7 @@ def test_the_sampled_protocol_on_demand(examples, tmp_path):
     options = {"folder": tmp_path, "seeds": (0, 1), "k": (1, 5), "sampled": True}
     scorers = {"ready": Table({"strength": 1}, 0)}
     found = keras_negrec.compare(train, WEAK_AND_STRONG, examples, scorers=scorers, **options)
-    assert len(train.calls) == 4  # the stored runs have no such figures
+    assert len(train.calls) == 4  # the stored runs have no such metrics
     table = found.sampled_table()
     expected = [
         # `compare` ranks once before.
@@ -249,7 +249,7 @@ def test_the_sampled_protocol_on_demand(examples, tmp_path):
         for model in (Table({"strength": 2}, seed) for seed in (0, 1))
     ]
     for metric in ("sampled_hr@1", "sampled_mrr", "sampled_skip_hr@5"):
-        values = [figures[metric] for figures in expected]
+        values = [metrics[metric] for metrics in expected]
         assert table.loc[("strong", metric), "mean"] == pytest.approx(np.mean(values))
         assert table.loc[("strong", metric), "spread"] == pytest.approx(np.std(values, ddof=1))
     assert np.isnan(table.loc[("ready", "sampled_hr@1"), "spread"])

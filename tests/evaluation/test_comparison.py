@@ -58,7 +58,7 @@ def test_means_and_spreads(comparison):
     assert table.loc[("ready", "hr@10"), "num_seeds"] == 0
 
 
-def test_skip_figures_rest_on_examples_with_a_skip(comparison):
+def test_skip_metrics_rest_on_examples_with_a_skip(comparison):
     row = comparison.table().loc[("new", "skip_hr@10")]
     skips = [run.ranks["skip_target"][:NUM_WITH_SKIP] for run in comparison.runs["new"]]
     assert row["mean"] == pytest.approx(np.mean(np.stack(skips) <= 10))

@@ -112,7 +112,7 @@ def test_html_is_one_file_with_the_same_content(make, tmp_path):
     assert '{"text": "a|b <i>"}' in page.text
 
 
-def test_skip_figures_get_their_direction_right(make, tmp_path):
+def test_skip_metrics_get_their_direction_right(make, tmp_path):
     comparison = make({"old": 0, "new": 0})
     for run in comparison.runs["new"]:
         run.ranks["skip_target"] = run.ranks["skip_target"] + 8
@@ -131,7 +131,7 @@ def test_a_difference_that_depends_on_the_seed_is_not_sold_as_better(make, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("arguments", "figures"),
+    ("arguments", "charts"),
     [
         ({}, {"hr_curves", "trade_off", "skip_share", "training"}),
         ({"with_skips": False}, {"hr_curves", "skip_share", "training"}),
@@ -139,9 +139,9 @@ def test_a_difference_that_depends_on_the_seed_is_not_sold_as_better(make, tmp_p
         ({"seeds": (0,), "k": (3,)}, {"hr_curves", "trade_off", "skip_share", "training"}),
     ],
 )
-def test_figures_without_data_are_left_out(make, tmp_path, arguments, figures):
+def test_charts_without_data_are_left_out(make, tmp_path, arguments, charts):
     make({"old": 0, "new": 1}, **arguments).report(tmp_path)
-    assert {path.stem for path in tmp_path.glob("*.png")} == figures
+    assert {path.stem for path in tmp_path.glob("*.png")} == charts
     text = (tmp_path / "report.md").read_text("utf-8")
     assert "nan" not in text
     assert ("feedback AUC" in text) == arguments.get("with_skips", True)

@@ -68,7 +68,7 @@ def test_against_a_loop(batch_size, exclude_seen):
 
 
 @pytest.mark.parametrize("num_negatives", [40, 1000])
-def test_the_whole_catalogue_gives_the_full_figures(num_negatives):
+def test_the_whole_catalogue_gives_the_full_metrics(num_negatives):
     model, examples = random_data()
     full = keras_negrec.evaluate(model, examples)
     sampled = evaluate_sampled(model, examples, num_negatives=num_negatives, batch_size=4)

@@ -22,7 +22,7 @@ def burial():
         "burial@K",
         lambda skip_rank, k: np.minimum(skip_rank, k) / k,
         label="how deep the next skipped item is buried, of the first K",
-        needs=("skip_target",),
+        needs="skip_target",
         higher_is_better=False,
         title="burial",
     )

@@ -84,8 +84,8 @@ class Split:
                     f"events with others, the first with {unknown[0]!r}. Leave them out by "
                     f'{name}[{name}["item"].isin(vocabulary.items)]'
                 )
-        before = trains = Sessions.from_events(train, vocabulary)
-        parts = {}
+        before = sessions_that_train = Sessions.from_events(train, vocabulary)
+        held_out = {}
         for name, table in (("validation", validation), ("test", test)):
             later = Sessions.from_events(table, vocabulary)
             joined = _joined(before, later)
@@ -96,9 +96,9 @@ class Split:
             else:
                 cuts = starts if predict == "first" else sessions.lengths - 1
                 examples = Examples.after(sessions, cuts, target=target)
-            parts[name] = examples.replace(exclude_seen=exclude_seen)
+            held_out[name] = examples.replace(exclude_seen=exclude_seen)
             before = joined
-        return cls(trains, **parts)
+        return cls(sessions_that_train, **held_out)
 
     @property
     def exclude_seen(self) -> bool:
@@ -106,7 +106,7 @@ class Split:
         return self.test.exclude_seen
 
     def replace(self, *, exclude_seen: bool | None = None, **changes) -> Split:
-        """The same split with other parts, or with `exclude_seen` set for all its examples."""
+        """The same with other sessions or examples, or with `exclude_seen` set for all examples."""
         split = dataclasses.replace(self, **changes)
         if exclude_seen is None:
             return split
@@ -132,7 +132,7 @@ class Split:
         return Sessions.concatenate([histories, self.train.take(others)])
 
     def summary(self) -> str:
-        """One line that says how much each part holds."""
+        """One line that says how much there is to train on, to tune on and to report."""
         return (
             f"train: {len(self.train)} sessions, {self.train.num_events} events; "
             f"validation: {len(self.validation)} examples, "
