@@ -72,15 +72,6 @@ def test_what_is_dropped_has_no_gradient():
     np.testing.assert_allclose(gradient, values, rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision(dtype):
-    layer = Dropout(0.2, dtype=dtype)
-    values = layer(np.ones((20, 30), "float32"), training=True)
-    assert keras.backend.standardize_dtype(values.dtype) == dtype.removeprefix("mixed_")
-    kept = ops.convert_to_numpy(ops.cast(values, "float32"))
-    np.testing.assert_allclose(kept[kept > 0], 1.25, rtol=0.01)
-
-
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="XLA of TensorFlow")
 def test_compiles():
     import tensorflow as tf

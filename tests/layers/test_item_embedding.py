@@ -14,14 +14,18 @@ def with_table(num_items=6, embedding_dim=4, mask_token=True):
     return layer, table
 
 
-@pytest.mark.parametrize(("mask_token", "num_weights"), [(False, 1), (True, 2)])
-def test_layer(mask_token, num_weights):
+@pytest.mark.parametrize(
+    ("options", "num_weights", "num_fixed"),
+    [({}, 1, 0), ({"mask_token": True}, 2, 0), ({"num_features": 3}, 2, 2)],
+)
+def test_layer(options, num_weights, num_fixed):
     run_layer_test(
         ItemEmbedding,
-        {"num_items": 6, "embedding_dim": 4, "mask_token": mask_token},
+        {"num_items": 6, "embedding_dim": 4, **options},
         (np.array([[0, 0, 1], [6, 2, 2]], "int32"),),
         expected_output_shape=(2, 3, 4),
         expected_num_trainable_weights=num_weights,
+        expected_num_non_trainable_weights=num_fixed,
     )
 
 
@@ -82,17 +86,6 @@ def with_features():
     layer.feature_kernel.assign(kernel)
     layer.set_features(features)
     return layer, own, features @ kernel
-
-
-def test_layer_with_features():
-    run_layer_test(
-        ItemEmbedding,
-        {"num_items": 6, "embedding_dim": 4, "num_features": 3},
-        (np.array([[0, 0, 1], [6, 2, 2]], "int32"),),
-        expected_output_shape=(2, 3, 4),
-        expected_num_trainable_weights=2,
-        expected_num_non_trainable_weights=2,
-    )
 
 
 @pytest.mark.parametrize("counts", [None, [3, 0, 1, 0]])

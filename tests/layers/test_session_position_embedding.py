@@ -20,23 +20,14 @@ def indices(length, session_ids=None, max_length=8, max_sessions=None):
     return found[..., 0], found[..., 1]
 
 
-def test_layer():
+@pytest.mark.parametrize("session_ids", [[], [np.array([[0, 0, 0, 1, 2], [0] * 5], "int32")]])
+def test_layer(session_ids):
     run_layer_test(
         SessionPositionEmbedding,
-        {"max_length": 6},
-        (np.zeros((2, 5, 4), "float32"),),
+        {"max_length": 6, "max_sessions": 2 if session_ids else None},
+        (np.zeros((2, 5, 4), "float32"), *session_ids),
         expected_output_shape=(2, 5, 4),
-        expected_num_trainable_weights=1,
-    )
-
-
-def test_layer_with_sessions():
-    run_layer_test(
-        SessionPositionEmbedding,
-        {"max_length": 6, "max_sessions": 2},
-        (np.zeros((2, 5, 4), "float32"), np.array([[0, 0, 0, 1, 2], [0] * 5], "int32")),
-        expected_output_shape=(2, 5, 4),
-        expected_num_trainable_weights=2,
+        expected_num_trainable_weights=1 + len(session_ids),
     )
 
 

@@ -25,10 +25,8 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 
 METRICS = "/monitoring/prometheus/metrics"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
-HTTP_CODES = {
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.UNAVAILABLE: 503,
-}
+HTTP_CODES = {grpc.StatusCode.NOT_FOUND: 404, grpc.StatusCode.UNAVAILABLE: 503}
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class RefusedError(Exception):
@@ -51,22 +49,15 @@ class Model:
 
     def predict(self, name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         signature = self.signatures[name]
-        extra = set(inputs) - set(signature.inputs)
-        missing = set(signature.inputs) - set(signature.defaults) - set(inputs)
-        if extra or missing:
-            raise RefusedError(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"input size does not match signature. Sent extra: {extra}. Missing: {missing}.",
-            )
+        needed = set(signature.inputs) - set(signature.defaults)
+        if not needed <= set(inputs) <= set(signature.inputs):
+            raise RefusedError(INVALID, f"input size does not match signature: {set(inputs)}")
         tensors = {}
         for key, info in signature.inputs.items():
             value = inputs[key] if key in inputs else tf.make_ndarray(signature.defaults[key])
             dtype = tf.as_dtype(info.dtype)
             if np.dtype(dtype.as_numpy_dtype) != value.dtype:
-                raise RefusedError(
-                    grpc.StatusCode.INVALID_ARGUMENT,
-                    f"Expects {key} to be {dtype.name} but {value.dtype.name} is provided",
-                )
+                raise RefusedError(INVALID, f"{key} is {value.dtype.name}, not {dtype.name}")
             tensors[key] = tf.constant(value, dtype)
         try:
             outputs = self.loaded.signatures[name](**tensors)
@@ -115,11 +106,10 @@ class StandInServer(prediction_service_pb2_grpc.PredictionServiceServicer):
         return self.models[name]
 
     def signature(self, model: str, name: str):
-        if name not in self.model(model).signatures:
-            raise RefusedError(
-                grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
-            )
-        return self.model(model).signatures[name]
+        found = self.model(model).signatures.get(name)
+        if found is None:
+            raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, f'"{name}" not found.')
+        return found
 
     def predict(self, model: str, signature: str, inputs: dict[str, np.ndarray]):
         self.signature(model, signature)
@@ -193,10 +183,7 @@ class _RestHandler(BaseHTTPRequestHandler):
         inputs = {}
         for key, info in self.stand_in.signature(model, name).inputs.items():
             if key not in request["inputs"]:
-                raise RefusedError(
-                    grpc.StatusCode.INVALID_ARGUMENT,
-                    f"Missing named input: {key} in 'inputs' object.",
-                )
+                raise RefusedError(INVALID, f"Missing named input: {key} in 'inputs' object.")
             inputs[key] = _array(request["inputs"][key], tf.as_dtype(info.dtype))
         outputs = {
             key: np.char.decode(value.astype(bytes), "utf-8").tolist()
@@ -224,9 +211,7 @@ class _RestHandler(BaseHTTPRequestHandler):
 def _array(value, dtype: tf.DType) -> np.ndarray:
     """The tensor that JSON stands for; like TF Serving, it takes no 1.0 for 1 and no 1 for "1"."""
     array = np.array(value)
-    if array.size and array.dtype.kind != ("U" if dtype == tf.string else "i"):
-        raise RefusedError(
-            grpc.StatusCode.INVALID_ARGUMENT,
-            f"JSON Value: {value} is not of expected type: {dtype.name}",
-        )
+    kinds = "U" if dtype == tf.string else "i" if dtype.is_integer else "if"
+    if array.size and array.dtype.kind not in kinds:
+        raise RefusedError(INVALID, f"JSON Value: {value} is not of expected type: {dtype.name}")
     return array.astype(dtype.as_numpy_dtype)

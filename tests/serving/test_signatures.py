@@ -96,14 +96,6 @@ def test_k_of_the_request(model, call, k):
     assert names(answer) == [expected_order(model, history)[:k]]
 
 
-def test_recommend_with_defaults_is_serving_default(call):
-    request = {"item_ids": [["tràck 3", "tràck 9"]], "feedback": [[1, -1]]}
-    default, answer = (call(name, **request) for name in ("serving_default", "recommend"))
-    np.testing.assert_array_equal(default["item_ids"], answer["item_ids"])
-    np.testing.assert_array_equal(default["scores"], answer["scores"])
-    assert default["scores"].shape == (1, K)
-
-
 def test_blocked_items_are_left_out(model, call):
     history = ["tràck 3", "tràck 9"]
     blocked = [*expected_order(model, history)[:3], "no such track", ""]
@@ -212,21 +204,6 @@ def test_batches_of_0_and_of_4096(model, call):
 def test_requests_that_make_no_sense_are_refused(call, inputs, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         call("recommend", item_ids=[["tràck 1", "tràck 2"]], **inputs)
-
-
-@pytest.mark.parametrize("inputs", [{"k": np.nan}, {"feedback": [[np.nan, 1.0]]}])
-def test_floats_are_refused(version, inputs):
-    signature = tf.saved_model.load(str(version)).signatures["recommend"]
-    request = {
-        "item_ids": tf.constant([["tràck 1", "tràck 2"]]),
-        "feedback": tf.constant([[1, 1]]),
-        "k": tf.constant(3),
-        "allowed_item_ids": tf.constant([[""]]),
-        "blocked_item_ids": tf.constant([[""]]),
-    }
-    signature(**request)
-    with pytest.raises((tf.errors.InvalidArgumentError, TypeError)):
-        signature(**{**request, **{name: tf.constant(value) for name, value in inputs.items()}})
 
 
 def test_equal_scores_keep_the_order_of_the_vocabulary_across_chunks(model, tmp_path, monkeypatch):

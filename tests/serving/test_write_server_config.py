@@ -34,13 +34,15 @@ def models(path):
     ]
 
 
-def test_every_exported_model(folder):
-    paths = write_server_config(folder)
+@pytest.mark.parametrize("options", [{}, {"container_path": "/srv/models/"}])
+def test_every_exported_model(folder, options):
+    paths = write_server_config(folder, **options)
+    place = "/srv/models" if options else "/models"
     names = ["models.config", "monitoring.config", "batching_parameters.txt"]
     assert paths == [folder / name for name in names]
     assert models(paths[0]) == [
-        ("radio", "/models/radio", "tensorflow"),
-        ("tràck radio", "/models/tràck radio", "tensorflow"),
+        ("radio", f"{place}/radio", "tensorflow"),
+        ("tràck radio", f"{place}/tràck radio", "tensorflow"),
     ]
 
 
@@ -50,12 +52,6 @@ def test_a_new_model_is_added_and_an_old_one_goes(folder):
     os.rename(folder / "radio", folder / ".radio")
     write_server_config(str(folder))
     assert [name for name, _, _ in models(path)] == ["new", "tràck radio"]
-
-
-@pytest.mark.parametrize("container_path", ["/srv/models", "/srv/models/"])
-def test_container_path(folder, container_path):
-    path, *_ = write_server_config(folder, container_path=container_path)
-    assert models(path)[0][1] == "/srv/models/radio"
 
 
 def test_monitoring(folder):
