@@ -73,6 +73,8 @@ class Trainings:
         for label, settings in configurations.items():
             self.firsts.setdefault(_training_of(settings), (label, settings))
         self.stopped: list[str] = []
+        self.shares: list[float] = []  # seconds that trainings were given
+        self.began = time.monotonic()
         self._counted: dict[bool, kn.models.ItemCooccurrence] = {}
         self._newest: tuple = (None, None, None)
 
@@ -156,12 +158,20 @@ class Trainings:
             self.stopped.append(f"{title} in epoch {progress.epoch + 1} of {epochs}")
 
     def _seconds_for(self, training: str, seed: int) -> float | None:
-        """An equal share, among the trainings that may follow, of what is left of the time."""
+        """An equal share, among the trainings that may follow, of what is left of the time.
+
+        Less what the ones before took beside their shares, to compile and to be evaluated.
+        """
         if self.args.max_minutes is None:
             return None
-        left = 60 * self.args.max_minutes - (time.monotonic() - STARTED)
+        now = time.monotonic()
         order = [(one, number) for number in self.args.seed for one in self.firsts]
-        return max(0.0, left) / (len(order) - order.index((training, seed)))
+        left = 60 * self.args.max_minutes - (now - STARTED)
+        share = left / (len(order) - order.index((training, seed)))
+        if self.shares:
+            share -= max(0.0, now - self.began - sum(self.shares)) / len(self.shares)
+        self.shares.append(max(0.0, share))
+        return self.shares[-1]
 
     def _build(self, settings: dict, seed: int):
         args, settings = self.args, settings["model"]
