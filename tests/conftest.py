@@ -30,7 +30,7 @@ ON_EVERY_BACKEND = (
     "serving/test_export.py",
     "serving/test_export_onnx.py",
     "serving/test_recommend.py",
-    "test_readme.py",
+    "test_guides.py",
 )
 THOROUGH = os.environ.get("KERAS_NEGREC_THOROUGH", "") not in ("", "0")
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import keras_negrec as kn
@@ -53,3 +54,17 @@ def test_what_is_named_exists(name):
         value = kn
         for part in dotted.split("."):
             value = getattr(value, part)
+
+
+def test_the_contrastive_loss_trains_a_model_of_ones_own():
+    scope = {"keras": keras, "kn": kn}
+    [block] = [block for block in blocks("models-and-losses.md") if "FeedbackSimilarity" in block]
+    exec(block, scope)
+    rng = np.random.default_rng(0)
+    x = [rng.normal(size=(2, 4, 8)), rng.normal(size=(2, 5, 8))]
+    labels = np.full((2, 4, 5), -1)
+    labels[:, :, 0], labels[:, :, 1] = 1, 0
+    y = {"next_item": np.zeros((2, 4), int), "contrastive": labels}
+    history = scope["own"].fit(x, y, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["contrastive_loss"][0] > 0
