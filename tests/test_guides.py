@@ -47,7 +47,7 @@ def test_the_ten_lines_run(tmp_path, monkeypatch, capsys):
 def test_what_is_named_exists(name):
     for path in re.findall(r"(?<![\w/])((?:recipes|tests|keras_negrec)/[\w/.*-]+\w)", TEXTS[name]):
         assert list(ROOT.glob(path)), path
-    for link in re.findall(r"\]\((?!http|#)([^)#]+)", TEXTS[name]):
+    for link in re.findall(r"\[[^\]\n]+\]\((?!http|#)([^)#\s]+)\)", TEXTS[name]):
         page = next(page for page in PAGES if page.name == name)
         assert (page.parent / link).exists(), link
     for dotted in re.findall(r"`kn\.([\w.]+)", TEXTS[name]):

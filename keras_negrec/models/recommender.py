@@ -12,7 +12,7 @@ from keras import ops
 from keras_negrec.backend.item_table import is_item_table
 from keras_negrec.backend.keras_private import compile_loss, flatten_layers, portable_config
 from keras_negrec.backend.length_multiple import length_multiple
-from keras_negrec.data import Sessions, TrainingData, Vocabulary
+from keras_negrec.data import Examples, Sessions, TrainingData, Vocabulary
 from keras_negrec.data.training.without_autotuning import without_autotuning
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
@@ -154,9 +154,15 @@ class Recommender(keras.Model):
     def _check_catalogue(self, rows: TrainingData) -> None:
         """An error unless all ids are of this model's catalogue."""
         if not isinstance(rows, TrainingData):
+            held_out = (
+                " For the loss of examples: model.evaluate(model.training_dataset("
+                "split.validation.sessions()))"
+                if isinstance(rows, Examples)
+                else ""
+            )
             raise TypeError(
                 "Expected `Sessions`, such as the `train` of a `Split` or the `histories` of "
-                f"`Examples`, or `Prepared`. Received one of type {type(rows).__name__}."
+                f"`Examples`, or `Prepared`.{held_out} Received one of type {type(rows).__name__}."
             )
         rows.check_catalogue(self.num_items, self.vocabulary)
 

@@ -254,6 +254,10 @@ def test_what_is_no_sessions_is_refused():
     split = keras_negrec.data.leave_one_out(toy_sessions(8))
     with pytest.raises(TypeError, match=r"Expected `Sessions`, such as .* type Split"):
         model.training_dataset(split)
+    with pytest.raises(TypeError, match=r"split.validation.sessions\(\)\).* type Examples"):
+        model.training_dataset(split.validation)
+    held_out = model.training_dataset(split.validation.sessions(), shuffle=False)
+    assert model.evaluate(held_out, verbose=0) > 0
     with pytest.raises(TypeError, match=r"Expected `Sessions`, such as .* type list"):
         model.history_vectors([[1, 2]])
     with pytest.raises(TypeError, match=r"`examples` must be `Examples`.* type Split"):
