@@ -240,6 +240,10 @@ def _scan_dataframe(
 
 def _arrow_column(values: pd.Series, is_id: bool) -> pa.Array:
     try:
+        # Arrow takes numbers among times, and booleans among numbers, for what they are not.
+        kind = pd.api.types.infer_dtype(values) if values.dtype == object else ""
+        if kind in ("mixed", "mixed-integer"):
+            raise TypeError(kind)
         column = pa.array(values, from_pandas=True)
     except (pa.ArrowException, ValueError, TypeError) as error:
         if is_id:

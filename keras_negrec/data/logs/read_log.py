@@ -95,8 +95,9 @@ def read_scan(
     try:
         with engine_errors(source_name(source)):
             log = read_events(scan, source, options, engine, errors, number_rows=True)
-            table, dropped = _sound_sessions(log, engine, errors, duplicates)
-            events = _in_memory(table, log)
+            several = bool((log.table.file.min() != log.table.file.max()).to_pyarrow().as_py())
+            table, dropped = _sound_sessions(log, engine, several, errors, duplicates)
+            events = _in_memory(table, log, several)
     finally:
         engine.close()
     dropped = {**dict(sorted(log.problems.items())), **dropped}
@@ -113,22 +114,22 @@ def read_scan(
 
 
 def _sound_sessions(
-    log: EventTable, engine: DuckDBEngine, errors: str, duplicates: str
+    log: EventTable, engine: DuckDBEngine, several_files: bool, errors: str, duplicates: str
 ) -> tuple[ibis.Table, dict[str, int]]:
     """The events of sessions that do not contradict themselves, and how many others there are."""
     events = log.table
     keys = ["user", "session"] if "user" in events.columns else ["session"]
-    measures = {"num_read": events.count(), "file": events.file.min()}
-    measures["other_file"] = events.file.max()
+    if log.ordered_by == "row" and not several_files:
+        return events, {}
+    ends = {"num_read": events.count()}
+    if several_files:
+        ends |= {"file": events.file.min(), "other_file": events.file.max()}
     if "session_length" in events.columns:
-        measures["session_length"] = events.session_length.max()
-    places = events.group_by([*keys, "order", "item"]).agg(**measures)
-    measures = {
-        "num_read": places.num_read.sum(),
-        "num_distinct": places.count(),
-        "file": places.file.min(),
-        "other_file": places.other_file.max(),
-    }
+        ends["session_length"] = events.session_length.max()
+    places = events.group_by([*keys, "order", "item"]).agg(**ends)
+    measures = {"num_read": places.num_read.sum(), "num_distinct": places.count()}
+    if several_files:
+        measures |= {"file": places.file.min(), "other_file": places.other_file.max()}
     if log.ordered_by == "position" and not log.keeps_ties:
         measures["num_orders"] = places.order.nunique()
     if "session_length" in places.columns:
@@ -171,10 +172,11 @@ def _sound_sessions(
     return events, dropped
 
 
-def _in_memory(events: ibis.Table, log: EventTable) -> pd.DataFrame:
+def _in_memory(events: ibis.Table, log: EventTable, several_files: bool) -> pd.DataFrame:
     """The events in their order."""
     has_row = "row" in events.columns
-    order = ["user", "time", "order"] if log.by_gap else ["file", *["row"] * has_row, "order"]
+    order = ["user", "time", "order"] if log.by_gap else ["row"] * has_row + ["order"]
+    order = ["file"] * (several_files and not log.by_gap) + order
     columns = {"session": events.session}
     if "user" in events.columns:
         columns["user"] = events.user
