@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from keras_negrec.argument_checks import check_item_ids, check_positive_int
+from keras_negrec.argument_checks import check_item_ids
 from keras_negrec.data.event_columns import EVENT_COLUMNS, further_columns
 from keras_negrec.data.logs.check_events import check_events
+from keras_negrec.data.preparation.order_events import order_events
 from keras_negrec.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -66,20 +67,15 @@ class Sessions:
         self._check()
 
     def _check(self) -> None:
-        num_events = self.num_events
+        num_events, splits = self.num_events, self.row_splits
         for name, values in self.columns.items():
             if len(values) != num_events:
                 raise ValueError(
                     f"`{name}` must have one value for each of the {num_events} events. "
                     f"Received: {len(values)} values."
                 )
-        splits = self.row_splits
-        if (
-            len(splits) < 1
-            or splits[0] != 0
-            or splits[-1] != num_events
-            or (np.diff(splits) < 0).any()
-        ):
+        spans = len(splits) and splits[0] == 0 and splits[-1] == num_events
+        if not spans or (np.diff(splits) < 0).any():
             raise ValueError(
                 f"`row_splits` must rise from 0 to the number of events, {num_events}. "
                 f"Received: {splits}"
@@ -95,10 +91,10 @@ class Sessions:
         ):
             if wrong.any():
                 event = int(np.argmax(wrong))
-                row, position = self._locate(event)
+                row = int(np.searchsorted(splits, event, side="right")) - 1
                 raise ValueError(
                     f"{rule} Received {self.columns[name][event]} in row {self.keys[row]}, event "
-                    f"{position}."
+                    f"{event - splits[row]}."
                 )
 
     @property
@@ -115,10 +111,6 @@ class Sessions:
     def session_ids(self) -> np.ndarray | None:
         """The session of each event inside its row: int32 `(num_events,)`, or None."""
         return self.columns.get("session_ids")
-
-    def _locate(self, event: int) -> tuple[int, int]:
-        row = int(np.searchsorted(self.row_splits, event, side="right")) - 1
-        return row, int(event - self.row_splits[row])
 
     @classmethod
     def from_lists(
@@ -148,11 +140,8 @@ class Sessions:
         columns = {"item_ids": item_ids, "feedback": feedback, "session_ids": session_ids}
         flat = {name: _flat(rows, name) for name, rows in columns.items() if rows is not None}
         flat.setdefault("feedback", np.ones(sum(lengths), "int8"))
-        return cls(
-            flat,
-            row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype("int64"),
-            keys=np.arange(len(item_ids)) if keys is None else np.asarray(keys),
-        )
+        named = np.asarray(range(len(item_ids)) if keys is None else keys)
+        return cls(flat, np.append(0, np.cumsum(lengths)), named)
 
     @classmethod
     def from_events(cls, events: pd.DataFrame, vocabulary: Vocabulary) -> Sessions:
@@ -172,26 +161,7 @@ class Sessions:
         """
         check_events(events)
         item_ids = vocabulary.encode(events["item"])
-        has_user = "user" in events
-        rows, keys = pd.factorize(events["user" if has_user else "session"], sort=True)
-        table_order = np.arange(len(events))
-        in_session = next(
-            (events[c].to_numpy() for c in ("position", "timestamp") if c in events), table_order
-        )
-        if has_user:
-            session, _ = pd.factorize(events["session"])
-            when = events["timestamp"].to_numpy() if "timestamp" in events else table_order
-            frame = pd.DataFrame({"row": rows, "session": session, "when": when})
-            start = frame.groupby(["row", "session"])["when"].transform("min").to_numpy()
-            order = np.lexsort([in_session, session, start, rows])
-        else:
-            order = np.lexsort([in_session, rows])
-        lengths = np.bincount(rows, minlength=len(keys))
-        splits = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
-        if has_user:
-            session = session[order]
-            new_session = np.append(0, np.cumsum(session[1:] != session[:-1]))
-            session_ids = new_session - np.repeat(new_session[splits[:-1]], lengths)
+        order, splits, keys, session_ids = order_events(events)
         columns = {"item_ids": item_ids, "feedback": events["feedback"].to_numpy()}
         columns |= {
             column.name: events[column.log_column].to_numpy()
@@ -199,9 +169,9 @@ class Sessions:
             if column.log_column in events
         }
         columns = {name: values[order] for name, values in columns.items()}
-        if has_user:
+        if session_ids is not None:
             columns["session_ids"] = session_ids
-        return cls(columns, row_splits=splits, keys=np.asarray(keys))
+        return cls(columns, row_splits=splits, keys=keys)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Sessions]) -> Sessions:
@@ -219,14 +189,12 @@ class Sessions:
                 f"parts with {sorted(names)}"
             )
         lengths = np.concatenate([part.lengths for part in parts])
-        return cls(
-            {
-                name: np.concatenate([part.columns[name] for part in parts])
-                for name in parts[0].columns
-            },
-            row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype("int64"),
-            keys=np.concatenate([part.keys for part in parts]),
-        )
+        columns = {
+            name: np.concatenate([part.columns[name] for part in parts])
+            for name in parts[0].columns
+        }
+        keys = np.concatenate([part.keys for part in parts])
+        return cls(columns, np.append(0, np.cumsum(lengths)), keys)
 
     def __len__(self) -> int:
         return len(self.row_splits) - 1
@@ -265,11 +233,8 @@ class Sessions:
         events = np.arange(splits[-1]) + np.repeat(
             self.row_splits[rows] + starts - splits[:-1], sizes
         )
-        return Sessions(
-            {name: values[events] for name, values in self.columns.items()},
-            row_splits=splits,
-            keys=self.keys[rows],
-        )
+        columns = {name: values[events] for name, values in self.columns.items()}
+        return Sessions(columns, splits, self.keys[rows])
 
     def take(self, rows) -> Sessions:
         """The given rows, in the given order."""
@@ -305,8 +270,7 @@ class Sessions:
             takes them: `item_ids` and `feedback` int32.
         """
         which = slice(None) if rows is None else rows
-        ends = self.row_splits[1:][which]
-        starts = self.row_splits[:-1][which]
+        starts, ends = self.row_splits[:-1][which], self.row_splits[1:][which]
         events = (ends - length)[:, np.newaxis] + np.arange(length)
         is_event = events >= starts[:, np.newaxis]
         events = events[is_event]
@@ -321,22 +285,11 @@ class Sessions:
         """The names of `columns`."""
         return list(self.columns)
 
-    def batches(
-        self,
-        *,
-        batch_size: int,
-        max_length: int,
-        overlap: int = 0,
-        shuffle: bool = True,
-        seed: int = 0,
-        **options: Any,
-    ) -> tf.data.Dataset:
+    def batches(self, *, batch_size: int, max_length: int, **options: Any) -> tf.data.Dataset:
         """Left-padded batches: the newest event is always in the last column.
 
-        See `keras_negrec.data.TrainingData.batches`, also for further options.
-
-        Raises:
-            ValueError: an argument outside of its range, no rows, or an empty row.
+        See `keras_negrec.data.TrainingData.batches`, also for further options. No rows, or an
+        empty one, are a ValueError.
 
         Example:
 
@@ -346,26 +299,9 @@ class Sessions:
         array([[1, 2, 3],
                [0, 0, 4]], dtype=int32)
         """
-        from keras_negrec.data.training.stream_batches import stream_batches  # loads TensorFlow
+        from keras_negrec.data.training.stream_batches import stream_sessions  # loads TensorFlow
 
-        if options.get("transform") is None and len(self) and self.lengths.min() == 0:
-            key = self.keys[self.lengths.argmin()]
-            raise ValueError(f"A session must have at least one event. Row {key!r} is empty.")
-        num_workers = check_positive_int("num_workers", options.get("num_workers", 1))
-        pieces = np.array_split(np.arange(len(self)), num_workers)
-        return stream_batches(
-            range(num_workers),
-            read=lambda piece: self if num_workers == 1 else self.take(pieces[piece]),
-            lengths=lambda piece: self.lengths[pieces[piece]],
-            columns=self.column_names,
-            source="`sessions`",
-            batch_size=batch_size,
-            max_length=max_length,
-            overlap=overlap,
-            shuffle=shuffle,
-            seed=seed,
-            **options,
-        )
+        return stream_sessions(self, batch_size=batch_size, max_length=max_length, **options)
 
     def item_counts(self, num_items: int, positive: bool = False) -> np.ndarray:
         """How often each item occurs, or with `positive` is kept: int64 `(num_items,)`.

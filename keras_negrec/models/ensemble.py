@@ -50,10 +50,7 @@ class Ensemble(Recommender):
         _check(models)
         copies = []
         for i, model in enumerate(models):  # layers of one model must have different names
-            copy = type(model).from_config({**model.get_config(), "name": f"model_{i}"})
-            copy.set_weights(model.get_weights())
-            copy.vocabulary = model.vocabulary
-            copies.append(copy)
+            copies.append(model.clone(name=f"model_{i}"))
         inputs: dict = {}
         for copy in copies:
             for key, tensor in copy.serving_model.input.items():

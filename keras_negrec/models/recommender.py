@@ -166,6 +166,24 @@ class Recommender(keras.Model):
             )
         rows.check_catalogue(self.num_items, self.vocabulary)
 
+    def clone(self, name: str | None = None):
+        """A model with the same config, weights and vocabulary, of the same class.
+
+        `keras.models.clone_model` makes a plain functional model of it.
+
+        Args:
+            name: str or None. Of the new model; None is that of this one.
+        """
+        copy = type(self).from_config({**self.get_config(), "name": name or self.name})
+        copy.vocabulary = self.vocabulary
+        copy.set_weights(self.get_weights())
+        return copy
+
+    def quantize(self, mode=None, **kwargs):
+        """As in Keras: quantizes the weights of dense layers, those inside of blocks included."""
+        super().quantize(mode, **kwargs)
+        self.__dict__.pop("serving_model", None)  # Its functions were traced with float weights.
+
     def get_config(self):
         return {**self._config, "name": self.name, "trainable": self.trainable}
 

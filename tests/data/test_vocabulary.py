@@ -138,3 +138,23 @@ def test_equality():
 def test_repr():
     assert repr(Vocabulary(["a"])) == "<Vocabulary of 1 items (strings)>"
     assert repr(Vocabulary([4, 5])) == "<Vocabulary of 2 items (integers)>"
+
+
+def test_by_frequency_orders_by_counts_and_then_by_id():
+    vocabulary = Vocabulary(["d", "b", "a", "c"])
+    assert vocabulary.by_frequency(np.array([1, 2, 1, 5])).items.tolist() == ["c", "b", "a", "d"]
+    assert Vocabulary([9, 10, 2]).by_frequency([0, 0, 0]).items.tolist() == [2, 9, 10]
+    with pytest.raises(
+        ValueError, match=r"`counts` must have shape \(4,\).* Received shape: \(3,\)"
+    ):
+        vocabulary.by_frequency([1, 2, 3])
+
+
+def test_saving_leaves_nothing_half_written(tmp_path, monkeypatch):
+    path = tmp_path / "vocabulary.json"
+    Vocabulary(["a"]).save(path)
+    monkeypatch.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        Vocabulary(["b"]).save(path)
+    assert Vocabulary.load(path).items.tolist() == ["a"]
+    assert [file.name for file in tmp_path.iterdir()] == ["vocabulary.json"]

@@ -126,16 +126,7 @@ class Prepared:
             counts = self._counted[positive]
         return np.pad(counts, (0, num_items - len(counts)))
 
-    def batches(
-        self,
-        *,
-        batch_size: int,
-        max_length: int,
-        overlap: int = 0,
-        shuffle: bool = True,
-        seed: int = 0,
-        **options: Any,
-    ) -> tf.data.Dataset:
+    def batches(self, *, batch_size: int, max_length: int, **options: Any) -> tf.data.Dataset:
         """Batches of what trains, streamed from the shards.
 
         The row groups of all shards are taken in a random order and shuffled in a buffer. See
@@ -155,9 +146,6 @@ class Prepared:
             source=str(self.folder),
             batch_size=batch_size,
             max_length=max_length,
-            overlap=overlap,
-            shuffle=shuffle,
-            seed=seed,
             **options,
         )
 

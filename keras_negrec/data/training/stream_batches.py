@@ -6,6 +6,7 @@ import functools
 import itertools
 import numbers
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -127,6 +128,36 @@ def stream_batches(
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     dataset = without_autotuning(dataset.with_options(options))
     return dataset if with_steps else dataset.map(lambda batch, step: batch)
+
+
+def stream_sessions(
+    sessions: Sessions,
+    *,
+    num_workers: int = 1,
+    transform: Callable[[Sessions], Sessions] | None = None,
+    **options: Any,
+) -> tf.data.Dataset:
+    """The batches of sessions in memory, a group for each worker.
+
+    Raises:
+        ValueError: an empty row; what `stream_batches` raises.
+    """
+    check_positive_int("num_workers", num_workers)
+    lengths = sessions.lengths
+    if transform is None and lengths.min(initial=1) == 0:
+        key = sessions.keys[lengths.argmin()]
+        raise ValueError(f"A session must have at least one event. Row {key!r} is empty.")
+    groups = np.array_split(np.arange(len(sessions)), num_workers)
+    return stream_batches(
+        range(num_workers),
+        read=lambda group: sessions if num_workers == 1 else sessions.take(groups[group]),
+        lengths=lambda group: lengths[groups[group]],
+        columns=sessions.column_names,
+        source="`sessions`",
+        num_workers=num_workers,
+        transform=transform,
+        **options,
+    )
 
 
 def _share_of(

@@ -111,7 +111,7 @@ def test_against_a_loop(data):
 
 
 def test_the_benchmark_file(shared_data):
-    from keras_negrec.data.logs.sequences import read_sequences
+    from keras_negrec.data import read_sequences
     from keras_negrec.data.vocabulary import Vocabulary
 
     events = read_sequences(shared_data / "LastFM.txt")
