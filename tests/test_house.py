@@ -136,7 +136,9 @@ HEAVY = {"duckdb", "ibis", "pyspark", "tensorflow_serving", "scipy", "matplotlib
 
 @once
 def test_importing_the_package_loads_little_more_than_keras():
-    loaded = loaded_after("import keras_negrec as kn; dir(kn), dir(kn.data); kn.evaluate, kn.export")
+    loaded = loaded_after(
+        "import keras_negrec as kn; dir(kn), dir(kn.data); kn.evaluate, kn.export"
+    )
     assert not (loaded & HEAVY) - loaded_after("import keras")
 
 

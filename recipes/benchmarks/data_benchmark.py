@@ -112,7 +112,6 @@ def run(args, folder: Path) -> None:
 
 def write_log(args, folder: Path) -> None:
     from benchmarks.write_mssd import write_mssd
-
     from keras_negrec.data import simulate_sessions
 
     sessions = args.rows // 14  # that many rows are written of a session
