@@ -254,32 +254,26 @@ def _read(source: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, str]:
         return source, "the DataFrame"
     path = _existing(source)
     ending = path.name.removesuffix(".gz").rpartition(".")[2]
-    if ending not in ("csv", "tsv", "parquet"):
+    separator = {"csv": ",", "tsv": "\t", "parquet": ""}.get(ending)
+    if separator is None:
         raise ValueError(
             f"Expected a .csv, .tsv (either may end in .gz) or .parquet file. Received: {path}"
         )
     try:
         if ending == "parquet":
             return pd.read_parquet(path), str(path)
-        separator = "," if ending == "csv" else "\t"
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
+        text = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+        return pd.read_csv(path, sep=separator, **text), str(path)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path} cannot be read. Received: {error}") from error
-    return table, str(path)
 
 
 def _refuse(values: pd.Series, wrong, expectation: str, where: str) -> None:
     """Raises about the first value that is wrong."""
-    wrong = np.asarray(wrong, bool)
-    if wrong.any():
-        row = int(wrong.argmax())
-        value = values.iloc[row]
-        value = value.item() if isinstance(value, np.generic) else value
+    for row in np.flatnonzero(np.asarray(wrong, bool))[:1]:
         raise ValueError(
             f"In {where}, column {values.name!r}, row {values.index[row]}: {expectation}. "
-            f"Received: {value!r}"
+            f"Received: {values.iloc[[row]].tolist()[0]!r}"
         )
 
 

@@ -85,7 +85,9 @@ def scan_lines(
         url = "replace(_metadata.file_path, '+', '%2B')"
         name = ibis.util.gen_name("lines")
         connection._session.read.text(list(files)).selectExpr(
-            "value AS line", f"regexp_replace(url_decode({url}), '^file:/+', '/') AS file"
+            # Bytes that are no UTF-8 stay in Spark's strings, where nothing finds them.
+            "make_valid_utf8(value) AS line" if odd else "value AS line",
+            f"regexp_replace(url_decode({url}), '^file:/+', '/') AS file",
         ).createOrReplaceTempView(name)
         lines = connection.table(name)
         lines = lines.filter(~lines.line.isin(["", header or ""]))
