@@ -31,7 +31,7 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
     one_more = (
         "one more, by keywords of build_model as JSON, and by the other options where it has none"
     )
-    add("--configuration", labelled, one_more, action="append", metavar='LABEL={"name": ...}')
+    add("--configuration", labelled, one_more, action="append", metavar='LABEL={"encoder": ...}')
     add("--keep-weight", float, "rank by models with the keep loss at each of these", nargs="+")
     add("--cooccurrence-weight", 0.0, "also rank by each model and item co-occurrence with this")
     add("--ensemble", False, "also rank by the models of all seeds as one, and export these")
@@ -110,9 +110,9 @@ def labelled(text: str) -> tuple[str, dict]:
     """LABEL={...} with the model's name in the object, for argparse."""
     label, _, keywords = text.partition("=")
     settings = json_object(keywords)
-    if not label.strip() or "name" not in settings:
+    if not label.strip() or "encoder" not in settings:
         raise argparse.ArgumentTypeError(
-            f'it must be LABEL={{...}}, with the model under "name". Received: {text}'
+            f'it must be LABEL={{...}}, with the model under "encoder". Received: {text}'
         )
     return label.strip(), settings
 
@@ -169,11 +169,11 @@ def configurations(args, taken: tuple[str, ...] = ()) -> dict[str, dict]:
         for loss in losses:
             if loss == "none":
                 label = f"{model}, trained on" if args.start_from else model
-                add(label, {"name": model, "negative_loss": False})
+                add(label, {"encoder": model, "negative_loss": False})
                 continue
             for context in args.context:
                 label = f"{model} + {loss}" + (f" ({context})" if len(args.context) > 1 else "")
-                add(label, {"name": model, "negative_loss": loss, "context": context})
+                add(label, {"encoder": model, "negative_loss": loss, "context": context})
     for label, keywords in args.configuration or ():
         add(label, keywords)
     return found
@@ -266,7 +266,7 @@ def _ensembles(args, settings: dict, trainings: Trainings) -> dict:
     return {
         _of_all_seeds(args, label): kn.models.Ensemble(
             [trainings.model(one, seed) for seed in args.seed],
-            name=f"{one['model']['name']}_ensemble",
+            name=f"{one["model"]["encoder"]}_ensemble",
         )
         for label, one in settings.items()
         if "cooccurrence_weight" not in one

@@ -179,7 +179,7 @@ class Trainings:
         on_devices = over_devices(args.devices, args.shard_items, num_items=len(self.vocabulary))
         if args.start_from is not None:
             with on_devices:
-                return self._saved_model(settings["name"])
+                return self._saved_model(settings["encoder"])
         needs_logits = (
             settings.get("num_sampled_negatives")
             or settings.get("objective", "softmax") != "softmax"

@@ -151,7 +151,7 @@ def test_compare_trains_once_for_all_keep_weights(run, tmp_path):
 
 
 def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
-    light = """light={"name": "sasrec", "negative_loss": true, "negative_weight": 0.1}"""
+    light = """light={"encoder": "sasrec", "negative_loss": true, "negative_weight": 0.1}"""
     both = [*SIMULATED, "--model", "sasrec", "--negative-loss", "none", "--configuration", light]
     results, printed = run("compare", *both, "--export")
     assert printed.count(": training") == 2
@@ -190,10 +190,10 @@ def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
         ([*SIMULATED, "--configuration", "a=[1]"], "no JSON object"),
         ([*SIMULATED, "--configuration", 'a={"dropout": 0}'], "with the model under"),
         (
-            [*SIMULATED, "--configuration", 'a={"name": "sasrec", "layers": 3}'],
+            [*SIMULATED, "--configuration", 'a={"encoder": "sasrec", "layers": 3}'],
             "the configuration 'a': SASRec has no argument .layers.",
         ),
-        ([*SIMULATED, *["--configuration", 'a={"name": "sasrec"}'] * 2], "a label of its own"),
+        ([*SIMULATED, *["--configuration", 'a={"encoder": "sasrec"}'] * 2], "a label of its own"),
     ],
 )
 def test_compare_refuses_before_it_trains(run, capsys, arguments, message):
