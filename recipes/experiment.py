@@ -266,7 +266,7 @@ def _ensembles(args, settings: dict, trainings: Trainings) -> dict:
     return {
         _of_all_seeds(args, label): kn.models.Ensemble(
             [trainings.model(one, seed) for seed in args.seed],
-            name=f"{one["model"]["encoder"]}_ensemble",
+            name=f"{one['model']['encoder']}_ensemble",
         )
         for label, one in settings.items()
         if "cooccurrence_weight" not in one
