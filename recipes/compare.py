@@ -39,12 +39,12 @@ def main():
     options.add_argument("--format", choices=READERS, help="of the file or folder")
     options.add_argument("--sessions", type=int, default=8000, help="simulated (8000)")
     options.add_argument("--data-seed", type=int, default=0, help="of the simulator (0)")
-    args = experiment.parse(options, scorers=("oracle",))
+    args = experiment.parse(options, scorers=quickstart.ORACLES)
     if (args.data == "simulator") == (args.format is not None):
         options.error("--format is needed with a file as --data, and has no use with simulator")
     if args.data == "simulator":
-        split, vocabulary, oracle = quickstart.simulate(args.sessions, args.data_seed)
-        experiment.run(args, split, vocabulary, scorers={"oracle": oracle})
+        split, vocabulary, oracles = quickstart.simulate(args.sessions, args.data_seed)
+        experiment.run(args, split, vocabulary, scorers=oracles)
     else:
         experiment.run(args, *READERS[args.format](Path(args.data)))
 

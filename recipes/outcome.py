@@ -34,8 +34,8 @@ def readable(metrics: dict[str, float]) -> list[str]:
 
 
 def print_table(comparison, title: str) -> None:
-    """One line for each label, the oracle first; in 80 columns, whatever the terminal."""
-    labels = sorted(comparison.labels, key=lambda label: label != "oracle")
+    """One line for each label, oracles first; in 80 columns, whatever the terminal."""
+    labels = sorted(comparison.labels, key=lambda label: not label.endswith("oracle"))
     metrics = {label: comparison.seed_metrics(label) for label in labels}
     names = [name for name in COLUMNS if metrics[labels[0]][name].notna().any()]
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)

@@ -63,7 +63,13 @@ def sequences(tmp_path):
 
 def test_quickstart(run, tmp_path):
     results, printed = run("quickstart", "--sessions", 200, "--model", "sasrec")
-    assert list(results) == ["sasrec", "sasrec + contrastive", "oracle", "popularity"]
+    assert list(results) == [
+        "sasrec",
+        "sasrec + contrastive",
+        "oracle",
+        "history oracle",
+        "popularity",
+    ]
     assert "feedback" in printed and "recommended by the exported model" in printed
     assert "(recommend says" not in printed
     assert (tmp_path / "out" / "model.keras").exists()
@@ -155,9 +161,14 @@ def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
     both = [*SIMULATED, "--model", "sasrec", "--negative-loss", "none", "--configuration", light]
     results, printed = run("compare", *both, "--export")
     assert printed.count(": training") == 2
-    assert list(results) == ["sasrec", "light", "oracle", "popularity"]
+    assert list(results) == ["sasrec", "light", "oracle", "history oracle", "popularity"]
     report = (tmp_path / "out" / "report.md").read_text("utf-8")
-    assert re.findall(r"^- \*\*(.*?)\*\*:", report, flags=re.M) == ["light", "oracle", "popularity"]
+    assert re.findall(r"^- \*\*(.*?)\*\*:", report, flags=re.M) == [
+        "light",
+        "oracle",
+        "history oracle",
+        "popularity",
+    ]
     assert '"negative_weight": 0.1' in report
     table = pd.read_csv(tmp_path / "out" / "table.csv", index_col=[0, 1])
     assert table["mean"].between(0, 1).all()
