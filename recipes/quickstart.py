@@ -1,8 +1,8 @@
 """The whole job on built-in data: simulate, train, evaluate, export, recommend.
 
-Listening sessions are simulated, so the truth is known. The oracle at the top of the table knows the
-mood of each session: nobody can rank better. The history oracle sees what a model sees: it is the best
-that a model could do. Popularity, at the bottom, is the least that one should.
+Listening sessions are simulated, so the truth is known. The oracle at the top of the table knows
+the mood of each session: nobody can rank better. The history oracle sees what a model sees: it is
+the best that a model could do. Popularity, at the bottom, is the least that one should.
 """
 
 from pathlib import Path

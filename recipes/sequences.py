@@ -7,8 +7,8 @@ one would before serving it (`--no-refit` leaves that out).
 
 The defaults were chosen by validation on LastFM.txt, where the order of events says little: no
 positions, and events hidden at random. Where order matters, try
-`--model-arguments '{"use_position_embedding": true}'`. The table also has `ItemCooccurrence`, alone and together
-with each model; what is saved and exported is the model alone.
+`--model-arguments '{"use_position_embedding": true}'`. The table also has `ItemCooccurrence`, alone
+and together with each model; what is saved and exported is the model alone.
 """
 
 from pathlib import Path

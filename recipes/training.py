@@ -194,8 +194,9 @@ class Trainings:
         """The model of `--start-from`, ready to be trained on."""
         path = self.args.start_from
         model = keras.saving.load_model(path)
-        if type(model).__name__.lower() != encoder:
-            raise SystemExit(f"{path} is a {type(model).__name__}, and --model is {encoder}")
+        own = type(model.encoder).__name__
+        if own.lower() != encoder:
+            raise SystemExit(f"{path} is a {own}, and --model is {encoder}")
         if model.vocabulary != self.vocabulary:
             raise SystemExit(f"{path} was trained on another vocabulary than that of --data")
         model.optimizer.learning_rate = self.args.learning_rate
