@@ -47,12 +47,10 @@ def scan_lines(
         header: the first line of every file, which is no row.
         number_rows: adds `row`, the number of the line in its file, from 1; on DuckDB only, and
             there it keeps the scan to one thread. Blank lines are not counted.
-
-    Raises:
-        UnreadableFileError: a packed file that cannot be unpacked.
     """
     with ThreadPoolExecutor() as pool:  # Files are read and unpacked outside of Python's lock.
-        odd = [file for file, is_odd in zip(files, pool.map(_is_odd, files), strict=True) if is_odd]
+        plain = pool.map(is_plain, files)
+        odd = [file for file, is_fine in zip(files, plain, strict=True) if not is_fine]
     null = ibis.null("string")
     if connection.name == "duckdb":
         copies = _plain_copies(odd, connection)
@@ -111,10 +109,6 @@ def scan_lines(
     return lines.mutate(problem=problem).select("line", "file", *["row"] * number_rows, "problem")
 
 
-def _is_odd(file: str) -> bool:
-    return not is_plain(file)
-
-
 def _plain_copies(files: Sequence[str], connection: ibis.BaseBackend) -> dict[str, str]:
     """What is read in place of files that DuckDB cannot read, for as long as the connection."""
     if not files:
@@ -137,19 +131,16 @@ def scan_table(
     name_of: Callable[[str], str] = str,
     number_rows: bool = False,
 ) -> ir.Table:
-    """All columns of files with a header, as text, with `file` and `problem`.
+    """All columns of files with one header, as text, with `file` and `problem`.
 
     Args:
-        files: absolute paths. All have the same header.
+        files: absolute paths.
         connection: an Ibis connection to DuckDB or PySpark.
         columns: those that must be there.
         delimiter: what stands between fields.
         quoted: whether fields may stand in double quotes.
         name_of: what a column is called, given its field of the header.
-        number_rows: adds `row`, the line of each event in its file. DuckDB only.
-
-    Raises:
-        ValueError: a column that is missing or there twice, headers that differ, an empty file.
+        number_rows: as for `scan_lines`.
     """
     header = first_line(files[0])
 
