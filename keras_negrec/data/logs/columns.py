@@ -22,16 +22,11 @@ _TRUE, _FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
 def check_columns(table: ir.Table, kinds: Mapping[str, str | EventColumn], source: str) -> ir.Table:
     """Casts columns, and says in `problem` which value of a row is the first that cannot be cast.
 
-    Args:
-        table: a table with the column `problem`.
-        kinds: for each column to cast `"integer"`, `"number"`, `"boolean"`, `"label"` (0 or 1),
-            `"optional label"` (0, 1 or missing), `"id"` (text that is not empty, or integers),
-            `"feedback"` (a number without fraction), `"time"` (which becomes seconds), or
-            `"timestamp"`; or a registered event column, whose type it becomes.
-        source: the file, for messages.
-
-    Raises:
-        ValueError: a column whose type is none of those that the kind may come from.
+    The kind of a column is `"integer"`, `"number"`, `"boolean"`, `"label"` (0 or 1), `"optional
+    label"` (0, 1 or missing), `"id"` (text that is not empty, or integers), `"feedback"` (a number
+    without fraction), `"time"` (which becomes seconds) or `"timestamp"`; or it is a registered
+    event column, whose type the column gets. A column that can never be of its kind is a ValueError
+    about the `source`.
     """
     values, problems = {}, [table.problem]
     for name, kind in kinds.items():
@@ -71,15 +66,9 @@ def problem_where(
 def infer_kinds(table: ir.Table, kinds: Mapping[str, str], source: str) -> dict[str, str]:
     """What columns hold, for `check_columns`. It reads all rows once, if there is text to read.
 
-    Args:
-        table: a table with the column `problem`.
-        kinds: for each column `"id"` (integers where all are, else text: `"007"` and `"7"` stay
-            two ids), `"order"` (numbers or times, whichever are more), `"feedback"` or `"any"`
-            (whatever all values are). A column of another kind keeps it.
-        source: the file, for messages.
-
-    Raises:
-        ValueError: feedback that is true or false, which does not say what is a skip.
+    It finds out the kinds `"id"` (integers where all are, else text: `"007"` and `"7"` stay two
+    ids), `"order"` (numbers or times, whichever are more), `"feedback"` and `"any"` (whatever all
+    values are). Feedback that is true or false is a ValueError: it does not say what is a skip.
     """
     parses = dict(integers=to_integers, numbers=_number, times=to_times, booleans=_boolean)
     text = [

@@ -22,12 +22,8 @@ def add_feedback(
 ) -> ir.Table:
     """Adds the column `feedback`, int8, and a `problem` where the rule gives something else.
 
-    Args:
-        table: the raw table, with the column `problem`.
-        feedback: the name of one of `rules`; a dict of a `column` and the feedback of each of its
-            `values`; or a function of the raw table that returns an integer column.
-        rules: the built-in rules.
-        source: the file, for messages.
+    `feedback` is the name of one of the built-in `rules`; a dict of a `column` and the feedback of
+    each of its `values`; or a function of the raw table that returns an integer column.
     """
     if isinstance(feedback, Mapping):
         return _add_mapped(table, feedback, source)

@@ -37,16 +37,11 @@ def scan_lines(
 ) -> ir.Table:
     """Text files as a table of lines: `line`, `file`, `problem`, and `row` if asked for.
 
-    Blank lines are no rows. Lines end in `\\n`, `\\r\\n` or `\\r`. A line that is not UTF-8, and a
-    header that is there again, have a problem; on Spark, headers that are there again are passed
-    over.
-
-    Args:
-        files: absolute paths.
-        connection: an Ibis connection to DuckDB or PySpark.
-        header: the first line of every file, which is no row.
-        number_rows: adds `row`, the number of the line in its file, from 1; on DuckDB only, and
-            there it keeps the scan to one thread. Blank lines are not counted.
+    Blank lines are no rows. Lines end in `\\n`, `\\r\\n` or `\\r`. The `header`, the first line of
+    every file, is no row. A line that is not UTF-8, and a header that is there again, have a
+    problem; on Spark, headers that are there again are passed over. `row`, the number of the line
+    in its file, from 1 and without blank lines, is there on DuckDB only and keeps the scan to one
+    thread.
     """
     with ThreadPoolExecutor() as pool:  # Files are read and unpacked outside of Python's lock.
         plain = pool.map(is_plain, files)
@@ -131,16 +126,10 @@ def scan_table(
     name_of: Callable[[str], str] = str,
     number_rows: bool = False,
 ) -> ir.Table:
-    """All columns of files with one header, as text, with `file` and `problem`.
+    """All columns of files with one header, as text, with what `scan_lines` adds.
 
-    Args:
-        files: absolute paths.
-        connection: an Ibis connection to DuckDB or PySpark.
-        columns: those that must be there.
-        delimiter: what stands between fields.
-        quoted: whether fields may stand in double quotes.
-        name_of: what a column is called, given its field of the header.
-        number_rows: as for `scan_lines`.
+    The `columns` must be there. Fields may stand in double quotes if `quoted`. `name_of` tells what
+    a column is called, given its field of the header.
     """
     header = first_line(files[0])
 
@@ -170,12 +159,8 @@ def split_lines(
 ) -> ir.Table:
     """The fields of each line under the given names, and `problem` where their number is wrong.
 
-    Args:
-        lines: what `scan_lines` returned.
-        columns: one name a field.
-        delimiter: what stands between fields, one character or more.
-        quoted: whether fields may stand in double quotes. Inside of them the delimiter, one
-            character, is text, and two double quotes are one.
+    If `quoted`, fields may stand in double quotes. Inside of them the delimiter, then one
+    character, is text, and two double quotes are one.
     """
     line = lines.line
     # What is left without the parts in quotes tells the number of fields.
