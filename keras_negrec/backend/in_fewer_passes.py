@@ -12,12 +12,7 @@ def in_fewer_passes(activation):
     """The same function, made of fewer passes over memory, in which most of its time goes.
 
     `keras.activations.gelu` on TensorFlow is; other activations and backends have nothing to gain.
-
-    Args:
-        activation: function from a float tensor to another of its shape and dtype, or None.
-
-    Returns:
-        The same, or another of equal values and gradients.
+    Values and gradients are equal.
     """
     if activation is keras.activations.gelu and keras.config.backend() == "tensorflow":
         return _gelu

@@ -13,15 +13,11 @@ if _BACKEND == "torch":
 def random_bytes(seed_generator: keras.random.SeedGenerator, size):
     """Numbers from -128 to 127, all alike likely, on TensorFlow and on PyTorch on a CPU.
 
-    They are the parts of larger ones, of which as few are drawn as are needed.
-
-    Args:
-        seed_generator: `keras.random.SeedGenerator`, whose next seed is taken.
-        size: int, or on TensorFlow an int32 tensor: how many.
+    They are the parts of larger ones, of which as few are drawn as are needed. The seed generator's
+    next seed is taken. On TensorFlow `size` may be an int32 tensor.
 
     Returns:
-        int8 tensor of shape `(size,)`, and one more random number, from 0 to 1, as a float32
-        tensor.
+        int8 tensor of shape `(size,)`, and one more random number, from 0 to 1, in float32.
     """
     seed = seed_generator.next()
     if _BACKEND == "tensorflow":

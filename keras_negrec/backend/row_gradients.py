@@ -27,16 +27,10 @@ class RowGradient(NamedTuple):
 
 
 def unique_rows(gradient):
-    """The rows of a row gradient, each once, and their summed values; None for other gradients.
+    """The rows of a row gradient, `(n,)`, each once, and their summed values, `(n, ...)`.
 
-    On JAX, whose shapes are fixed, there are as many as before: the last ones may be past the
-    table's last row, which `write_rows` passes over.
-
-    Args:
-        gradient: a gradient of any kind.
-
-    Returns:
-        `(rows, values)` of shapes `(n,)` and `(n, ...)`, or None.
+    None for other gradients. On JAX, whose shapes are fixed, there are as many rows as before: the
+    last ones may be past the table's last row, which `write_rows` passes over.
     """
     if isinstance(gradient, RowGradient):
         rows, index = jnp.unique(
@@ -56,14 +50,7 @@ def unique_rows(gradient):
 
 
 def row_values(gradient):
-    """All values that a row gradient holds, a row's perhaps in parts; other gradients as they are.
-
-    Args:
-        gradient: a gradient of any kind.
-
-    Returns:
-        Tensor of shape `(n, ...)`, or `gradient`.
-    """
+    """The values of a row gradient, a row's perhaps in parts; other gradients as they are."""
     if isinstance(gradient, RowGradient | tf.IndexedSlices):
         return gradient.values
     if _BACKEND == "torch" and gradient.is_sparse:

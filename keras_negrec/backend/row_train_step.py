@@ -14,14 +14,8 @@ from keras_negrec.backend.row_gradients import RowGradient
 def row_train_step(model, tables, state, data):
     """`keras.Model.train_step` on JAX, with row gradients for some tables.
 
-    Args:
-        model: a compiled `keras.Model`.
-        tables: those of its variables that it reads by `lookup_rows` alone. Those that are not
-            trained are passed over.
-        state, data: as for `keras.Model.train_step` on JAX.
-
-    Returns:
-        `(logs, state)`.
+    The model reads these variables by `lookup_rows` alone. Those that are not trained are passed
+    over.
     """
     trainable, non_trainable, optimizer_variables, metrics_variables = state
     x, y, sample_weight = unpack_x_y_sample_weight(data)

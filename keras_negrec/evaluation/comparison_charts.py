@@ -21,17 +21,9 @@ _CURVE_CUTOFFS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50)
 
 
 def comparison_charts(comparison: Comparison, baseline: str) -> dict[str, tuple[str, Figure]]:
-    """Draws what a table cannot show; charts that the runs have no data for are left out.
+    """Draws what a table cannot show: a caption and a figure by name.
 
-    Args:
-        comparison: `Comparison`.
-        baseline: label.
-
-    Returns:
-        Dict from name to a caption and a `matplotlib.figure.Figure`.
-
-    Raises:
-        ImportError: matplotlib is not installed.
+    Charts that the runs have no data for are left out.
     """
     try:
         import matplotlib  # noqa: F401

@@ -13,15 +13,9 @@ _MOST_CANDIDATES = 16  # of a row, on average, until the best are taken from the
 class RankCount:
     """Counts how many items score above the targets and skip targets of some examples.
 
-    The scores of each example come in blocks of columns, left to right. Nothing but the counts
-    and the best items so far is kept between blocks. Blocks of different rows may be added by
-    different threads at once.
-
-    Args:
-        examples: `Examples`.
-        exclude_seen: bool or None. Whether items of the history do not compete, besides the
-            examples' `excluded_items`; None: as the examples say.
-        top_k: int or None. How many of the first items are wanted.
+    The scores of each example come in blocks of columns, left to right. Nothing but the counts and
+    the `top_k` best items so far is kept between blocks. Blocks of different rows may be added by
+    different threads at once. `exclude_seen` is that of `rank_targets`.
 
     Attributes:
         target, skip_target: which item of each example is counted for, `columns`, -1 where there
@@ -50,12 +44,7 @@ class RankCount:
         self._top_scores = np.full(self._top_columns.shape, -np.inf, "float32")
 
     def read_own(self, rows: slice, scores: np.ndarray) -> None:
-        """Takes the scores of targets and skip targets from those of all items.
-
-        Args:
-            rows: which examples, with a start and a stop.
-            scores: float32 array of shape `(num_rows, num_items)`.
-        """
+        """Takes the scores of targets and skip targets from those of all items."""
         for own in (self.target, self.skip_target):
             # That of the last item where there is no target, which counts for nothing.
             own.scores[rows] = scores[np.arange(len(scores)), own.columns[rows]]

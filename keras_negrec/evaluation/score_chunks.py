@@ -16,18 +16,10 @@ _SCORES_AT_ONCE = 2**25  # 128 MB of float32
 def score_chunks(
     model: Scorer, histories: Sessions, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Scores the catalogue after each history, chunk by chunk.
-
-    Args:
-        model: a `Scorer`.
-        histories: `Sessions`.
-        batch_size: int. The most histories in a chunk; fewer where the catalogue is large.
+    """Scores the catalogue after each history, at most `batch_size` histories at a time.
 
     Yields:
         The rows of the chunk, and a new float32 array of shape `(len(rows), num_items)`.
-
-    Raises:
-        ValueError: scores of another shape than `(num_rows, num_items)`, or that are NaN.
     """
     check_positive_int("batch_size", batch_size)
     batch_size = max(1, min(batch_size, _SCORES_AT_ONCE // model.num_items))

@@ -6,14 +6,9 @@ import numpy as np
 
 
 def top_columns(scores: np.ndarray, k: int) -> np.ndarray:
-    """The columns with the highest scores, best first, equal scores by column.
+    """At most `k` columns with the highest scores, best first, equal scores by column.
 
-    Args:
-        scores: float array of shape `(num_items,)`, not NaN.
-        k: int. The most columns that are returned.
-
-    Returns:
-        int array of at most `k` columns; those whose score is minus infinity are not among them.
+    Those whose score is minus infinity are not among them.
     """
     k = min(k, len(scores))
     threshold = np.partition(scores, len(scores) - k)[len(scores) - k]

@@ -50,23 +50,11 @@ def needs_process() -> bool:
 
 
 def in_tensorflow(function: str, model, path: Path, vocabulary: Vocabulary, **options) -> Path:
-    """Calls a function of `keras_negrec.serving` on the model there, on the CPU.
+    """Calls a function of `keras_negrec.serving` there, on the CPU, for the path that it returns.
 
-    Event columns that were registered here are known there, and so are classes that were registered
-    with Keras, if the modules that define them can be imported.
-
-    Args:
-        function: its name. It is called with the model, `path`, the vocabulary and the options.
-        model: a model of this package; it travels as a `.keras` file.
-        path: where to write.
-        vocabulary: goes with the model.
-        **options: what JSON can hold.
-
-    Returns:
-        The path that the function returns.
-
-    Raises:
-        RuntimeError: the process failed.
+    It is called with the model, which travels as a `.keras` file, `path`, the vocabulary and the
+    options. Event columns that were registered here are known there, and so are classes that were
+    registered with Keras, if the modules that define them can be imported.
     """
     modules = {custom.__module__ for custom in keras.saving.get_custom_objects().values()}
     with tempfile.TemporaryDirectory() as folder:

@@ -17,14 +17,8 @@ def model_card(
 ) -> str:
     """A page in Markdown: the model, its data and metrics, how it is called, what made it.
 
-    Args:
-        model: the model that is exported.
-        servable: what is exported of it.
-        name, version: str and int. Under what it is exported.
-        recall: float or None. Share of the k best items that a smaller item table keeps.
-        metrics: dict of floats, or None.
-        data: str or None. What it was trained on.
-        trained_on: str. Keras's backend that trained it.
+    `recall` is the share of the k best items that a smaller item table keeps, or None; the other
+    arguments are those of `export`.
     """
     is_string = servable.id_dtype == "string"
     padding, dtype = ('""', "") if is_string else ("-1", ", tf.int64")

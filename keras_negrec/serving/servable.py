@@ -18,11 +18,7 @@ CHUNK_SCORES = 2**23  # 32 MiB of float32
 class Servable(tf.Module):
     """From external ids to recommendations, with nothing but TensorFlow's own operations.
 
-    Args:
-        model: a model of this package, on Keras's TensorFlow backend.
-        vocabulary: `Vocabulary` of its items.
-        k: int. How many items are recommended where the request does not say.
-        item_dtype: how `ItemTable` stores the vectors.
+    The model is on Keras's TensorFlow backend. `item_dtype` is how `ItemTable` stores the vectors.
     """
 
     def __init__(self, model, vocabulary: Vocabulary, k: int, item_dtype: str = "float32"):

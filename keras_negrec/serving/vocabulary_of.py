@@ -8,11 +8,7 @@ from keras_negrec.data import Vocabulary
 
 
 def vocabulary_of(model, vocabulary: Vocabulary | None) -> Vocabulary:
-    """The vocabulary that was given, else the model's own.
-
-    Raises:
-        ValueError: neither is there.
-    """
+    """The vocabulary that was given, else the model's own."""
     vocabulary = vocabulary or getattr(model, "vocabulary", None)
     if vocabulary is None:
         raise ValueError(
@@ -23,12 +19,7 @@ def vocabulary_of(model, vocabulary: Vocabulary | None) -> Vocabulary:
 
 
 def exported_vocabulary(function: str, model, vocabulary: Vocabulary | None) -> Vocabulary:
-    """The same, of a model that can be exported.
-
-    Raises:
-        TypeError: a model that Keras does not train; it names the function that was called.
-        ValueError: no vocabulary, or one of another number of items than the model's.
-    """
+    """The same, of a model that Keras has trained, so that the function can export it."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"`{function}` takes a model that is trained with Keras. Received one of type "

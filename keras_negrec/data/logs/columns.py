@@ -19,23 +19,18 @@ _NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?$"
 _TRUE, _FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
 
 
-def check_columns(table: ir.Table, kinds: Mapping[str, str], source: str) -> ir.Table:
+def check_columns(table: ir.Table, kinds: Mapping[str, str | EventColumn], source: str) -> ir.Table:
     """Casts columns, and says in `problem` which value of a row is the first that cannot be cast.
 
-    Args:
-        table: a table with the column `problem`.
-        kinds: for each column to cast `"integer"`, `"number"`, `"boolean"`, `"label"` (0 or 1),
-            `"optional label"` (0, 1 or missing), `"id"` (text that is not empty, or integers),
-            `"feedback"` (a number without fraction), `"time"` (which becomes seconds), or
-            `"timestamp"`.
-        source: the file, for messages.
-
-    Raises:
-        ValueError: a column whose type is none of those that the kind may come from.
+    The kind of a column is `"integer"`, `"number"`, `"boolean"`, `"label"` (0 or 1), `"optional
+    label"` (0, 1 or missing), `"id"` (text that is not empty, or integers), `"feedback"` (a number
+    without fraction), `"time"` (which becomes seconds) or `"timestamp"`; or it is a registered
+    event column, whose type the column gets. A column that can never be of its kind is a ValueError
+    about the `source`.
     """
     values, problems = {}, [table.problem]
     for name, kind in kinds.items():
-        cast, expectation = _KINDS[kind]
+        cast, expectation = _KINDS[kind] if isinstance(kind, str) else _kind_of(kind)
         column = table[name]
         value = cast(column)
         if value is None:
@@ -43,11 +38,16 @@ def check_columns(table: ir.Table, kinds: Mapping[str, str], source: str) -> ir.
                 f"In {source}: column {name!r}: {expectation}. Received type: {column.type()}"
             )
         wrong = value.isnull()
-        if kind.startswith("optional"):
+        if kind == "optional label":
             wrong = wrong & ~column.isnull()
         values[name] = value
         problems.append(problem_where(wrong, name, expectation, column))
     return table.mutate(**values, problem=ibis.coalesce(*problems))
+
+
+def add_problems(table: ir.Table, *problems: ir.Value) -> ir.Table:
+    """Notes the first of the problems in `problem`, in rows that had none."""
+    return table.mutate(problem=ibis.coalesce(table.problem, *problems))
 
 
 def problem_where(
@@ -66,22 +66,11 @@ def problem_where(
 def infer_kinds(table: ir.Table, kinds: Mapping[str, str], source: str) -> dict[str, str]:
     """What columns hold, for `check_columns`. It reads all rows once, if there is text to read.
 
-    Args:
-        table: a table with the column `problem`.
-        kinds: for each column `"id"` (integers where all are, else text: `"007"` and `"7"` stay
-            two ids), `"order"` (numbers or times, whichever are more), `"feedback"` or `"any"`
-            (whatever all values are). A column of another kind keeps it.
-        source: the file, for messages.
-
-    Raises:
-        ValueError: feedback that is true or false, which does not say what is a skip.
+    It finds out the kinds `"id"` (integers where all are, else text: `"007"` and `"7"` stay two
+    ids), `"order"` (numbers or times, whichever are more), `"feedback"` and `"any"` (whatever all
+    values are). Feedback that is true or false is a ValueError: it does not say what is a skip.
     """
-    parses = {
-        "integers": to_integers,
-        "numbers": _number,
-        "times": to_times,
-        "booleans": _boolean,
-    }
+    parses = dict(integers=to_integers, numbers=_number, times=to_times, booleans=_boolean)
     text = [
         name
         for name, kind in kinds.items()
@@ -153,42 +142,30 @@ def registered() -> dict[str, EventColumn]:
     return {str(column.log_column): column for column in further_columns()}
 
 
-def check_further(table: ir.Table, columns: Mapping[str, EventColumn], source: str) -> ir.Table:
-    """Casts registered event columns to their types, as `check_columns` does.
+def _kind_of(event_column: EventColumn) -> tuple[Callable[[ir.Value], Any], str]:
+    """What `_KINDS` holds, for the type of a registered event column."""
+    dtype = np.dtype(event_column.dtype)
+    is_whole = np.issubdtype(dtype, np.integer)
+    least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if is_whole else (0, 0)
 
-    Args:
-        table: a table with the column `problem`.
-        columns: the registered column that each column of the table is for.
-        source: the file, for messages.
-    """
-    values, problems = {}, [table.problem]
-    for name, column in columns.items():
-        given, dtype = table[name], np.dtype(column.dtype)
-        truth = _boolean(given)
-        if np.issubdtype(dtype, np.integer):
-            least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
-            expectation = f"expected a whole number from {least} to {most}"
-            value = (
-                truth.cast("int64") if isinstance(given, ir.BooleanValue) else to_integers(given)
-            )
-            if isinstance(given, ir.FloatingValue):
-                value = _feedback(given)
-            elif isinstance(given, ir.StringValue) and truth is not None:
-                value = ibis.coalesce(value, truth.cast("int64"))
-            if value is not None:
-                low, high = max(least, -(2**63)), min(most, 2**63 - 1)
-                value = ibis.ifelse(value.between(low, high), value, None)
-        else:
-            expectation, value = "expected a number", _number(given)
-            if isinstance(given, ir.TimestampValue):
-                value = _seconds(given)
+    def whole(column: ir.Value) -> Any:
+        value = _feedback(column) if isinstance(column, ir.FloatingValue) else to_integers(column)
+        truth = _boolean(column)
+        if truth is not None:  # Text may be either.
+            truth = truth.cast("int64")
+            value = truth if value is None else ibis.coalesce(value, truth)
         if value is None:
-            raise ValueError(
-                f"In {source}: column {name!r}: {expectation}. Received type: {given.type()}"
-            )
-        values[name] = value.cast(column.dtype)
-        problems.append(problem_where(value.isnull(), name, expectation, given))
-    return table.mutate(**values, problem=ibis.coalesce(*problems))
+            return None
+        in_range = value.between(max(least, -(2**63)), min(most, 2**63 - 1))
+        return ibis.ifelse(in_range, value, None).cast(event_column.dtype)
+
+    def number(column: ir.Value) -> Any:
+        value = _seconds(column) if isinstance(column, ir.TimestampValue) else _number(column)
+        return None if value is None else value.cast(event_column.dtype)
+
+    if is_whole:
+        return whole, f"expected a whole number from {least} to {most}"
+    return number, "expected a number"
 
 
 def to_integers(column: ir.Value) -> Any:

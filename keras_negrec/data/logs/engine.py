@@ -18,11 +18,13 @@ class Engine:
     Args:
         connection: an Ibis DuckDB or PySpark connection.
         folder: where large intermediate results go. Executors of a Spark cluster must see it.
+        own: whether nobody else uses the connection, which `close` then ends.
     """
 
-    def __init__(self, connection: ibis.BaseBackend, folder: Path):
+    def __init__(self, connection: ibis.BaseBackend, folder: Path, *, own: bool):
         self.connection = connection
         self._folder = folder
+        self._own = own
         self._stored: dict[ibis.expr.operations.Node, str] = {}
 
     def store(self, table: ibis.Table) -> ibis.Table:
@@ -46,6 +48,8 @@ class Engine:
             with contextlib.suppress(Exception):  # Leftovers in temporary places do no harm.
                 self._drop(name)
         self._stored = {}
+        if self._own:
+            self._disconnect()
 
     def _new_name(self) -> str:
         # A random one: no two engines on one connection may have tables of one name.
@@ -57,13 +61,15 @@ class Engine:
     def _drop(self, name: str) -> None:
         raise NotImplementedError
 
+    def _disconnect(self) -> None:
+        raise NotImplementedError
+
 
 class DuckDBEngine(Engine):
-    """DuckDB: out of core, in this process. `own` says that nobody else uses the connection."""
+    """DuckDB: out of core, in this process."""
 
     def __init__(self, connection, folder: Path, *, own: bool):
-        super().__init__(connection, folder)
-        self._own = own
+        super().__init__(connection, folder, own=own)
         # Ibis writes lambdas as arrows, which DuckDB 2.0 refuses unless told otherwise.
         connection.raw_sql("SET lambda_syntax = 'ENABLE_SINGLE_ARROW'")
 
@@ -72,11 +78,6 @@ class DuckDBEngine(Engine):
         relation = self.connection.con.sql(self.connection.compile(table))
         yield from relation.to_arrow_reader(num_rows)
 
-    def close(self) -> None:
-        super().close()
-        if self._own:
-            self.connection.disconnect()
-
     def _store(self, table: ibis.Table, name: str) -> ibis.Table:
         return self.connection.create_table(name, table, temp=not self._own)
 
@@ -84,13 +85,12 @@ class DuckDBEngine(Engine):
         # Not `drop_table`: with sqlglot from 30.18 on, Ibis 12.0 leaves the name out.
         self.connection.raw_sql(f'DROP TABLE IF EXISTS "{name}"')
 
+    def _disconnect(self) -> None:
+        self.connection.disconnect()
+
 
 class SparkEngine(Engine):
     """Spark: on this machine or on a cluster that sees the folder. Tables are Parquet files."""
-
-    def __init__(self, connection, folder: Path, *, own: bool):
-        super().__init__(connection, folder)
-        self._own = own
 
     def batches(self, table: ibis.Table, num_rows: int) -> Iterator[pa.RecordBatch]:
         # Not `to_pyarrow_batches`: it collects the whole result in the driver.
@@ -100,11 +100,6 @@ class SparkEngine(Engine):
             with pyarrow.parquet.ParquetFile(file) as parquet:
                 yield from parquet.iter_batches(num_rows)
 
-    def close(self) -> None:
-        super().close()
-        if self._own:
-            self.connection._session.stop()
-
     def _store(self, table: ibis.Table, name: str) -> ibis.Table:
         folder = self._folder / name
         self.connection.to_parquet(table, folder)
@@ -113,18 +108,14 @@ class SparkEngine(Engine):
     def _drop(self, name: str) -> None:
         self.connection.raw_sql(f"DROP VIEW IF EXISTS `{name}`")
 
+    def _disconnect(self) -> None:
+        self.connection._session.stop()
+
 
 def open_engine(engine, folder: Path, memory_limit: str | None) -> Engine:
-    """The engine of that name, or around a connection.
+    """The engine of that name, or around an Ibis connection to DuckDB or PySpark.
 
-    Args:
-        engine: `"duckdb"`, `"spark"`, or an Ibis DuckDB or PySpark connection.
-        folder: an empty folder for intermediate results.
-        memory_limit: for the DuckDB connection that is opened here, for example `"2GB"`.
-
-    Raises:
-        ValueError: an unknown engine; a memory limit for an engine that is not opened here.
-        ImportError: `"spark"` without PySpark.
+    The folder is empty. The limit is for the DuckDB connection that is opened here.
     """
     if engine == "duckdb":
         spill = folder / "spill"
@@ -148,11 +139,9 @@ def open_engine(engine, folder: Path, memory_limit: str | None) -> Engine:
         )
     if engine == "spark":
         return _open_spark(folder)
-    name = getattr(engine, "name", None)
-    if isinstance(engine, ibis.BaseBackend) and name == "duckdb":
-        return DuckDBEngine(engine, folder, own=False)
-    if isinstance(engine, ibis.BaseBackend) and name == "pyspark":
-        return SparkEngine(engine, folder, own=False)
+    engines: dict[str, type[Engine]] = {"duckdb": DuckDBEngine, "pyspark": SparkEngine}
+    if isinstance(engine, ibis.BaseBackend) and engine.name in engines:
+        return engines[engine.name](engine, folder, own=False)
     raise ValueError(
         '`engine` must be "duckdb", "spark" or an Ibis connection to one of them. Received: '
         f"engine={engine!r}"

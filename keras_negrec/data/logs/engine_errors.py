@@ -9,11 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def engine_errors(source: str) -> Iterator[None]:
-    """Turns an error of DuckDB or Spark inside of it into a ValueError that names the file.
-
-    Args:
-        source: what is being read, for messages in which the engine does not name the file.
-    """
+    """Turns an error of DuckDB or Spark into a ValueError that names the file, or else `source`."""
     try:
         yield
     except Exception as error:

@@ -10,13 +10,10 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from keras_negrec.data.logs.columns import check_columns, check_further, problem_where, registered
+from keras_negrec.data.logs.columns import check_columns, problem_where, registered
 from keras_negrec.data.logs.engine import Engine
 from keras_negrec.data.logs.files import EXCLUDED, UnreadableFileError, line_number
 from keras_negrec.data.logs.formats import Scan, numbers_rows
-from keras_negrec.data.logs.formats import check_format_options as check_format_options
-from keras_negrec.data.logs.formats import find_scan as find_scan
-from keras_negrec.data.logs.formats import scan_formats as scan_formats
 
 _ID, _NUMBER = ("string", "integer"), ("integer", "floating")
 _TYPES = {"session": _ID, "user": _ID, "item": _ID, "feedback": ("integer",)}
@@ -53,29 +50,13 @@ class EventTable:
 
 
 def read_events(
-    scan: Scan,
-    source,
-    options: dict,
-    engine: Engine,
-    errors: str,
-    *,
-    number_rows: bool = False,
+    scan: Scan, source, options: dict, engine: Engine, errors: str, *, number_rows: bool = False
 ) -> EventTable:
-    """Reads a log once and stores its sound events.
+    """Reads a log once and stores its sound events in the engine.
 
-    Args:
-        scan: of a format.
-        source: what the scan takes.
-        options: what else the scan takes.
-        engine: where to store.
-        errors: `"raise"`, or `"skip"` to count rows with a problem and leave them out, and to
-            leave out files that cannot be read.
-        number_rows: adds `row` where the scan can; without it only where nothing else orders
-            the events of a session or the sessions of a user.
-
-    Raises:
-        ValueError: a row with a problem or a file that cannot be read, with `errors="raise"`; no
-            sound rows at all; nothing to order events by; a scan that returns something else.
+    `options` are what the scan takes beside the source; `errors` is that of `read_log`.
+    `number_rows` adds `row` where the scan can; without it `row` is there only where nothing else
+    orders the events of a session or the sessions of a user.
     """
     unreadable: dict[str, str] = {}
 
@@ -125,15 +106,13 @@ def read_events(
             f"In {source_name(source)}: there are no events. Received {num_read} rows, "
             f"{problems.total()} of them with a problem: {dict(problems)}"
         )
-    sound = stored.filter(stored.problem.isnull()).drop("problem") if problems else stored
-    faulty = stored.filter(stored.problem.notnull())
     return EventTable(
-        sound,
+        stored.filter(stored.problem.isnull()).drop("problem") if problems else stored,
         num_read,
         problems,
         ordered_by,
-        faulty,
-        unreadable,
+        faulty=stored.filter(stored.problem.notnull()),
+        unreadable=unreadable,
         keeps_ties="row" in events.columns and not numbers_rows(scan),
         by_gap="seconds_to_next" in events.columns,
     )
@@ -181,7 +160,7 @@ def _checked(events: Any, scan: Scan, source) -> ibis.Table:
         problem=ibis.coalesce(*problems),
     )
     further = {log: column for log, column in registered().items() if log in events.columns}
-    return check_further(events, further, name) if further else events
+    return check_columns(events, further, name)
 
 
 def _raise_first(scan: Scan, source, options: dict, events: ibis.Table, count: int) -> NoReturn:

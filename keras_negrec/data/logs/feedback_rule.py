@@ -9,7 +9,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from keras_negrec.data.logs.columns import plain_text, problem_where
+from keras_negrec.data.logs.columns import add_problems, plain_text, problem_where
 
 Rule = Callable[[ir.Table], ir.Value] | Mapping[str, Any]
 
@@ -22,16 +22,8 @@ def add_feedback(
 ) -> ir.Table:
     """Adds the column `feedback`, int8, and a `problem` where the rule gives something else.
 
-    Args:
-        table: the raw table, with the column `problem`.
-        feedback: the name of one of `rules`; a dict of a `column` and the feedback of each of its
-            `values`; or a function of the raw table that returns an integer column.
-        rules: the built-in rules.
-        source: the file, for messages.
-
-    Raises:
-        ValueError: a name that is none of the rules; a dict that is not as described.
-        TypeError: a rule that does not return an integer column.
+    `feedback` is the name of one of the built-in `rules`; a dict of a `column` and the feedback of
+    each of its `values`; or a function of the raw table that returns an integer column.
     """
     if isinstance(feedback, Mapping):
         return _add_mapped(table, feedback, source)
@@ -56,10 +48,8 @@ def add_feedback(
         )
     is_feedback = ibis.coalesce(values.between(-2, 2), False)
     problem = problem_where(~is_feedback, name, "expected -2, -1, 0, 1 or 2", values)
-    return table.mutate(
-        feedback=ibis.ifelse(is_feedback, values, None).cast("int8"),
-        problem=ibis.coalesce(table.problem, problem),
-    )
+    feedback = ibis.ifelse(is_feedback, values, None).cast("int8")
+    return add_problems(table, problem).mutate(feedback=feedback)
 
 
 def _add_mapped(table: ir.Table, feedback: Mapping[str, Any], source: str) -> ir.Table:
@@ -85,7 +75,7 @@ def _add_mapped(table: ir.Table, feedback: Mapping[str, Any], source: str) -> ir
     found = text.cases(*meanings.items(), else_=ibis.null("int64")).cast("int8")
     expected = ", ".join(key or "nothing" for key in meanings)
     problem = problem_where(found.isnull(), name, f"expected one of {expected}", table[name])
-    return table.mutate(feedback=found, problem=ibis.coalesce(table.problem, problem))
+    return add_problems(table, problem).mutate(feedback=found)
 
 
 def _key(key) -> str:

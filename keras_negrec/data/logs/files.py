@@ -31,16 +31,7 @@ class UnreadableFileError(ValueError):
 
 
 def find_files(source: Source, *patterns: str) -> list[str]:
-    """The absolute paths of a file, of a list of files, or of the files of a folder.
-
-    Args:
-        source: a path, or several.
-        patterns: which files of a folder are meant, such as `"log_*.csv"`.
-
-    Raises:
-        FileNotFoundError: a path that is not there, a folder without such files.
-        ValueError: no files are left.
-    """
+    """The absolute paths of one or several files, or of those of a folder that fit a pattern."""
     sources = [source] if isinstance(source, (str, Path)) else source
     found = [file for path in sources for file in _files_of(path, patterns)]
     files = [str(file) for file in found if str(file) not in EXCLUDED.get()]
@@ -75,11 +66,7 @@ def _open(path: str) -> Iterator[IO[bytes]]:
 
 
 def first_line(path: str) -> str:
-    """The first line of a text file, without byte order mark and line end.
-
-    Raises:
-        UnreadableFileError: an empty file, or a packed one that cannot be unpacked.
-    """
+    """The first line of a text file that is not empty, without byte order mark and line end."""
     with _open(path) as file:
         start = file.read(1 << 20).removeprefix(codecs.BOM_UTF8)
     if not start.strip():
@@ -93,9 +80,6 @@ def is_plain(path: str) -> bool:
 
     Every byte is looked at. The engines compare no checksums, find a cut-off file when half way
     through, and lose text where line ends vary.
-
-    Raises:
-        UnreadableFileError: a packed file that cannot be unpacked.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_utf8, lone_returns, newlines = True, False, False
@@ -148,11 +132,7 @@ def line_number(path: str, nth: int) -> int:
 
 
 def parquet_columns(path: str) -> list[str]:
-    """The names of a Parquet file's columns.
-
-    Raises:
-        UnreadableFileError: a file that is no Parquet, or that was cut off.
-    """
+    """The names of a Parquet file's columns."""
     try:
         return pyarrow.parquet.ParquetFile(path).schema_arrow.names
     except (pa.ArrowException, OSError) as error:

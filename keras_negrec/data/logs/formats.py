@@ -15,17 +15,8 @@ Scan = Callable[..., Any]
 FORMATS = ("frame", "kuairand", "lastfm1k", "movielens", "mssd", "sequences", "yambda")
 
 
-def scan_formats() -> list[str]:
-    """The names of all formats that can be scanned."""
-    return list(FORMATS)
-
-
 def find_scan(format: str | Scan) -> Scan:
-    """The scan of a format; a function is a format of the caller's own.
-
-    Raises:
-        ValueError: an unknown format.
-    """
+    """The scan of a format; a function is a format of the caller's own."""
     if callable(format):
         return format
     check_choice("format", format, FORMATS)

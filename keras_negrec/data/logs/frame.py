@@ -10,13 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from keras_negrec.data.event_columns import EventColumn
-from keras_negrec.data.logs.columns import (
-    check_columns,
-    check_further,
-    infer_kinds,
-    registered,
-    typed,
-)
+from keras_negrec.data.logs.columns import check_columns, infer_kinds, registered, typed
 from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
 from keras_negrec.data.logs.files import Source, find_files, parquet_columns, require_columns
 from keras_negrec.data.logs.read_log import read_scan
@@ -56,7 +50,7 @@ def read_frame(
             without a zone are UTC.
         columns: dict from names of columns that `register_event_column` has made known to names
             of columns of the log, where these differ.
-        errors: `"raise"`, or `"skip"` to leave out what has a problem, with a warning about it.
+        errors: `"raise"` or `"skip"`, as in `read_log`.
 
     Returns:
         An events table with the columns `session`, `item`, `feedback`, and those of `user`,
@@ -64,11 +58,8 @@ def read_frame(
         since 1970. Ids of a CSV file are integers if all in the column are, else strings.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a column that is missing or of a type that it cannot have, an empty or
-            unreadable file; with `errors="raise"` a value that is missing or wrong, and a session
-            with two items at one position.
-        TypeError: a function that does not return an integer column.
+        ValueError: a column that is missing or of a type that it cannot have, an unknown name in
+            `columns`, and what else `read_log` raises.
 
     Example:
 
@@ -150,8 +141,7 @@ def scan_frame(
         for name in ids.values():
             found[name] = "integer" if table[name].type().is_integer() else "id"
     table = check_columns(table, found, source)
-    if further:
-        table = check_further(table, further, source)
+    table = check_columns(table, further, source)
     rules = {
         "every event is positive": lambda table: ibis.literal(1),
         **({feedback: lambda table: table[feedback]} if isinstance(feedback, str) else {}),

@@ -11,17 +11,10 @@ import ibis.expr.types as ir
 def split_at_gaps(
     events: ir.Table, gap: float, keys: Sequence[str], *, session: str, time: str
 ) -> ir.Table:
-    """Starts a new session where the time between two events is over `gap`.
+    """Starts a new session where the time between two events of equal `keys` is over `gap`.
 
-    Args:
-        events: a table.
-        gap: the longest time inside a session, in the unit of `time`.
-        keys: the columns that tell apart what is to be split.
-        session: the column whose values name the sessions: those of `s` are `s_0`, `s_1` and so on.
-        time: a column of numbers. Events at one time stay together.
-
-    Returns:
-        The table with these names in the column `session`.
+    The sessions of `s`, a value of the column `session`, are called `s_0`, `s_1` and so on. Events
+    at one time stay together.
     """
     before = events[time].lag().over(ibis.window(group_by=keys, order_by=time))
     starts = ibis.ifelse(events[time] - before > gap, 1, 0).cast("int64")
@@ -35,15 +28,9 @@ def split_at_gaps(
 def sessions_by_gap(events: ir.Table, gap: float, ties: Sequence[str]) -> ir.Table:
     """Sessions of users whose events have times and nothing else to tell sessions apart.
 
-    Args:
-        events: a table with the columns `user`, `timestamp` and `problem`. Rows with a problem
-            belong to no session.
-        gap: the longest time inside a session, in the unit of `timestamp`.
-        ties: columns that order events at one time.
-
-    Returns:
-        The table with `session` (`<user>_<n>`, n from 0), `position` (in the session, from 0), and
-        `seconds_to_next`: the time to the user's next event, null at the last.
+    Events at one time are in the order of the columns `ties`. The table gets the columns `session`
+    (`<user>_<n>`, n from 0; null for rows with a problem), `position` (in the session, from 0) and
+    `seconds_to_next`: the time to the user's next event, null at the last.
     """
     events = events.mutate(fine=events.problem.isnull())
     events = split_at_gaps(events, gap, ["user", "fine"], session="user", time="timestamp")

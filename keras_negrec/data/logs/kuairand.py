@@ -6,7 +6,12 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from keras_negrec.data.logs.columns import check_columns, problem_where, to_integers
+from keras_negrec.data.logs.columns import (
+    add_problems,
+    check_columns,
+    problem_where,
+    to_integers,
+)
 from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
 from keras_negrec.data.logs.files import Source, find_files, parquet_columns, require_columns
 from keras_negrec.data.logs.gaps import sessions_by_gap
@@ -51,8 +56,7 @@ def read_kuairand(
             `is_like`, `is_hate` and `is_click` are integers; all else is text.
         session_gap: the longest time, in seconds, from one video to the next of its session. By
             default a session is all that a user watched. Only for logs, which have times.
-        errors: `"raise"`, or `"skip"` to leave out events with a problem, with a warning that
-            tells how many and why.
+        errors: `"raise"` or `"skip"`, as in `read_log`.
 
     Returns:
         An events table with the columns `session` (the user, or `<user>_<n>` with `session_gap`),
@@ -61,10 +65,7 @@ def read_kuairand(
         `test`), and no `timestamp`, because the history part has no times.
 
     Raises:
-        FileNotFoundError: no such file, no logs in the folder.
-        ValueError: a column that is missing, a file that cannot be read, `session_gap` with a
-            Parquet file, an unknown rule; with `errors="raise"` a value that is missing or wrong.
-        TypeError: a rule that does not return an integer column.
+        ValueError: `session_gap` with a Parquet file, and what else `read_log` raises.
 
     Example:
 
@@ -135,12 +136,7 @@ def _scan_labelled(
     require_columns(columns, [*ids, "split", *labels], file)
     log = scan_parquet(file, connection, number_rows=number_rows)
     log = check_columns(log.mutate(split=log.split.cast("string")), ids | labels, file)
-    log = log.mutate(
-        session=log.user_id,
-        item=log.item_id,
-        problem=ibis.coalesce(
-            log.problem, problem_where(log.split.isnull(), "split", "expected a value", log.split)
-        ),
-    )
+    no_split = problem_where(log.split.isnull(), "split", "expected a value", log.split)
+    log = add_problems(log, no_split).mutate(session=log.user_id, item=log.item_id)
     names = ["session", "item", "feedback", "position", "split", "file", "problem"]
     return add_feedback(log, feedback, FEEDBACK).select(names + ["row"] * ("row" in log.columns))

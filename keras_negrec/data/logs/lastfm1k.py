@@ -6,7 +6,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from keras_negrec.data.logs.columns import problem_where
+from keras_negrec.data.logs.columns import add_problems, problem_where
 from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
 from keras_negrec.data.logs.files import Source, find_files, first_line
 from keras_negrec.data.logs.gaps import sessions_by_gap
@@ -42,8 +42,7 @@ def read_lastfm1k(
             and `seconds_to_next` (null at a user's last play).
         skip_seconds: how soon the next play comes after one that was skipped.
         session_gap: the longest time, in seconds, from one play to the next of its session.
-        errors: `"raise"`, or `"skip"` to leave out plays with a problem, with a warning that tells
-            how many and why.
+        errors: `"raise"` or `"skip"`, as in `read_log`.
 
     Returns:
         An events table with the columns `session` (`<user>_<n>`, n from 0), `user`, `item` (the
@@ -51,10 +50,8 @@ def read_lastfm1k(
         (from 0 in its session) and `timestamp` (seconds since 1970), in time order of each user.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a file that cannot be read, an unknown rule; with `errors="raise"` a value that
-            cannot be understood, a wrong number of fields, a play that is there twice.
-        TypeError: a rule that does not return an integer column.
+        ValueError: with `errors="raise"` a play that is there twice, and what else `read_log`
+            raises.
 
     Example:
 
@@ -101,16 +98,8 @@ def scan_lastfm1k(
     plays = _plays(scan_lines(files, connection, number_rows=number_rows))
     copies = ibis.window(group_by=["user", "timestamp", "item"], order_by="file")
     plays = plays.mutate(nth=ibis.row_number().over(copies))
-    plays = plays.mutate(
-        problem=ibis.coalesce(
-            plays.problem,
-            ibis.ifelse(
-                plays.nth > 0,
-                "expected each play once. Received: " + plays.item + " again",
-                ibis.null("string"),
-            ),
-        )
-    )
+    again = "expected each play once. Received: " + plays.item + " again"
+    plays = add_problems(plays, ibis.ifelse(plays.nth > 0, again, ibis.null("string")))
     plays = sessions_by_gap(plays, session_gap, ["item"])
     rules = {
         "gap": lambda plays: ibis.ifelse(
@@ -138,16 +127,10 @@ def _plays(lines: ir.Table) -> ir.Table:
     has_names = (plays.artist != "") & (plays.track != "")
     time = ibis.ifelse(plays.time.re_search(_TIME), plays.time, None).try_cast("timestamp")
     fits = (plays.num_fields == 6) | ((plays.num_fields > 6) & has_id)
-    problem = ibis.coalesce(
-        plays.problem,
-        ibis.ifelse(
-            fits,
-            ibis.null("string"),
-            "expected 6 fields separated by tabs. Received: "
-            + plays.num_fields.cast("string")
-            + " in "
-            + plays.line.substr(0, 200),
-        ),
+    unfit = "expected 6 fields separated by tabs. Received: " + plays.num_fields.cast("string")
+    plays = add_problems(
+        plays,
+        ibis.ifelse(fits, ibis.null("string"), unfit + " in " + plays.line.substr(0, 200)),
         problem_where(plays.user == "", "user", "expected an id", plays.user),
         problem_where(
             time.isnull(), "timestamp", "expected a time like 2009-05-04T23:08:57Z", plays.time
@@ -168,5 +151,4 @@ def _plays(lines: ir.Table) -> ir.Table:
     return plays.mutate(
         item=ibis.ifelse(has_id, plays.track_id, plays.artist + "\t" + plays.track),
         timestamp=time.epoch_seconds().cast("int64"),
-        problem=problem,
     ).drop("line", "fields", "num_fields", "time")

@@ -69,8 +69,7 @@ def read_movielens(
             it. Or a rule of your own, as in `read_frame`, on the columns `user`, `item`, `rating`
             and `timestamp`.
         positive_from: the first rating that is positive.
-        errors: `"raise"`, or `"skip"` to leave out lines with a problem, with a warning that
-            tells how many and why.
+        errors: `"raise"` or `"skip"`, as in `read_log`.
 
     Returns:
         An events table with the columns `session` (the user), `item`, `feedback` and
@@ -78,11 +77,7 @@ def read_movielens(
         which may hold any text, they are strings where not all are integers.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: none of the layouts, several files, a column that is missing, a file that cannot
-            be read, an unknown rule; with `errors="raise"` a line with too few or too many
-            fields, an id, a rating or a time that is none.
-        TypeError: a rule that does not return an integer column.
+        ValueError: none of the layouts, several files, and what else `read_log` raises.
 
     Example:
 

@@ -6,7 +6,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from keras_negrec.data.logs.columns import check_columns, problem_where
+from keras_negrec.data.logs.columns import add_problems, check_columns, problem_where
 from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
 from keras_negrec.data.logs.files import Source, find_files
 from keras_negrec.data.logs.read_log import read_scan
@@ -56,19 +56,15 @@ def read_mssd(
             and one of which none of the four columns is true 0. Or a rule of your own, as in
             `read_frame`, on the published columns: positions are integers, the skips and
             `not_skipped` booleans; all else is text.
-        errors: `"raise"`, or `"skip"` to leave out rows and sessions with a problem, with a warning
-            that tells how many and why.
+        errors: `"raise"` or `"skip"`, as in `read_log`.
 
     Returns:
         An events table with the columns `session`, `item`, `feedback` and `position` (from 1), in
         the order of the files.
 
     Raises:
-        FileNotFoundError: no such file, no such files in the folder.
-        ValueError: a column that is missing, a file that cannot be read; with `errors="raise"` a
-            value that cannot be understood, a session in two files, with two tracks at one
-            position, or with a `session_length` that is not the number of its rows.
-        TypeError: a rule that does not return an integer column.
+        ValueError: with `errors="raise"` a session in two files, or with a `session_length` that
+            is not the number of its rows, and what else `read_log` raises.
 
     Example:
 
@@ -105,32 +101,13 @@ def scan_mssd(
     """
     files = find_files(path, "log_*.csv", "log_*.csv.gz")
     log = scan_table(files, connection, COLUMNS, number_rows=number_rows)
-    log = check_columns(
-        log,
-        {
-            "session_id": "id",
-            "session_length": "integer",
-            "session_position": "integer",
-            "track_id_clean": "id",
-            "skip_1": "boolean",
-            "skip_2": "boolean",
-            "skip_3": "boolean",
-            "not_skipped": "boolean",
-        },
-        files[0],
-    )
-    outside = ~log.session_position.between(1, log.session_length)
-    log = log.mutate(
-        problem=ibis.coalesce(
-            log.problem,
-            problem_where(
-                outside,
-                "session_position",
-                "expected a number from 1 to `session_length`",
-                log.session_position,
-            ),
-        )
-    )
+    kinds = {"session_id": "id", "session_length": "integer", "session_position": "integer"}
+    kinds |= {"track_id_clean": "id"}
+    kinds |= dict.fromkeys(("skip_1", "skip_2", "skip_3", "not_skipped"), "boolean")
+    log = check_columns(log, kinds, files[0])
+    position, expected = log.session_position, "expected a number from 1 to `session_length`"
+    outside = ~position.between(1, log.session_length)
+    log = add_problems(log, problem_where(outside, "session_position", expected, position))
     return add_feedback(log, feedback, FEEDBACK).select(
         ibis._.session_id.name("session"),
         ibis._.track_id_clean.name("item"),

@@ -52,9 +52,10 @@ def read_log(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: what `errors` and `duplicates` say; an unknown format or option; no events; a
-            column that is missing or of a type that it cannot have; a function that returns no
-            table of events.
+        ValueError: what `errors` and `duplicates` say: a value, a line or a file that cannot be
+            read, a session in two files or with two items at one position. Whatever they say: an
+            unknown format, option or rule; no events; a column that is missing or of a type that
+            it cannot have; a function that returns no table of events.
         TypeError: a feedback rule that does not return an integer column.
 
     Example:

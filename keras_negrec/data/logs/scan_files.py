@@ -37,22 +37,15 @@ def scan_lines(
 ) -> ir.Table:
     """Text files as a table of lines: `line`, `file`, `problem`, and `row` if asked for.
 
-    Blank lines are no rows. Lines end in `\\n`, `\\r\\n` or `\\r`. A line that is not UTF-8, and a
-    header that is there again, have a problem; on Spark, headers that are there again are passed
-    over.
-
-    Args:
-        files: absolute paths.
-        connection: an Ibis connection to DuckDB or PySpark.
-        header: the first line of every file, which is no row.
-        number_rows: adds `row`, the number of the line in its file, from 1; on DuckDB only, and
-            there it keeps the scan to one thread. Blank lines are not counted.
-
-    Raises:
-        UnreadableFileError: a packed file that cannot be unpacked.
+    Blank lines are no rows. Lines end in `\\n`, `\\r\\n` or `\\r`. The `header`, the first line of
+    every file, is no row. A line that is not UTF-8, and a header that is there again, have a
+    problem; on Spark, headers that are there again are passed over. `row`, the number of the line
+    in its file, from 1 and without blank lines, is there on DuckDB only and keeps the scan to one
+    thread.
     """
     with ThreadPoolExecutor() as pool:  # Files are read and unpacked outside of Python's lock.
-        odd = [file for file, is_odd in zip(files, pool.map(_is_odd, files), strict=True) if is_odd]
+        plain = pool.map(is_plain, files)
+        odd = [file for file, is_fine in zip(files, plain, strict=True) if not is_fine]
     null = ibis.null("string")
     if connection.name == "duckdb":
         copies = _plain_copies(odd, connection)
@@ -111,10 +104,6 @@ def scan_lines(
     return lines.mutate(problem=problem).select("line", "file", *["row"] * number_rows, "problem")
 
 
-def _is_odd(file: str) -> bool:
-    return not is_plain(file)
-
-
 def _plain_copies(files: Sequence[str], connection: ibis.BaseBackend) -> dict[str, str]:
     """What is read in place of files that DuckDB cannot read, for as long as the connection."""
     if not files:
@@ -137,19 +126,10 @@ def scan_table(
     name_of: Callable[[str], str] = str,
     number_rows: bool = False,
 ) -> ir.Table:
-    """All columns of files with a header, as text, with `file` and `problem`.
+    """All columns of files with one header, as text, with what `scan_lines` adds.
 
-    Args:
-        files: absolute paths. All have the same header.
-        connection: an Ibis connection to DuckDB or PySpark.
-        columns: those that must be there.
-        delimiter: what stands between fields.
-        quoted: whether fields may stand in double quotes.
-        name_of: what a column is called, given its field of the header.
-        number_rows: adds `row`, the line of each event in its file. DuckDB only.
-
-    Raises:
-        ValueError: a column that is missing or there twice, headers that differ, an empty file.
+    The `columns` must be there. Fields may stand in double quotes if `quoted`. `name_of` tells what
+    a column is called, given its field of the header.
     """
     header = first_line(files[0])
 
@@ -179,12 +159,8 @@ def split_lines(
 ) -> ir.Table:
     """The fields of each line under the given names, and `problem` where their number is wrong.
 
-    Args:
-        lines: what `scan_lines` returned.
-        columns: one name a field.
-        delimiter: what stands between fields, one character or more.
-        quoted: whether fields may stand in double quotes. Inside of them the delimiter, one
-            character, is text, and two double quotes are one.
+    If `quoted`, fields may stand in double quotes. Inside of them the delimiter, then one
+    character, is text, and two double quotes are one.
     """
     line = lines.line
     # What is left without the parts in quotes tells the number of fields.

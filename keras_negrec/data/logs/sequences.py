@@ -21,8 +21,7 @@ def read_sequences(path: Source, *, errors: str = "raise") -> pd.DataFrame:
     Args:
         path: the file, packed (`.gz`) or not, a list of files, or a folder of `*.txt` files. White
             space of any kind stands between ids.
-        errors: `"raise"`, or `"skip"` to leave out lines with a problem, with a warning that
-            tells how many and why.
+        errors: `"raise"` or `"skip"`, as in `read_log`.
 
     Returns:
         An events table with the columns `session` (the user), `item`, `feedback` and
@@ -30,9 +29,8 @@ def read_sequences(path: Source, *, errors: str = "raise") -> pd.DataFrame:
         so are items.
 
     Raises:
-        FileNotFoundError: no such file, none in the folder.
-        ValueError: an empty file, a file that cannot be unpacked; with `errors="raise"` a user
-            without items or on two lines.
+        ValueError: with `errors="raise"` a user without items or on two lines, and what else
+            `read_log` raises.
 
     Example:
 

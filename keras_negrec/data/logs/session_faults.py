@@ -21,12 +21,10 @@ def is_bound_to_file(columns: Sequence[str], log: EventTable) -> bool:
 def session_fault(sessions: ibis.Table, log: EventTable) -> ibis.ir.StringValue:
     """How a session contradicts itself, NULL where it does not.
 
-    Args:
-        sessions: one row a session, with `num_read` (its events), `num_distinct` (those that
-            differ in order or item) and, for what is to be looked at, `num_orders` (those that
-            differ in order), `file` and `other_file`, `user` and `other_user`, `session_length`
-            and `num_faulty` (its rows that had a problem): the least and the greatest value.
-        log: where they are from.
+    The table has one row a session, with `num_read` (its events), `num_distinct` (those that differ
+    in order or item) and, for what is to be looked at, `num_orders` (those that differ in order),
+    `file` and `other_file`, `user` and `other_user` (the least and the greatest), `session_length`
+    and `num_faulty` (its rows that had a problem).
     """
     faults = []
     if is_bound_to_file(sessions.columns, log):
@@ -57,14 +55,7 @@ def add_num_faulty(sessions: ibis.Table, log: EventTable) -> ibis.Table:
 def raise_fault(
     sessions: ibis.Table, log: EventTable, found: Sequence[dict], keys: Sequence[str]
 ) -> NoReturn:
-    """The error about the first session with a fault.
-
-    Args:
-        sessions: as for `session_fault`, with `fault`.
-        log: where they are from.
-        found: for each `fault` how many `sessions` have it.
-        keys: what tells sessions apart.
-    """
+    """The error about the first session with a `fault`; `found` tells how many have which."""
     fault, count = found[0]["fault"], found[0]["sessions"]
     bad = sessions.filter(sessions.fault == fault).order_by(keys).limit(1)
     told = ("session", "other_file", "user", "other_user", "session_length", "num_read")

@@ -8,7 +8,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from keras_negrec.data.logs.columns import check_columns, problem_where
+from keras_negrec.data.logs.columns import add_problems, check_columns, problem_where
 from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
 from keras_negrec.data.logs.files import Source, find_files, parquet_columns, require_columns
 from keras_negrec.data.logs.gaps import sessions_by_gap
@@ -44,8 +44,7 @@ def read_yambda(
             `timestamp`, `session`, `position` and `seconds_to_next` (null at a user's last event).
         positive_from: the percentage of the track from which a listen is positive.
         session_gap: the longest time, in seconds, from one event to the next of its session.
-        errors: `"raise"`, or `"skip"` to leave out events with a problem, with a warning that
-            tells how many and why.
+        errors: `"raise"` or `"skip"`, as in `read_log`.
 
     Returns:
         An events table with the columns `session` (`<user>_<n>`, n from 0), `user`, `item`,
@@ -53,11 +52,8 @@ def read_yambda(
         the data: the published one times 5), in time order of each user.
 
     Raises:
-        FileNotFoundError: no such file, none in the folder.
-        ValueError: a file that is no Parquet, a column that is missing, a file without
-            `event_type` whose name does not tell it, an unknown rule; with `errors="raise"` a
-            value that is missing, an unknown type of event.
-        TypeError: a rule that does not return an integer column.
+        ValueError: a file without `event_type` whose name does not tell it, and what else
+            `read_log` raises.
 
     Example:
 
@@ -102,17 +98,10 @@ def scan_yambda(
         path = Path(path) / _ALL_EVENTS
     files = find_files(path, *(f"{event}s.parquet" for event in _EVENTS))
     events = ibis.union(*(_scan_file(file, connection, number_rows) for file in files))
+    places = ((event, place) for place, event in enumerate(_EVENTS))
+    events = events.mutate(place=events.event_type.cases(*places, else_=len(_EVENTS)))
     # Events at one time: an order that is the same in each run.
-    ties = ["item", "event_order", "played_ratio_pct"]
-    events = sessions_by_gap(
-        events.mutate(
-            event_order=events.event_type.cases(
-                *((event, i) for i, event in enumerate(_EVENTS)), else_=len(_EVENTS)
-            )
-        ),
-        session_gap,
-        ties,
-    )
+    events = sessions_by_gap(events, session_gap, ["item", "place", "played_ratio_pct"])
     rules = {
         "played_ratio": lambda events: ibis.cases(
             (events.event_type == "like", 2),
@@ -147,27 +136,19 @@ def _scan_file(file: str, connection: ibis.BaseBackend, number_rows: bool) -> ir
         events = events.mutate(
             {name: events[name].cast("int64") if name in columns else ibis.null("int64")}
         )
-    events = check_columns(
-        events.mutate(event_type=events.event_type.cast("string")),
-        {"uid": "integer", "item_id": "integer", "timestamp": "integer"},
-        file,
+    events = events.mutate(event_type=events.event_type.cast("string"))
+    kinds = dict.fromkeys(("uid", "item_id", "timestamp"), "integer")
+    events = check_columns(events, kinds, file)
+    event_type, played = events.event_type, events.played_ratio_pct
+    known = ibis.coalesce(event_type.isin(_EVENTS), False)
+    no_ratio = (event_type == "listen") & played.isnull()
+    events = add_problems(
+        events,
+        problem_where(~known, "event_type", f"expected one of {', '.join(_EVENTS)}", event_type),
+        problem_where(no_ratio, "played_ratio_pct", "expected a number", played),
     )
-    is_listen = events.event_type == "listen"
-    known = ibis.coalesce(events.event_type.isin(_EVENTS), False)
-    played = events.played_ratio_pct
     events = events.mutate(
-        user=events.uid,
-        item=events.item_id,
-        timestamp=events.timestamp * _SECONDS,
-        problem=ibis.coalesce(
-            events.problem,
-            problem_where(
-                ~known, "event_type", f"expected one of {', '.join(_EVENTS)}", events.event_type
-            ),
-            problem_where(
-                is_listen & played.isnull(), "played_ratio_pct", "expected a number", played
-            ),
-        ),
+        user=events.uid, item=events.item_id, timestamp=events.timestamp * _SECONDS
     )
     names = ["uid", "item_id", "is_organic", "played_ratio_pct", "track_length_seconds"]
     names += ["event_type", "user", "item", "timestamp", "file", "problem"]

@@ -31,15 +31,10 @@ def cut_rows(
     keep_windows: bool,
     num_shards: int,
 ) -> Iterator[CutRows]:
-    """Cuts rows and limits their lengths. Their item ids are provisional codes.
+    """Cuts the rows that `to_rows` describes and limits their lengths.
 
-    Args:
-        batches: what `to_rows` describes.
-        cut: makes the cuts of rows, of numbers from 0 to 1 that are drawn for them, and of the
-            times of their events.
-        max_length: see `limit_length`, or None.
-        keep_windows: see `limit_length`.
-        num_shards: int.
+    Item ids are provisional codes. `cut` makes the cuts of rows, of numbers from 0 to 1 that are
+    drawn for them, and of the times of their events.
     """
     for batch in batches:
         sessions, times = _to_sessions(batch)

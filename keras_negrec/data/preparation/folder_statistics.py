@@ -95,11 +95,7 @@ class FolderStatistics:
 
 
 def plot_statistics(statistics: FolderStatistics, path: Path) -> None:
-    """Writes a figure of lengths, skip rates by position, and popularity.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
+    """Writes a figure of lengths, skip rates by position, and popularity."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

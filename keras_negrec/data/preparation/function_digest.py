@@ -43,10 +43,8 @@ def _name_of(function: Any) -> str:
 def _describe(value: Any, seen: list[Any]) -> Any:
     """A value as lists and tuples whose `repr` is the same in every process.
 
-    Args:
-        value: anything that a function may refer to.
-        seen: functions and objects that were described before; they are not again, and may so
-            refer to themselves.
+    Functions and objects that are `seen` were described before; they are not again, and may so
+    refer to themselves.
     """
     if isinstance(value, (str, bytes, int, float, complex, type(None), type(...))):
         return value

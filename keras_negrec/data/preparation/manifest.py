@@ -17,11 +17,7 @@ MANIFEST = "manifest.json"
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a complete folder, None where there is none.
-
-    Raises:
-        ValueError: a file of that name that is no JSON.
-    """
+    """The manifest of a complete folder, None where there is none."""
     path = folder / MANIFEST
     try:
         return json.loads(path.read_text("utf-8"))
@@ -46,13 +42,8 @@ def vocabulary_hash(folder: Path) -> str:
 def find_prepared(folder: Path, request: dict, overwrite: bool) -> dict[str, Any] | None:
     """The manifest of a folder that holds what is asked for; None to go on and write it.
 
-    Args:
-        folder: where to look.
-        request: the `parameters` and `sources` that a manifest would have.
-        overwrite: whether a folder that was prepared otherwise may be replaced.
-
-    Raises:
-        FileExistsError: a folder of something else.
+    The request has the `parameters` and `sources` that a manifest would have. A folder that was
+    prepared otherwise may only be replaced with `overwrite`, one of something else never.
     """
     manifest = read_manifest(folder)
     if manifest is None:
@@ -79,11 +70,7 @@ def find_prepared(folder: Path, request: dict, overwrite: bool) -> dict[str, Any
 
 
 def describe_sources(source) -> list[dict[str, Any]]:
-    """What tells whether the raw logs have changed: sizes and times of files, or a hash.
-
-    Args:
-        source: a path, a list of paths, or a DataFrame. Of a folder, all files in it.
-    """
+    """What tells whether the raw logs have changed: sizes and times of files, or a hash."""
     if isinstance(source, pd.DataFrame):
         digest = hashlib.sha256(repr(list(source.dtypes.items())).encode())
         digest.update(pd.util.hash_pandas_object(source, index=False).to_numpy().tobytes())

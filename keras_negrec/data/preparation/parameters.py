@@ -25,11 +25,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
 
 
 def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The parameters, dates among them as seconds since 1970.
-
-    Raises:
-        ValueError: a parameter outside of its range, or parameters that do not go together.
-    """
+    """The parameters, dates among them as seconds since 1970, if all are in range."""
     for name, values in CHOICES.items():
         check_choice(name, parameters[name], values)
     for name in ("min_item_count", "min_session_length", "num_shards"):

@@ -6,12 +6,7 @@ from typing import Any
 
 
 def prepare_report(manifest: dict[str, Any], name: str) -> str:
-    """Some lines about a prepared folder.
-
-    Args:
-        manifest: of the folder.
-        name: what to call it.
-    """
+    """Some lines about a prepared folder of that name."""
     counts = manifest["counts"]
     kept = {noun: counts["kept"][noun] for noun in ("rows", "events", "items")}
     lines = [f"{name}: " + _list(kept)]

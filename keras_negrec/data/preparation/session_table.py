@@ -71,21 +71,11 @@ def to_sessions(
 ) -> tuple[SessionTable, list[Dropped], dict[str, int]]:
     """Groups events to sessions, and takes out duplicates and sessions that contradict themselves.
 
-    Args:
-        log: `EventTable`.
-        engine: where the sessions are stored.
-        by_user: whether sessions are those of users.
-        session_gap: see `split_at_gaps`, or None.
-        with_times: whether the times of events are needed.
-        duplicates: `"drop"`, `"keep"` or `"raise"`.
-        errors: `"raise"` or `"skip"` for sessions that contradict themselves.
-        several_files: whether the log has more than one file.
+    `by_user` says that sessions are those of users, and `with_times` that the times of events are
+    needed. `session_gap`, `duplicates` and `errors` are those of `prepare`.
 
     Returns:
         The sessions, what was taken out, and how many sessions or events are odd but kept.
-
-    Raises:
-        ValueError: duplicates or a session that contradicts itself, where asked.
     """
     events = log.table
     keys = ["user", "session"] if by_user else ["session"]

@@ -13,11 +13,7 @@ _SPLITS = ("validation", "test")
 
 @dataclass
 class Totals:
-    """What the written rows hold.
-
-    Args:
-        num_items: int. The largest item id, or provisional code of an item.
-    """
+    """What the written rows hold, `num_items` being the largest item id or provisional code."""
 
     num_items: int
     rows: int = 0

@@ -46,17 +46,8 @@ def write_folder(
 ) -> dict[str, Any]:
     """Writes all but the manifest, and returns what it says.
 
-    Args:
-        engine: where the work is done.
-        scan: of the log's format.
-        source: what the scan takes.
-        several_files: whether the log has more than one file.
-        folder: where to write, with an empty folder `work` in it.
-        parameters: what `check_parameters` returned.
-        tell: called with the name of each step and the share of it that is done, or None.
-
-    Raises:
-        ValueError: what `prepare` says.
+    The folder has an empty folder `work` in it. `tell` is called with the name of each step and the
+    share of it that is done, or None.
     """
     tell("reading events", None)
     options = parameters["format_options"]

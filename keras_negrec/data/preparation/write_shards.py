@@ -46,16 +46,9 @@ class RowSpool:
 def write_shards(
     spool: RowSpool, folder: Path, *, ids: np.ndarray, num_shards: int
 ) -> list[dict[str, Any]]:
-    """Writes the spooled rows, which come shard by shard.
+    """Writes the spooled rows, which come shard by shard, for the manifest's list of shards.
 
-    Args:
-        spool: rows whose item ids are provisional codes.
-        folder: an empty folder.
-        ids: int32 array, the item id of each code.
-        num_shards: int.
-
-    Returns:
-        The manifest's list of shards.
+    `ids` is an int32 array with the item id of each provisional code.
     """
     shards = _Shards(folder, num_shards)
     for batch in spool.read():

@@ -107,9 +107,6 @@ def pack_positions(is_asked: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     Slots are counted in multiples of 8, on JAX of half the row's length, so that few shapes occur.
 
-    Args:
-        is_asked: bool `(batch, length)`.
-
     Returns:
         int32 `(batch, slots)`, the columns (0 in slots that are not used), and bool
         `(batch, slots)`, whether a slot is used.

@@ -26,11 +26,7 @@ class RowGroup:
 
 
 def row_groups(path: Path) -> list[RowGroup]:
-    """The row groups of one shard that hold rows.
-
-    Raises:
-        ValueError: the file is no Parquet.
-    """
+    """The row groups of one shard that hold rows."""
     metadata = _open(path).metadata
     return [
         RowGroup(path, index, metadata.row_group(index).num_rows)
@@ -46,12 +42,7 @@ def read_cuts(group: RowGroup) -> Cuts:
 
 
 def read_rows(group: RowGroup, *, num_items: int, columns: list[str]) -> Sessions:
-    """The whole rows.
-
-    Raises:
-        ValueError: a column that is missing, has missing values or is no list of numbers of its
-            kind; lists of different lengths in one row; an id beyond the vocabulary.
-    """
+    """The whole rows, or a ValueError about what is wrong with them."""
     kinds = {name: pa.from_numpy_dtype(EVENT_COLUMNS[name].dtype) for name in columns}
     found = _read(group, {name: pa.list_(kind) for name, kind in kinds.items()} | {"key": None})
     keys = found.pop("key").to_numpy(zero_copy_only=False)

@@ -46,12 +46,8 @@ def stream_batches(
 ) -> tf.data.Dataset:
     """What `TrainingData.batches` describes, of any rows that come in groups.
 
-    Args:
-        groups: what `read` takes, in order: hashable, and each small enough for memory.
-        read: gives the rows of a group.
-        lengths: gives the lengths of these rows, without reading their events.
-        columns: the names of their columns.
-        source: what to call the rows in messages.
+    A group is hashable and small enough for memory. `read` gives its rows, `lengths` their lengths
+    without reading the events. Messages call the rows `source`.
     """
     _check_options(
         batch_size=batch_size,
@@ -137,11 +133,7 @@ def stream_sessions(
     transform: Callable[[Sessions], Sessions] | None = None,
     **options: Any,
 ) -> tf.data.Dataset:
-    """The batches of sessions in memory, a group for each worker.
-
-    Raises:
-        ValueError: an empty row; what `stream_batches` raises.
-    """
+    """The batches of sessions in memory, a group for each worker."""
     check_positive_int("num_workers", num_workers)
     lengths = sessions.lengths
     if transform is None and lengths.min(initial=1) == 0:

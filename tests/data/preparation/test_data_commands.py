@@ -11,7 +11,7 @@ from prepare_log import items_of, log, manifest_of, once, prepare_log, random_lo
 
 from keras_negrec.data import prepare
 from keras_negrec.data.__main__ import main
-from keras_negrec.data.logs.formats import scan_formats
+from keras_negrec.data.logs.formats import FORMATS
 from keras_negrec.data.preparation.folder_statistics import FolderStatistics
 
 pytestmark = once
@@ -120,7 +120,7 @@ def test_help_names_all_formats_and_explains_all_options(capsys):
     with pytest.raises(SystemExit):
         main(["prepare", "--help"])
     text = capsys.readouterr().out
-    assert all(name in text for name in scan_formats())
+    assert all(name in text for name in FORMATS)
     own = {"source", "folder", "verbose", "progress"}
     options = set(inspect.signature(prepare).parameters) - own
     assert all(f"--{name.replace('_', '-')}" in text for name in options)
