@@ -8,6 +8,9 @@ import json
 import tempfile
 from pathlib import Path
 
+import quiet as quiet  # first: it loads Keras without the lines that TensorFlow writes
+
+# isort: split
 import keras_negrec as kn
 from outcome import write_comparison, write_model
 from progress import doing, say

@@ -7,7 +7,7 @@ one would before serving it (`--no-refit` leaves that out).
 
 The defaults were chosen by validation on LastFM.txt, where the order of events says little: no
 positions, and events hidden at random. Where order matters, try
-`--model-arguments '{"positions": true}'`. The table also has `ItemCooccurrence`, alone and together
+`--model-arguments '{"use_position_embedding": true}'`. The table also has `ItemCooccurrence`, alone and together
 with each model; what is saved and exported is the model alone.
 """
 
@@ -33,7 +33,7 @@ def main():
         feedback_inputs=False,
         num_layers=4,
         dropout=0.5,
-        model_arguments={"positions": False, "event_dropout": 0.2},
+        model_arguments={"use_position_embedding": False, "event_dropout": 0.2},
         negative_loss=["none"],
         epochs=200,
         patience=15,

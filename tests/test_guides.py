@@ -39,7 +39,7 @@ def test_the_ten_lines_run(tmp_path, monkeypatch, capsys):
     assert code != block
     exec(code, {})
     printed = capsys.readouterr().out
-    assert "hr@10" in printed and "Recommendation(item=" in printed
+    assert "feedback_auc" in printed and "Recommendation(item=" in printed
     assert list((tmp_path / "saved_models").glob("*/1/saved_model.pb"))
 
 

@@ -60,6 +60,10 @@ class SampledLogits(keras.layers.Layer):
         own_embeddings=None,
         own_ids=None,
     ):
+        predictions, target_embeddings, negative_embeddings = (
+            ops.cast(vectors, self.compute_dtype)
+            for vectors in (predictions, target_embeddings, negative_embeddings)
+        )
         target = ops.sum(predictions * target_embeddings, axis=-1, keepdims=True)
         negative = ops.matmul(predictions, ops.transpose(negative_embeddings))
         if negative_log_counts is not None:
@@ -71,6 +75,7 @@ class SampledLogits(keras.layers.Layer):
         target_ids = ops.expand_dims(target_ids, -1)
         logits = [target, _remove(ops.equal(target_ids, negative_ids), negative)]
         if own_embeddings is not None:
+            own_embeddings = ops.cast(own_embeddings, self.compute_dtype)
             own = ops.matmul(predictions, ops.transpose(own_embeddings, (0, 2, 1)))
             own = ops.cast(own, target.dtype)
             own_ids = ops.expand_dims(own_ids, 1)

@@ -66,7 +66,10 @@ def model_card(
 
 
 def _configuration(model) -> list[tuple[str, str]]:
-    rows = [("encoder", type(model).__name__), ("parameters", f"{model.count_params():,}")]
+    rows = [
+        ("encoder", type(getattr(model, "encoder", model)).__name__),
+        ("parameters", f"{model.count_params():,}"),
+    ]
     if isinstance(model, Ensemble):
         for i, part in enumerate(model.models, start=1):
             rows += [(f"model {i}: {name}", value) for name, value in _configuration(part)]

@@ -15,6 +15,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1]))  # the recipes
+import quiet as quiet  # first: it loads Keras without the lines that TensorFlow writes
+
+# isort: split
+
 import keras_negrec
 from keras_negrec import data
 from progress import doing

@@ -21,6 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.append(str(Path(__file__).parents[1]))  # the recipes
+import quiet as quiet  # first: it loads Keras without the lines that TensorFlow writes
+
+# isort: split
+
 import keras_negrec
 from keras_negrec.data import Vocabulary
 from progress import doing

@@ -25,6 +25,10 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.append(str(Path(__file__).parents[1]))  # the recipes
+import quiet as quiet  # first: it loads Keras without the lines that TensorFlow writes
+
+# isort: split
+
 import keras_negrec
 from experiment import adder, json_object
 from keras_negrec.data import Sessions

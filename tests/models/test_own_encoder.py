@@ -113,7 +113,7 @@ def test_the_column_goes_through_prepared_folders(tmp_path):
         table(), tmp_path / "plays", format_options=options, verbose=False, num_shards=2
     )
     prepared = keras_negrec.data.load_prepared(tmp_path / "plays")
-    sessions = prepared.sessions("train")
+    sessions = prepared.sessions()
     assert set(sessions.columns["device"]) == {1, 2}
     encoder = DecayingMean(dropout=0.0)
     model = keras_negrec.build_model(encoder, vocabulary=prepared.vocabulary, embedding_dim=8)

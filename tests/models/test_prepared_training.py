@@ -226,5 +226,5 @@ def test_another_vocabulary(prepared, model_of):
 def test_session_ids_are_needed_with_max_sessions(tmp_path):
     prepared = load_prepared(write_prepared(tmp_path / "prepared", toy_sessions(4)))
     model = keras_negrec.build_model("sasrec", num_items=10, **SMALL, max_sessions=2)
-    with pytest.raises(ValueError, match="built with `max_sessions` and needs `session_ids`"):
+    with pytest.raises(ValueError, match="encoder reads the event column `session_ids`"):
         model.training_dataset(prepared)

@@ -193,7 +193,7 @@ def test_sequence_longer_than_max_length(sasrec):
 
 def test_no_sessions(sasrec):
     empty = toy_sessions(1, with_sessions=True).take([])
-    with pytest.raises(ValueError, match="`sessions` must hold at least one row"):
+    with pytest.raises(ValueError, match="no rows to train on"):
         sasrec.training_dataset(empty)
 
 

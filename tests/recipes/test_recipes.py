@@ -191,7 +191,7 @@ def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
         ([*SIMULATED, "--configuration", 'a={"dropout": 0}'], "with the model under"),
         (
             [*SIMULATED, "--configuration", 'a={"encoder": "sasrec", "layers": 3}'],
-            "the configuration 'a': SASRec has no argument .layers.",
+            "the configuration 'a': No part of this model has an argument .layers.",
         ),
         ([*SIMULATED, *["--configuration", 'a={"encoder": "sasrec"}'] * 2], "a label of its own"),
     ],

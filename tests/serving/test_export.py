@@ -282,7 +282,7 @@ import keras
 from keras_negrec.models import SASRec
 
 @keras.saving.register_keras_serializable(package="mine")
-class MyModel(SASRec):
+class MyEncoder(SASRec):
     pass
 """
 
@@ -295,9 +295,10 @@ def test_the_process_imports_what_this_one_would(tmp_path, monkeypatch):
     (tmp_path / "my_model.py").write_text(OWN_MODEL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend("")
-    from my_model import MyModel
+    from my_model import MyEncoder
 
-    model = MyModel(vocabulary=Vocabulary(["a", "b"]), embedding_dim=8, num_layers=1)
+    encoder = MyEncoder(num_layers=1)
+    model = keras_negrec.build_model(encoder, vocabulary=Vocabulary(["a", "b"]), embedding_dim=8)
     version = in_tensorflow("export", model, tmp_path / "new", INTEGERS_OF_TWO, k=1)
     signature = tf.saved_model.load(str(version)).signatures["serving_default"]
     assert signature.structured_input_signature[1]["item_ids"].dtype == tf.int64

@@ -18,7 +18,13 @@ from small_model import (
 
 import keras_negrec
 from keras_negrec.data import Sessions, Vocabulary
-from keras_negrec.models import Ensemble, MatrixFactorization, Popularity, SASRec
+from keras_negrec.models import (
+    Ensemble,
+    MatrixFactorization,
+    Popularity,
+    SASRec,
+    SessionRecommender,
+)
 from keras_negrec.serving import export_onnx
 
 pytest.importorskip("tf2onnx", reason="the export to ONNX needs the extra `onnx`")
@@ -166,7 +172,7 @@ def test_a_failing_write_leaves_nothing(tmp_path, monkeypatch):
 
 @on_tensorflow
 def test_what_tf2onnx_does_not_know_is_an_error_that_names_the_model(tmp_path, monkeypatch):
-    class Incomplete(SASRec):
+    class Incomplete(SessionRecommender):
         @property
         def serving_model(self):
             import tensorflow as tf
@@ -175,7 +181,7 @@ def test_what_tf2onnx_does_not_know_is_an_error_that_names_the_model(tmp_path, m
             x = self.item_embedding(inputs)[:, -1]
             return keras.Model({"item_ids": inputs}, keras.layers.Lambda(tf.math.bessel_i0e)(x))
 
-    model = Incomplete(vocabulary=STRINGS, max_length=4, embedding_dim=8)
+    model = Incomplete(SASRec(), vocabulary=STRINGS, max_length=4, embedding_dim=8)
     with pytest.raises(RuntimeError, match=r"type Incomplete cannot be exported .*BesselI0e"):
         export_onnx(model, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -174,7 +174,7 @@ def test_prepare_reads_what_the_readers_read(tmp_path_factory, log, kind):
     assert dropped == events.attrs["dropped"]
     prepared = kn.data.load_prepared(folder / "out")
     expected = kn.data.Sessions.from_events(events, prepared.vocabulary)
-    written = prepared.sessions("train")
+    written = prepared.sessions()
 
     def lists(sessions):
         return {
