@@ -1,6 +1,6 @@
-"""Trains models on devices of a processor that stands for two, and prints their losses as JSON.
+"""Trains a model on devices of a processor that stands for two, and prints its losses as JSON.
 
-python devices_training.py DEVICES [--shard-items]
+python devices_training.py DEVICES CASE [--shard-items]
 """
 
 import json
@@ -65,10 +65,10 @@ def train(name, devices, shard_items, dense_optimizer=None, num_items=100, **opt
 
 
 if __name__ == "__main__":
-    devices, shard_items = int(sys.argv[1]), "--shard-items" in sys.argv
+    devices, case, shard_items = int(sys.argv[1]), sys.argv[2], "--shard-items" in sys.argv
     if keras.config.backend() == "tensorflow":
         [processor] = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(
             processor, [tf.config.LogicalDeviceConfiguration()] * 2
         )
-    print(json.dumps({k: train("sasrec", devices, shard_items, **o) for k, o in CASES.items()}))
+    print(json.dumps(train("sasrec", devices, shard_items, **CASES[case])))

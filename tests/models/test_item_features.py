@@ -23,6 +23,7 @@ def simulated():
     return features, vocabulary, train, test.take(np.flatnonzero(is_cold))
 
 
+@pytest.mark.thorough
 def test_cold_items_are_ranked_far_better_than_by_chance(simulated):
     features, vocabulary, train, cold_test = simulated
     assert len(cold_test) > 60

@@ -104,6 +104,7 @@ class Interruption(keras.callbacks.Callback):
             raise InterruptedError
 
 
+@pytest.mark.thorough
 def test_an_interrupted_training_ends_like_one_that_was_not(prepared, tmp_path):
     # As the documentation of `TrainingData.batches` says it is done with `BackupAndRestore`.
     import json

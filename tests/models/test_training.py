@@ -40,11 +40,12 @@ def held_out():
             },
         ),
         # Narrower, or with fewer rows, it is not done by then with some seeds.
-        (
+        pytest.param(
             "bert4rec",
             512,
             30,
             {"embedding_dim": 48, "learning_rate": 3e-3, "last_probability": 0.9},
+            marks=pytest.mark.thorough,
         ),
     ],
 )

@@ -17,8 +17,6 @@ from keras_negrec.data import Vocabulary
 from keras_negrec.models import Ensemble
 from keras_negrec.serving.in_tensorflow import in_tensorflow
 
-THOROUGH = bool(os.environ.get("KERAS_NEGREC_THOROUGH"))
-
 # Loads each SavedModel and answers its requests with nothing but TensorFlow, in a plain session as
 # TF Serving does and through the loaded object. Each answer: a dict of lists for each of the two.
 PLAIN_TENSORFLOW = """
@@ -232,9 +230,7 @@ def test_bad_arguments(tmp_path, options, message):
 
 
 @on_tensorflow
-@pytest.mark.skipif(
-    not THOROUGH, reason="installs TensorFlow anew: only with KERAS_NEGREC_THOROUGH=1"
-)
+@pytest.mark.thorough  # installs TensorFlow anew
 def test_in_an_environment_with_tensorflow_alone(exported, tmp_path):
     models, paths, _ = exported
     venv.create(tmp_path / "venv", with_pip=True)
@@ -262,7 +258,9 @@ def test_in_an_environment_with_tensorflow_alone(exported, tmp_path):
     ("name", "vocabulary"),
     [
         ("bert4rec", STRINGS),
-        *([("sasrec", INTEGERS), ("gru4rec", STRINGS), ("caser", INTEGERS)] if THOROUGH else []),
+        pytest.param("sasrec", INTEGERS, marks=pytest.mark.thorough),
+        pytest.param("gru4rec", STRINGS, marks=pytest.mark.thorough),
+        pytest.param("caser", INTEGERS, marks=pytest.mark.thorough),
     ],
 )
 def test_export_through_a_process(tmp_path, name, vocabulary):

@@ -1,6 +1,5 @@
 """An export that is killed, or meets another one, leaves whole versions only."""
 
-import os
 import random
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from small_model import ITEMS, on_tensorflow
 
 import keras_negrec
 
-pytestmark = on_tensorflow
+pytestmark = [on_tensorflow, pytest.mark.thorough]
 
 EXPORT_FOR_EVER = """
 import sys
@@ -68,9 +67,6 @@ def check_versions(model, folder):
     return len(numbers)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("KERAS_NEGREC_THOROUGH"), reason="slow: only with KERAS_NEGREC_THOROUGH=1"
-)
 def test_killed_at_random_moments(model, folder):
     started = time.monotonic()
     keras_negrec.export(model, folder, k=3)

@@ -183,15 +183,12 @@ def assert_whole(folder):
         assert (folder / shard["file"]).stat().st_size == shard["bytes"]
 
 
+@pytest.mark.thorough
 def test_killed_at_any_moment(tmp_path):
-    """A folder under the name is whole, whenever the process that writes it dies.
-
-    The process writes the folder again and again. It is killed three times, or with
-    KERAS_NEGREC_THOROUGH=1 in the environment twenty times.
-    """
+    """A folder under the name is whole, whenever the process that writes it dies."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "out"
-    for _ in range(20 if os.environ.get("KERAS_NEGREC_THOROUGH") else 3):
+    for _ in range(20):
         process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("interrupted_prepare.py"), tmp_path],
             stdout=subprocess.PIPE,

@@ -44,10 +44,15 @@ def assert_equal(tmp_path):
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
-        {"min_item_count": 4, "min_session_length": 3, "require_feedback": "both"},
         {"group_by": "user", "k_core": 9, "max_length": 6, "session_gap": 3},
-        {"group_by": "user", "split": "time", "long_rows": "newest", "max_length": 4},
+        *(
+            pytest.param(settings, marks=pytest.mark.thorough)
+            for settings in (
+                {},
+                {"min_item_count": 4, "min_session_length": 3, "require_feedback": "both"},
+                {"group_by": "user", "split": "time", "long_rows": "newest", "max_length": 4},
+            )
+        ),
     ],
     ids=str,
 )
@@ -95,6 +100,7 @@ def write_lastfm1k(folder):
     return write(folder / "userid-timestamp-artid-artname-traid-traname.tsv", "".join(lines))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("write", "settings"),
     [
@@ -111,6 +117,7 @@ def test_published_formats(tmp_path, spark, write, settings):
     assert_equal(tmp_path)
 
 
+@pytest.mark.thorough
 def test_the_first_problem_is_named_by_its_line(tmp_path, spark):
     folder = write_mssd(tmp_path / "raw")
     file = min(folder.iterdir())
