@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -109,3 +110,25 @@ def test_own_negatives():
                     # Not corrected: the row's own are there for certain.
                     expected = predictions[row, position] @ own_embeddings[row, column]
                     assert logit == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_correction_is_made_in_float32():
+    """In half precision, the log counts of rare items would swallow differences of logits."""
+    rng = np.random.default_rng(0)
+    vectors = (rng.integers(-8, 9, (1, 4, 8)) / 8).astype("float32")  # exact in bfloat16
+    ids = np.array([[1, 2, 3, 4]])
+    negatives = (rng.integers(-8, 9, (5, 8)) / 8).astype("float32")
+    counts = {
+        "target_log_counts": np.full((1, 4), -11.37, "float32"),
+        "negative_log_counts": np.linspace(-11.4, -11.3, 5, dtype="float32"),
+    }
+    arguments = (vectors, vectors, ids, negatives, np.arange(5, 10))
+    exact = ops.convert_to_numpy(SampledLogits()(*arguments, **counts))
+    half = SampledLogits(dtype="bfloat16")(*arguments, **counts)
+    assert keras.backend.standardize_dtype(half.dtype) == "float32"
+    np.testing.assert_allclose(ops.convert_to_numpy(half), exact, atol=0.02)
+    np.testing.assert_allclose(
+        np.diff(ops.convert_to_numpy(half)[0, :, 1:] + counts["negative_log_counts"], axis=0),
+        np.diff(exact[0, :, 1:] + counts["negative_log_counts"], axis=0),
+        atol=0.02,
+    )
