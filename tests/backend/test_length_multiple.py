@@ -3,22 +3,7 @@ import numpy as np
 import pytest
 
 import keras_negrec
-from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.data import Sessions
-
-
-@pytest.mark.skipif(keras.config.backend() != "jax", reason="other backends take any shape")
-@pytest.mark.parametrize(
-    ("longest", "expected"), [(1, 8), (32, 8), (33, 16), (50, 16), (200, 56), (256, 64)]
-)
-def test_jax_has_four_lengths_at_most(longest, expected):
-    assert length_multiple(longest, 4) == expected
-    assert -(-longest // expected) <= 4
-
-
-@pytest.mark.skipif(keras.config.backend() == "jax", reason="JAX compiles each shape")
-def test_other_backends_pad_little():
-    assert length_multiple(200, 4) == 8
 
 
 @pytest.mark.parametrize("model", ["sasrec", "bert4rec"])

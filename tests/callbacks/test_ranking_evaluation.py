@@ -165,13 +165,6 @@ def test_weights_can_be_left_as_they_are():
     assert callback.metrics["mrr"] == pytest.approx(1 / 4)  # those of the weights it ends with
 
 
-def test_without_monitor_nothing_stops():
-    callback, model = planned([2, 5, 5, 5, 5, 5])
-    assert len(train(callback, model, epochs=6)) == 6
-    assert callback.best is callback.best_epoch is None
-    assert model.weights == 5
-
-
 def test_can_be_used_for_several_fits():
     callback, model = planned([1, 2, 3, 2, 4, 5, 6], monitor="mrr", patience=2, every=2)
     train(callback, model, epochs=3)

@@ -25,14 +25,6 @@ def test_after():
     assert examples.targets.dtype == examples.skip_targets.dtype == "int32"
 
 
-def test_after_finds_the_first_events_at_or_after_the_cut():
-    examples = Examples.after(sessions(), np.array([3, 2, 2, 1]))
-    assert examples.histories.keys.tolist() == ["u", "v", "x"]
-    assert examples.targets.tolist() == [5, 8, 3]
-    assert examples.skip_targets.tolist() == [4, 0, 0]
-    assert examples.histories.lengths.tolist() == [3, 2, 1]
-
-
 def test_rows_without_history_or_future_are_left_out():
     assert len(Examples.after(sessions(), np.array([0, 0, 0, 0]))) == 0
     assert len(Examples.after(sessions(), np.array([5, 3, 2, 2]))) == 0

@@ -172,30 +172,11 @@ def test_sessions_of_a_user_follow_each_other_by_their_first_event():
     assert sessions.session_ids.dtype == "int32"
 
 
-def test_sessions_that_overlap_in_time_are_not_mixed():
-    sessions = from_events(
-        "abcd", user=[1, 1, 1, 1], session=[8, 4, 8, 4], timestamp=[10, 11, 12, 13]
-    )
-    assert rows_of(sessions) == [[1, 3, 2, 4]]
-    assert rows_of(sessions, "session_ids") == [[0, 0, 1, 1]]
-
-
 def test_positions_that_restart_in_each_session():
     # Times order the sessions, positions the events; without times the table orders the sessions.
     columns = {"user": [1] * 4, "session": [6, 6, 5, 5], "position": [1, 0, 1, 0]}
     assert rows_of(from_events("abcd", **columns)) == [[2, 1, 4, 3]]
     assert rows_of(from_events("abcd", **columns, timestamp=[90, 90, 10, 10])) == [[4, 3, 2, 1]]
-
-
-def test_two_users_may_use_the_same_session_name():
-    sessions = from_events("abcd", user=[2, 1, 2, 1], session=[0, 0, 0, 1], timestamp=[1, 2, 3, 4])
-    assert rows_of(sessions) == [[2, 4], [1, 3]]
-    assert rows_of(sessions, "session_ids") == [[0, 1], [0, 0]]
-
-
-def test_the_index_of_the_table_means_nothing():
-    frame = pd.DataFrame({"session": [1, 1], "item": ["b", "a"], "feedback": 1}, index=[5, 5])
-    assert rows_of(Sessions.from_events(frame, VOCABULARY)) == [[2, 1]]
 
 
 @settings(deadline=None)
@@ -300,11 +281,6 @@ def test_take(rows, keys):
     assert taken.lengths.tolist() == [len(whole[key]) for key in keys]
 
 
-def test_take_rows_that_are_not_there():
-    with pytest.raises(IndexError):
-        three_rows().take([3])
-
-
 def test_windows_are_counted_from_the_newest_event():
     sessions = Sessions.from_lists([[1, 2, 3, 4, 5], [6, 7]], keys=["u", "v"])
     windows = sessions.windows(2)
@@ -316,10 +292,6 @@ def test_windows_with_overlap():
     sessions = Sessions.from_lists([[1, 2, 3, 4, 5, 6, 7]])
     assert rows_of(sessions.windows(4, overlap=1)) == [[4, 5, 6, 7], [1, 2, 3, 4]]
     assert rows_of(sessions.windows(4, overlap=2)) == [[4, 5, 6, 7], [2, 3, 4, 5], [1, 2, 3]]
-
-
-def test_windows_leave_short_rows_alone():
-    assert rows_of(three_rows().windows(9)) == rows_of(three_rows())
 
 
 @given(ragged(), st.integers(1, 8), st.data())
@@ -356,10 +328,6 @@ def test_padded_is_left_padded():
     assert all(values.dtype == "int32" for values in batch.values())
 
 
-def test_padded_without_session_ids():
-    assert set(Sessions.from_lists([[1]]).padded(2)) == {"item_ids", "feedback"}
-
-
 @given(ragged(), st.integers(1, 15))
 def test_padded_holds_the_newest_events_in_the_last_columns(sessions, length):
     batch = sessions.padded(length)
@@ -367,7 +335,3 @@ def test_padded_holds_the_newest_events_in_the_last_columns(sessions, length):
         for padded, row in zip(batch[name].tolist(), rows_of(sessions, name), strict=True):
             newest = row[-length:]
             assert padded == [0] * (length - len(newest)) + newest
-
-
-def test_repr():
-    assert repr(three_rows()) == "<Sessions: 3 rows, 7 events, 29% negative>"

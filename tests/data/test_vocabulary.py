@@ -29,13 +29,6 @@ def test_decode_undoes_encode(items):
     assert vocabulary.decode(ids).tolist() == items
 
 
-def test_shapes():
-    vocabulary = Vocabulary([7, 5])
-    assert vocabulary.decode([[1, 2], [2, 1]]).tolist() == [[7, 5], [5, 7]]
-    assert vocabulary.decode([]).shape == (0,)
-    assert vocabulary.encode([]).shape == (0,)
-
-
 def test_the_most_frequent_item_comes_first_and_ties_by_id():
     assert Vocabulary.from_items(["b", "c", "a", "c"]).items.tolist() == ["c", "a", "b"]
     assert Vocabulary.from_items([30, 4, 30, 5, 4, 1]).items.tolist() == [4, 30, 1, 5]
@@ -124,20 +117,6 @@ def test_save_and_load(tmp_path, items):
     assert loaded == vocabulary
     assert loaded.items.tolist() == items
     assert loaded.items.dtype == vocabulary.items.dtype
-
-
-def test_equality():
-    assert Vocabulary(["a", "b"]) == Vocabulary(["a", "b"])
-    assert Vocabulary(["a", "b"]) != Vocabulary(["b", "a"])
-    assert Vocabulary(["1", "2"]) != Vocabulary([1, 2])
-    assert Vocabulary([1]) != [1]
-    with pytest.raises(TypeError, match="unhashable"):
-        hash(Vocabulary([1]))
-
-
-def test_repr():
-    assert repr(Vocabulary(["a"])) == "<Vocabulary of 1 items (strings)>"
-    assert repr(Vocabulary([4, 5])) == "<Vocabulary of 2 items (integers)>"
 
 
 def test_by_frequency_orders_by_counts_and_then_by_id():

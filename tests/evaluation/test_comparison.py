@@ -152,17 +152,6 @@ def test_a_corrected_value_can_become_small_in_a_large_family(examples, run):
     assert table.loc[("c8", "hr@10"), "p_sessions_holm"] < 0.01
 
 
-def test_order_of_configurations_and_seed_of_the_bootstrap(comparison):
-    assert comparison.table().index.get_level_values(0).unique().tolist() == comparison.labels
-    assert comparison.table().equals(comparison.table(baseline="old", seed=0))
-    assert not comparison.table().equals(comparison.table(seed=1))
-
-
-def test_one_configuration_alone(examples, run):
-    table = Comparison({"old": [run("old", 100, 0), run("old", 100, 1)]}, examples).table()
-    assert table["difference"].isna().all() and table["spread"].notna().all()
-
-
 def test_no_skips_at_all(examples, run):
     examples = Examples(examples.histories, examples.targets, np.zeros(NUM_EXAMPLES, "int32"))
     nothing = np.full(NUM_EXAMPLES, np.nan)

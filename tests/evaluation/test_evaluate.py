@@ -88,16 +88,6 @@ def test_no_skips_gives_nan():
     assert metrics["mrr"] == pytest.approx(1 / 3)
 
 
-def test_batch_size_changes_nothing():
-    random = np.random.default_rng(0)
-    model = Table(random.integers(0, 4, (20, 9)))
-    sessions = Sessions.from_lists(random.integers(1, 10, (20, 3)).tolist())
-    examples = Examples(sessions, random.integers(1, 10, 20), random.integers(0, 10, 20))
-    expected = keras_negrec.evaluate(model, examples)
-    for batch_size in (1, 7):
-        assert keras_negrec.evaluate(model, examples, batch_size=batch_size) == expected
-
-
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_coverage_against_a_loop(exclude_seen):
     random = np.random.default_rng(1)
@@ -129,20 +119,7 @@ def test_scores_once():
     assert calls == [3]
 
 
-def test_no_cut_offs():
-    metrics = keras_negrec.evaluate(*hand_worked(), k=())
-    assert set(metrics) == {
-        "mrr", "skip_mrr", "feedback_auc", "num_examples", "num_skip_examples"
-    }  # fmt: skip
-
-
 def test_no_examples():
     model, examples = hand_worked()
     with pytest.raises(ValueError, match="`examples` must hold at least one example"):
         keras_negrec.evaluate(model, examples.take(np.array([], int)))
-
-
-@pytest.mark.parametrize("k", [(0,), (1, -1), (2.5,)])
-def test_cut_offs_must_be_positive(k):
-    with pytest.raises(ValueError, match="`k` must be a positive integer"):
-        keras_negrec.evaluate(*hand_worked(), k=k)

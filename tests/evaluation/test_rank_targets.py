@@ -133,11 +133,6 @@ def test_top_items_against_a_sort(ranking, top_k):
         assert top_items[row, : len(best)].tolist() == best
 
 
-def test_no_top_items_unless_asked():
-    ranks = rank_targets(Table([[1.0, 2.0]]), examples_of([[1]], [2], [0]))
-    assert set(ranks) == {"target", "skip_target", "preference"}
-
-
 def test_nan_scores():
     model = Table([[1.0, 2.0], [np.nan, 1.0]])
     with pytest.raises(ValueError, match=r"must not be NaN. Received NaN for the history .*1"):
@@ -214,9 +209,3 @@ def test_vectors_that_are_not_finite(place):
     (model.of_histories if place == "of the histories" else model.of_items)[0, 0] = np.nan
     with pytest.raises(ValueError, match=f"vectors {place} must be finite"):
         rank_targets(model, examples_of([[1]], [2], [0]))
-
-
-def test_no_examples():
-    examples = examples_of([[1]], [1], [0]).take(np.arange(0))
-    ranks = rank_targets(Table([[1.0]]), examples, top_k=1)
-    assert {name: len(values) for name, values in ranks.items()} == dict.fromkeys(ranks, 0)

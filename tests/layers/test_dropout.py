@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -70,13 +69,3 @@ def test_what_is_dropped_has_no_gradient():
     layer = Dropout(0.25, seed=0)
     _, gradient = value_and_gradient(lambda x: ops.sum(layer(x, training=True)), inputs)
     np.testing.assert_allclose(gradient, values, rtol=1e-6)
-
-
-@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="XLA of TensorFlow")
-def test_compiles():
-    import tensorflow as tf
-
-    layer, inputs = Dropout(0.2, seed=0), tf.ones((70, 33))
-    values = tf.function(lambda x: layer(x, training=True), jit_compile=True)(inputs).numpy()
-    assert 0.1 < (values == 0).mean() < 0.3
-    np.testing.assert_allclose(values[values > 0], 1.25)

@@ -68,14 +68,6 @@ def test_reverse_scores_the_items_alone():
     np.testing.assert_allclose(scores, vectors @ table.T, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("value", [0, -1, 2.5, True, None, "6"])
-@pytest.mark.parametrize("name", ["num_items", "embedding_dim"])
-def test_sizes_must_be_positive_integers(name, value):
-    arguments = {"num_items": 6, "embedding_dim": 4, name: value}
-    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer. Received"):
-        ItemEmbedding(**arguments)
-
-
 def with_features():
     layer = ItemEmbedding(4, 4, mask_token=True, num_features=3)
     layer.build()

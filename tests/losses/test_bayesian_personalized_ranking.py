@@ -1,11 +1,9 @@
 import math
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keras import ops
 from value_and_gradient import finite_differences, value_and_gradient
 
 from keras_negrec.losses import BayesianPersonalizedRanking
@@ -92,35 +90,6 @@ def test_finite_far_from_0(dtype):
     expected = ((6e4 + math.log(2)) / 2 + 0) / 2  # 6e4 - (-6e4) would not fit float16
     assert value == pytest.approx(expected, rel=1e-2)
     assert np.isfinite(gradient).all()
-
-
-@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size", "none"])
-def test_other_reductions(reduction):
-    logits = random_logits()
-    found = ops.convert_to_numpy(BayesianPersonalizedRanking(reduction=reduction)(CLASSES, logits))
-    each = np.array([[reference(position) for position in row] for row in logits])
-    expected = {"sum": each.sum(), "sum_over_batch_size": each.mean(), "none": each}
-    np.testing.assert_allclose(found, expected[reduction], rtol=1e-4)
-
-
-def test_config():
-    loss = BayesianPersonalizedRanking(reduction="sum", name="pairs")
-    again = keras.losses.deserialize(keras.losses.serialize(loss))
-    assert isinstance(again, BayesianPersonalizedRanking)
-    assert again.get_config() == loss.get_config()
-    assert (again.name, again.reduction) == ("pairs", "sum")
-
-
-def test_compiles_like_a_sparse_loss():
-    inputs = keras.Input((3,))
-    model = keras.Model(inputs, keras.layers.Dense(4, use_bias=False)(inputs))
-    model.compile("sgd", BayesianPersonalizedRanking())
-    x = random_logits(0, (8, 3))
-    before = reference(ops.convert_to_numpy(model(x)))
-    weights = np.ones(8, "float32")
-    history = model.fit(x, np.zeros(8, "int32"), sample_weight=weights, verbose=0, shuffle=False)
-    assert history.history["loss"][0] == pytest.approx(before, rel=1e-4)
-    assert reference(ops.convert_to_numpy(model(x))) < before
 
 
 def test_without_negatives():

@@ -83,14 +83,6 @@ def test_finite_far_from_0(dtype):
     assert np.isfinite(gradient).all()
 
 
-def test_config():
-    loss = GeneralizedBinaryCrossentropy(0.25, 0.5, name="gbce")
-    again = keras.losses.deserialize(keras.losses.serialize(loss))
-    assert isinstance(again, GeneralizedBinaryCrossentropy)
-    assert again.get_config() == loss.get_config()
-    assert (again.sampling_rate, again.calibration) == (0.25, 0.5)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

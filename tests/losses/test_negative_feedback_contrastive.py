@@ -1,6 +1,5 @@
 import math
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -176,16 +175,6 @@ def test_other_reductions(reduction):
         "none": [each[:2], each[2:]],
     }
     np.testing.assert_allclose(found, expected[reduction], rtol=1e-4, atol=1e-6)
-
-
-def test_config():
-    loss = NegativeFeedbackContrastive(temperature=0.3, name="skips")
-    again = keras.losses.deserialize(keras.losses.serialize(loss))
-    assert isinstance(again, NegativeFeedbackContrastive)
-    assert again.get_config() == loss.get_config()
-    assert again.temperature == 0.3
-    labels, similarities = fixed_batch()
-    assert float(again(labels, similarities)) == float(loss(labels, similarities))
 
 
 @pytest.mark.parametrize("temperature", [0, -0.1, None, "warm", True])

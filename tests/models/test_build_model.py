@@ -19,9 +19,7 @@ EVERYTHING = {
 }
 BOTH = {"contrastive": 0.25, "not_to_recommend": 0.5}
 MODELS = {
-    "sasrec hidden": ("sasrec", {"negative_loss": True, "max_sessions": 2}),
     "sasrec everything": ("sasrec", {**EVERYTHING, "context": "item"}),
-    "bert4rec item": ("bert4rec", {"negative_loss": True, "context": "item"}),
     "bert4rec everything": ("bert4rec", EVERYTHING),
     "sasrec both losses": ("sasrec", {"negative_loss": BOTH, "similarity": "dot"}),
     "bert4rec sampled": (
@@ -37,10 +35,7 @@ MODELS = {
         "gru4rec",
         {"objective": "bpr", "sampling_distribution": "mixed", "feedback_inputs": True},
     ),
-    "gru4rec hidden": ("gru4rec", {"negative_loss": True, "num_layers": 2}),
     "caser gbce": ("caser", {"objective": "gbce", "num_sampled_negatives": 4, "calibration": 0.5}),
-    "caser both losses": ("caser", {"negative_loss": BOTH, "max_sessions": 2}),
-    "sasrec keep": ("sasrec", {"negative_loss": "keep", "keep_weight": 0.5}),
     "bert4rec keep": ("bert4rec", {"negative_loss": {"keep": 2.0}, "max_sessions": 2}),
     "gru4rec keep": (
         "gru4rec",
@@ -162,14 +157,6 @@ def test_objectives_and_their_losses():
     assert list(compiled(negative_loss=True).feedback_terms) == ["contrastive"]
 
 
-@pytest.mark.parametrize("objective", ["softmax", "gbce", "bpr"])
-def test_only_the_softmax_is_corrected_for_sampling(objective):
-    model = keras_negrec.build_model(
-        "sasrec", **SMALL, num_items=9, objective=objective, num_sampled_negatives=4
-    )
-    assert model.objective.corrects_for_sampling == (objective == "softmax")
-
-
 def test_in_batch_sampling_knows_the_frequencies_of_the_targets():
     model = keras_negrec.build_model(
         "sasrec", **SMALL, num_items=4, num_sampled_negatives=4, sampling_distribution="in_batch"
@@ -178,11 +165,6 @@ def test_in_batch_sampling_knows_the_frequencies_of_the_targets():
     model.training_dataset(sessions)
     found = ops.convert_to_numpy(model.get_layer("negative_sampler").frequencies)
     np.testing.assert_allclose(found, [1 / 3, 2 / 3, 1 / 3, 1 / 3], rtol=1e-5)
-
-
-def test_num_items_comes_from_the_vocabulary():
-    model = keras_negrec.build_model("sasrec", **SMALL, vocabulary=Vocabulary([7, 9, 4]))
-    assert model.num_items == 3
 
 
 @pytest.mark.parametrize(
@@ -242,11 +224,6 @@ def test_num_items_comes_from_the_vocabulary():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         keras_negrec.build_model(**{**SMALL, "encoder": "sasrec", "num_items": 5, **arguments})
-
-
-def test_vocabulary_must_be_one():
-    with pytest.raises(TypeError, match=r"must be a `keras_negrec.data.Vocabulary`.*type list"):
-        keras_negrec.build_model("sasrec", vocabulary=["intro", "outro"])
 
 
 def test_what_is_no_sessions_is_refused():

@@ -43,7 +43,7 @@ def test_training_is_the_same(name):
     histories = [
         model.fit(
             model.training_dataset(sessions, batch_size=16),
-            epochs=3,
+            epochs=2,
             shuffle=False,
             verbose=0,
         ).history

@@ -53,15 +53,6 @@ def test_batches_are_those_of_the_rows_in_memory(prepared, options):
     assert len(streamed) == len(in_memory)
 
 
-def test_fit_learns(prepared):
-    model = keras_negrec.build_model(
-        "sasrec", vocabulary=prepared.vocabulary, **SMALL, negative_loss=True, learning_rate=0.02
-    )
-    dataset = model.training_dataset(prepared, batch_size=10)
-    history = model.fit(dataset, epochs=12, verbose=0, shuffle=False).history
-    assert history["next_item_loss"][-1] < 0.8 * history["next_item_loss"][0]
-
-
 def test_masks_are_of_the_seed_and_new_at_each_epoch(prepared):
     model = keras_negrec.build_model("bert4rec", vocabulary=prepared.vocabulary, **SMALL)
 
@@ -221,10 +212,3 @@ def test_another_vocabulary(prepared, model_of):
         model_of(vocabulary=turned).training_dataset(prepared)
     with pytest.raises(TypeError, match="first_step"):
         model_of(num_items=10).training_dataset(prepared.sessions(), first_step=1)
-
-
-def test_session_ids_are_needed_with_max_sessions(tmp_path):
-    prepared = load_prepared(write_prepared(tmp_path / "prepared", toy_sessions(4)))
-    model = keras_negrec.build_model("sasrec", num_items=10, **SMALL, max_sessions=2)
-    with pytest.raises(ValueError, match="encoder reads the event column `session_ids`"):
-        model.training_dataset(prepared)

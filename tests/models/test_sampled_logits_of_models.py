@@ -14,7 +14,7 @@ NUM_NEGATIVES = 7
 REMOVED = -1e3  # what is at most this stands for minus infinity
 
 
-@pytest.mark.parametrize("objective", ["softmax", "bpr"])
+@pytest.mark.parametrize("objective", ["softmax", "gbce", "bpr"])
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
 def test_against_the_definition(name, objective):
     model = keras_negrec.build_model(

@@ -191,12 +191,6 @@ def test_sequence_longer_than_max_length(sasrec):
         predict(sasrec, inputs)
 
 
-def test_no_sessions(sasrec):
-    empty = toy_sessions(1, with_sessions=True).take([])
-    with pytest.raises(ValueError, match="no rows to train on"):
-        sasrec.training_dataset(empty)
-
-
 def test_training_dataset_asks_for_every_event_of_a_long_row(sasrec):
     # Windows overlap by one, so that each event but the first is some window's target.
     items = np.arange(30) % NUM_ITEMS + 1
@@ -218,18 +212,6 @@ def test_training_dataset_repeats_with_the_seed(bert4rec):
 
     assert masked(1) == masked(1)
     assert masked(1) != masked(2)
-
-
-def test_mixed_precision():
-    model = build_model(
-        "sasrec", **SMALL, negative_loss=True, num_sampled_negatives=4, dtype="mixed_bfloat16"
-    )
-    assert model.item_embedding.embeddings.dtype == "float32"
-    scores = model.score(toy_sessions(4))
-    assert scores.dtype == "float32"
-    assert np.isfinite(scores).all()
-    again = type(model).from_config(model.get_config())
-    assert again.item_embedding.compute_dtype == "bfloat16"
 
 
 def test_plot_model(tmp_path):

@@ -38,7 +38,7 @@ def assert_trained_alike(first, second, atol=5e-5):
         np.testing.assert_allclose(one, other, atol=atol)
 
 
-@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.1}, {"use_ema": True}])
+@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.1, "use_ema": True}])
 def test_is_adam_where_all_rows_are_in_each_step(options):
     """300 negatives of a few items hold each of them."""
     rate = keras.optimizers.schedules.ExponentialDecay(1e-2, 2, 0.5)
@@ -67,13 +67,6 @@ def test_all_encoders_and_losses(name, options):
     lazy = build(name, **options)
     adam = build(name, optimizer=keras.optimizers.Adam(1e-3), **options)
     assert_trained_alike(train(lazy), train(adam))
-
-
-def test_item_features():
-    features = np.random.default_rng(0).normal(size=(NUM_ITEMS, 3))
-    adam = keras.optimizers.Adam(1e-3)
-    found = train(build(item_features=features))
-    assert_trained_alike(found, train(build(item_features=features, optimizer=adam)))
 
 
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
@@ -172,9 +165,8 @@ def test_against_reference():
     assert (ops.convert_to_numpy(layer.embeddings)[[3, 5]] == start[[3, 5]]).all()
 
 
-@pytest.mark.parametrize("dense_optimizer", [None, "adamw"])
-def test_training_goes_on_after_saving(tmp_path, dense_optimizer):
-    optimizer = LazyAdam(0.01, beta_1=0.8, clipnorm=1.0, dense_optimizer=dense_optimizer)
+def test_training_goes_on_after_saving(tmp_path):
+    optimizer = LazyAdam(0.01, beta_1=0.8, clipnorm=1.0, dense_optimizer="adamw")
     whole = build(num_items=40, num_sampled_negatives=5, optimizer=optimizer)
     train(whole, epochs=2)
     whole.save(tmp_path / "model.keras")
@@ -182,9 +174,8 @@ def test_training_goes_on_after_saving(tmp_path, dense_optimizer):
     assert type(loaded.optimizer) is LazyAdam
     config = loaded.optimizer.get_config()
     assert LazyAdam.from_config(config).get_config() == config == optimizer.get_config()
-    if dense_optimizer:
-        assert isinstance(loaded.optimizer.dense_optimizer, keras.optimizers.AdamW)
-        assert config["dense_optimizer"]["module"] == "keras.optimizers"  # on PyTorch too
+    assert isinstance(loaded.optimizer.dense_optimizer, keras.optimizers.AdamW)
+    assert config["dense_optimizer"]["module"] == "keras.optimizers"  # on PyTorch too
     variables = zip(whole.optimizer.variables, loaded.optimizer.variables, strict=True)
     for variable, again in variables:
         np.testing.assert_array_equal(*map(ops.convert_to_numpy, (variable, again)))
@@ -223,7 +214,7 @@ def split_weights(model):
     return ops.convert_to_numpy(table), [ops.convert_to_numpy(weight) for weight in others]
 
 
-@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.1}, {"use_ema": True}])
+@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.1, "use_ema": True}])
 def test_dense_optimizer_of_the_same_kind(options):
     """Adam for the rest is what is done without it; clipping is of all variables together."""
     found = train(build(optimizer=with_dense(keras.optimizers.Adam(1e-2), **options)))
@@ -242,7 +233,7 @@ def test_dense_optimizer_updates_all_but_the_table():
         assert all(moved) if of_rest else not any(moved)
 
 
-@pytest.mark.parametrize("name", ["AdamW", "Nadam", "Lion", "Adafactor", "Ftrl", "Muon"])
+@pytest.mark.parametrize("name", ["AdamW", "Muon"])
 def test_dense_optimizers(name):
     """One step of the rest is that of the optimizer alone, whatever else it does at a step."""
     rate = keras.optimizers.schedules.ExponentialDecay(1e-2, 1, 0.5)

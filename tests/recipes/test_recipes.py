@@ -77,6 +77,7 @@ def test_quickstart(run, tmp_path):
     assert not (tmp_path / "out" / "runs").exists()  # without --resume, every call trains
 
 
+@pytest.mark.thorough
 def test_in_a_terminal_nothing_is_said_by_tensorflow(tmp_path):
     """And each training ends in its time, is evaluated and written."""
     options = ["--sessions", "200", "--model", "sasrec", "--no-negative-loss", "--no-export"]
@@ -90,6 +91,7 @@ def test_in_a_terminal_nothing_is_said_by_tensorflow(tmp_path):
     assert 0 <= metrics["ndcg@10"] <= 1
 
 
+@pytest.mark.thorough
 def test_kuairand(run, tmp_path):
     rng = np.random.default_rng(0)
     table = pd.DataFrame(
@@ -109,6 +111,7 @@ def test_kuairand(run, tmp_path):
     assert list(results) == ["sasrec + contrastive", "popularity"]
 
 
+@pytest.mark.thorough
 def test_movielens_and_the_models_of_all_seeds_as_one(run, ratings, tmp_path):
     options = ["--no-negative-loss", "--seed", "0", "1", "--ensemble", "--resume", "--refit"]
     results, printed = run("movielens", "--data", ratings, *options)
@@ -145,6 +148,7 @@ def test_a_saved_model_is_trained_on(run, sequences, tmp_path):
         run("sequences", *data, "--start-from", saved)
 
 
+@pytest.mark.thorough
 def test_compare_trains_once_for_all_keep_weights(run, tmp_path):
     write_prepared(tmp_path / "prepared", toy_sessions(40))
     folder = ["--data", tmp_path / "prepared", "--format", "prepared"]

@@ -53,16 +53,6 @@ def written(log, tmp_path_factory):
     return counts, files, pd.concat(files, ignore_index=True)
 
 
-def test_the_published_columns(written):
-    _, _, rows = written
-    assert list(rows.columns) == COLUMNS
-    assert rows["session_id"].str.fullmatch("0_" + UUID).all()
-    assert rows["track_id_clean"].str.fullmatch("t_" + UUID).all()
-    assert not rows.isna().any().any()
-    assert set(pd.to_datetime(rows["date"]).dt.year) == {2024}
-    assert rows["hour_of_day"].between(0, 23).all()
-
-
 def test_no_quotes_and_booleans_in_lower_case(log, written, tmp_path):
     write_mssd(log, tmp_path, num_rows=50)
     text = (tmp_path / "log_00000.csv").read_text()
@@ -115,20 +105,3 @@ def test_a_number_of_rows(log, tmp_path):
     assert counts["files"] == len(list(tmp_path.glob("*")))
     last = rows["session_id"] == rows["session_id"].iloc[-1]
     assert len(rows) - last.sum() < 1000
-
-
-def test_logs_of_several_chunks(tmp_path):
-    log = simulate_sessions(num_sessions=20_000, num_items=500, mean_kept=8)
-    assert sum(1 for _ in log.chunks()) == 2
-    counts = write_mssd(log, tmp_path, num_files=2)
-    files = [pd.read_csv(path, usecols=[0, 1]) for path in sorted(tmp_path.glob("*"))]
-    assert counts["files"] == len(files) == 2
-    assert sum(map(len, files)) == counts["rows"]
-
-
-def test_no_log_is_overwritten(log, tmp_path):
-    (tmp_path / "log_0.csv").write_text("")
-    with pytest.raises(FileExistsError, match=r"hold no logs yet. Received: .*log_0.csv"):
-        write_mssd(log, tmp_path)
-    with pytest.raises(ValueError, match="`num_files` must be a positive integer"):
-        write_mssd(log, tmp_path / "other", num_files=0)

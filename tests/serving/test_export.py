@@ -18,7 +18,7 @@ from keras_negrec.models import Ensemble
 from keras_negrec.serving.in_tensorflow import in_tensorflow
 
 # Loads each SavedModel and answers its requests with nothing but TensorFlow, in a plain session as
-# TF Serving does and through the loaded object. Each answer: a dict of lists for each of the two.
+# TF Serving does, and the first one's through the loaded object too. Each answer: a dict of lists.
 PLAIN_TENSORFLOW = """
 import json, sys
 import tensorflow as tf
@@ -31,7 +31,7 @@ def as_json(outputs):
     return lists
 
 answers = []
-for path, requests in json.loads(sys.stdin.read()):
+for number, (path, requests) in enumerate(json.loads(sys.stdin.read())):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], path)
         signature = loaded.signature_def["serving_default"]
@@ -40,6 +40,9 @@ for path, requests in json.loads(sys.stdin.read()):
             as_json(session.run(fetch, {signature.inputs[k].name: v for k, v in request.items()}))
             for request in requests
         ]
+    answers += in_session
+    if number:
+        continue
     signature = tf.saved_model.load(path).signatures["serving_default"]
     dtypes = signature.structured_input_signature[1]
     for request, answer in zip(requests, in_session):
@@ -49,7 +52,6 @@ for path, requests in json.loads(sys.stdin.read()):
             )
             called = as_json({key: value.numpy() for key, value in outputs.items()})
             assert called == answer, (called, answer)
-        answers.append(answer)
 assert not {"keras_negrec", "keras_hub"} & set(sys.modules)
 print(json.dumps(answers))
 """
@@ -111,8 +113,7 @@ def check_answers(model, answer, histories, feedback):
 CASES = {
     "sasrec strings": {"feedback_inputs": True, "negative_loss": True},
     "sasrec integers": {"negative_loss": "keep", "keep_weight": 2.0},
-    "bert4rec strings": {"negative_loss": "keep"},
-    "bert4rec integers": {"feedback_inputs": True, "negative_loss": True},
+    "bert4rec strings": {"negative_loss": "keep", "feedback_inputs": True},
     "gru4rec strings": {
         "feedback_inputs": True,
         "num_sampled_negatives": 4,

@@ -1,12 +1,10 @@
 import json
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
 
-import keras_negrec
-from keras_negrec.data import ItemFeatureEncoder, Vocabulary, item_features, simulate_sessions
+from keras_negrec.data import ItemFeatureEncoder, Vocabulary, item_features
 
 VOCABULARY = Vocabulary(["c", "a", "b", "d"])
 
@@ -40,13 +38,6 @@ def test_rare_categories_share_a_feature():
     )
     assert encoder.columns == ["genre=rock", "genre other"]
     np.testing.assert_array_equal(features, [[1, 0], [1, 0], [0, 1], [0, 1]])
-
-
-def test_no_rare_categories_no_shared_feature():
-    encoder, _ = item_features(
-        table(genre=["rock", "jazz", "rock", "jazz"]), VOCABULARY, categories=["genre"]
-    )
-    assert encoder.columns == ["genre=jazz", "genre=rock"]
 
 
 def test_at_most_so_many_categories_the_most_frequent_ones():
@@ -206,24 +197,3 @@ def test_bad_items():
         item_features(pd.DataFrame({"item": [1], "x": 1}), VOCABULARY, numeric=["x"])
     with pytest.raises(TypeError, match="take several names"):
         item_features(table(x=1), VOCABULARY, numeric="x")
-
-
-def test_a_file_of_another_kind(tmp_path):
-    (tmp_path / "items.xlsx").write_text("")
-    with pytest.raises(ValueError, match=r"Expected a .csv.* Received: .*items.xlsx"):
-        item_features(tmp_path / "items.xlsx", VOCABULARY, numeric=["x"])
-    with pytest.raises(FileNotFoundError, match="There is no such file"):
-        item_features(tmp_path / "items.csv", VOCABULARY, numeric=["x"])
-
-
-def test_a_model_takes_them():
-    items = simulate_sessions(num_sessions=1, num_items=40, num_genres=3).item_table()
-    vocabulary = Vocabulary(items["item"])
-    encoder, features = item_features(items, vocabulary, categories=["genre"])
-    model = keras_negrec.build_model(
-        "sasrec", vocabulary=vocabulary, item_features=features, embedding_dim=8, num_layers=1
-    )
-    stored = keras.ops.convert_to_numpy(model.item_embedding.features)
-    np.testing.assert_array_equal(stored, features)
-    assert features.shape == (40, len(encoder.columns)) == (40, 3)
-    assert (features.sum(axis=1) == 1).all()

@@ -66,24 +66,6 @@ def test_sessions_by_gap(log, connection):
     ]
 
 
-def test_a_rule_of_ones_own(log, connection):
-    def rule(log):
-        return (log.play_time_ms * 2 > log.duration_ms).ifelse(log.is_click, -1)
-
-    assert values(scan_kuairand(log, connection, feedback=rule), "item", "feedback") == [
-        [50, -1],
-        [50, -1],
-        [51, -1],
-        [52, 1],
-    ]
-
-
-def test_folder_of_logs(tmp_path, connection):
-    write(tmp_path / "log_standard_a.csv", LOG)
-    write(tmp_path / "log_random_b.csv.gz", LOG)
-    assert len(values(scan_kuairand(tmp_path, connection), "session")) == 8
-
-
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -107,12 +89,6 @@ def test_play_time_that_is_none_is_no_problem(tmp_path, connection):
     scan = scan_kuairand(path, connection)
     assert problems(scan) == []
     assert len(values(scan, "session")) == 4
-
-
-def test_missing_column(tmp_path, connection):
-    path = write(tmp_path / "log_a.csv", LOG.replace("is_hate", "is_bad"))
-    with pytest.raises(ValueError, match=r"log_a.csv: column 'is_hate' is missing.*Received"):
-        scan_kuairand(path, connection)
 
 
 def test_labelled_parquet(tmp_path, connection):

@@ -1,7 +1,5 @@
-import gzip
-
 import pytest
-from log_files import ARTIST, TRACK, lastfm_line, problems, values, write
+from log_files import TRACK, lastfm_line, problems, values, write
 
 from keras_negrec.data.logs.lastfm1k import scan_lastfm1k
 
@@ -89,13 +87,6 @@ def test_tab_in_a_name_without_an_id(scan, artist, track):
     ]
 
 
-def test_tab_in_the_artist_beside_an_id(scan):
-    line = lastfm_line("u", "10:00:00", "C\tan")
-    assert problems(scan(line)) == [
-        f"expected 6 fields separated by tabs. Received: 7 in {line.rstrip()}"
-    ]
-
-
 def test_a_play_that_is_there_twice(scan):
     line, later = lastfm_line("u", "10:00:00"), lastfm_line("u", "10:01:00", "Nico")
     scanned = scan(later + line + line)
@@ -152,14 +143,6 @@ def test_line_that_cannot_be_understood(scan, line, problem):
     )
 
 
-def test_a_rule_of_ones_own(scan):
-    def rule(plays):
-        return (plays.seconds_to_next.isnull() | (plays.seconds_to_next > 600)).ifelse(2, -2)
-
-    found = values(scan(EVENING, feedback=rule), "timestamp", "feedback")
-    assert [feedback for _, feedback in found] == [-2, -2, 2, 2, -2, 2]
-
-
 def test_numbered_rows_are_lines(scan):
     found = values(scan(EVENING, number_rows=True), "row", "timestamp")
     assert [row for row, _ in found] == [1, 2, 3, 4, 5, 6]
@@ -173,19 +156,3 @@ def test_folder_and_packed_file(scan, tmp_path, connection):
     found = values(scan_lastfm1k(tmp_path, connection), "timestamp", "session", "feedback")
     assert found == expected
     assert len(found) == 6
-
-
-def test_damaged_and_empty_files(scan, tmp_path, connection):
-    path = tmp_path / "plays.tsv.gz"
-    path.write_bytes(gzip.compress(EVENING.encode())[:-9])
-    with pytest.raises(ValueError, match=r"plays.tsv.gz cannot be unpacked"):
-        scan_lastfm1k(path, connection)
-    with pytest.raises(ValueError, match=r"plays.tsv: there are no events"):
-        scan("", "plays.tsv")
-    with pytest.raises(FileNotFoundError, match=r"absent.tsv"):
-        scan_lastfm1k(tmp_path / "absent.tsv", connection)
-
-
-def test_artist_ids_are_not_looked_at(scan):
-    assert ARTIST in lastfm_line("u", "10:00:00")
-    assert problems(scan(lastfm_line("u", "10:00:00", artist_id="unknown"))) == []

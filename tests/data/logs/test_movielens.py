@@ -32,23 +32,6 @@ def test_every_layout_gives_the_same_events(tmp_path, connection, name, ending):
     assert values(scan, *COLUMNS) == EXPECTED
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-@pytest.mark.parametrize(
-    "dirt",
-    [
-        lambda text: text.rstrip("\n"),
-        lambda text: text + "\n\r\n\n",
-        lambda text: text.replace("\r\n", "\n"),
-        lambda text: text.replace("\r", "").replace("\n", "\r\n"),
-        lambda text: "\ufeff" + text,
-    ],
-    ids=["no last newline", "blank lines at the end", "LF", "CRLF", "byte order mark"],
-)
-def test_dirt_that_does_no_harm(tmp_path, connection, name, dirt):
-    scan = scan_movielens(write(tmp_path / name, dirt(LAYOUTS[name])), connection)
-    assert values(scan, *COLUMNS) == EXPECTED
-
-
 def test_quoted_csv(tmp_path, connection):
     text = '"userId","movieId","rating","timestamp"\n"1","1193","5.0","978300760"\n1,"661",3.5,7\n'
     scan = scan_movielens(write(tmp_path / "r.csv", text), connection)
@@ -112,13 +95,6 @@ def test_line_that_is_none(tmp_path, connection, name, line, problem):
     scan = scan_movielens(write(tmp_path / name, LAYOUTS[name] + line + end), connection)
     assert problems(scan) == [problem]
     assert values(scan.filter(scan.problem.isnull()), *COLUMNS) == EXPECTED
-
-
-def test_missing_column(tmp_path, connection):
-    for name, column in (("ratings.csv", "rating"), ("ml-1m.inter", "timestamp")):
-        path = write(tmp_path / name, LAYOUTS[name].replace(column, "other"))
-        with pytest.raises(ValueError, match=f"{name}: column '{column}' is missing"):
-            scan_movielens(path, connection)
 
 
 def test_none_of_the_layouts(tmp_path, connection):

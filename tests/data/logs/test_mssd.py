@@ -1,8 +1,7 @@
 import gzip
 
-import ibis
 import pytest
-from log_files import MSSD_HEADER, mssd_line, mssd_log, mssd_session, problems, values, write
+from log_files import MSSD_HEADER, mssd_log, mssd_session, problems, values, write
 
 from keras_negrec.data.logs.mssd import COLUMNS, scan_mssd
 
@@ -138,43 +137,11 @@ def test_value_that_is_none(tmp_path, connection, change, problem):
     assert values(scan.filter(scan.problem.notnull()), "file") == [[str(tmp_path / "log_0.csv")]]
 
 
-@pytest.mark.parametrize(
-    ("line", "fields"), [("s,2,5,t_2,false", 5), (mssd_line("s", 2, 5, "t_2", 4) + ",1", 22)]
-)
-def test_line_with_another_number_of_fields(tmp_path, connection, line, fields):
-    log = mssd_log(*PLAYS).replace(mssd_line(*PLAYS[1]), line)
-    scan = scan_mssd(write(tmp_path / "log_0.csv", log), connection)
-    assert problems(scan) == [f"expected 21 fields separated by ','. Received: {fields} in {line}"]
-
-
-def test_missing_column(tmp_path, connection):
-    path = write(tmp_path / "log_0.csv", mssd_log(*PLAYS).replace("skip_2", "skipped"))
-    with pytest.raises(
-        ValueError, match=r"log_0.csv: column 'skip_2' is missing. Received columns: \['session_id"
-    ):
-        scan_mssd(path, connection)
-
-
-def test_column_that_is_there_twice(tmp_path, connection):
-    path = write(tmp_path / "log_0.csv", mssd_log(*PLAYS).replace("skip_2", "skip_1"))
-    with pytest.raises(ValueError, match=r"log_0.csv: column 'skip_1' must be there once"):
-        scan_mssd(path, connection)
-
-
 def test_header_that_differs_from_the_first_files(tmp_path, connection):
     write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
     write(tmp_path / "log_1.csv", mssd_log(*PLAYS).replace("skip_2,skip_3", "skip_3,skip_2"))
     with pytest.raises(ValueError, match=r"log_1.csv, line 1: expected the header .*log_0.csv"):
         scan_mssd(tmp_path, connection)
-
-
-def test_empty_file(tmp_path, connection):
-    write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
-    for name in ("log_1.csv", "log_1.csv.gz"):
-        path = write(tmp_path / name, "")
-        with pytest.raises(ValueError, match=f"{name}: there are no events. Received an empty"):
-            scan_mssd(tmp_path, connection)
-        path.unlink()
 
 
 def test_missing_files(tmp_path, connection):
@@ -199,21 +166,3 @@ def test_damaged_archive(tmp_path, connection, kind):
     (tmp_path / "log_1.csv.gz").write_bytes(list(damaged(packed))[kind])
     with pytest.raises(ValueError, match=r"log_1.csv.gz cannot be unpacked. Received: "):
         scan_mssd(tmp_path, connection)
-
-
-def test_other_engines_are_refused(tmp_path):
-    path = write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
-
-    class Connection:
-        name = "sqlite"
-
-    with pytest.raises(ValueError, match=r"Expected a connection to DuckDB.*Received: sqlite"):
-        scan_mssd(path, Connection())
-
-
-def test_nothing_is_read_before_it_is_asked_for(tmp_path, connection):
-    path = write(tmp_path / "log_0.csv", mssd_log(*PLAYS))
-    scan = scan_mssd(path, connection)
-    assert isinstance(scan, ibis.Table)
-    write(path, mssd_log(*PLAYS[:2]))
-    assert len(values(scan, "session")) == 2

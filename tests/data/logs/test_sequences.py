@@ -47,13 +47,6 @@ def test_user_without_items(tmp_path, connection):
     assert values(scan, "row", "session", "item") == [[1, 1, 10], [2, None, None], [3, 3, 10]]
 
 
-def test_empty_and_missing_files(tmp_path, connection):
-    with pytest.raises(ValueError, match=r"music.txt: there are no events"):
-        scan_sequences(write(tmp_path / "music.txt", "\n\n"), connection)
-    with pytest.raises(FileNotFoundError, match=r"absent.txt"):
-        scan_sequences(tmp_path / "absent.txt", connection)
-
-
 def test_the_benchmark_file(shared_data):
     path = shared_data / "LastFM.txt"
     events = read_sequences(path)

@@ -64,23 +64,6 @@ def test_one_file_an_event(multi_event, tmp_path, connection):
     assert len(values(scan_yambda(folder, connection), "user")) == len(EVENTS)
 
 
-def test_a_rule_of_ones_own(multi_event, connection):
-    def rule(events):
-        heard = events.played_ratio_pct * events.track_length_seconds / 100
-        return heard.isnull().ifelse(2, (heard >= 100).ifelse(1, -1))
-
-    scan = scan_yambda(multi_event, connection, feedback=rule, number_rows=True)
-    assert values(scan, "row", "feedback") == [
-        [0, -1],
-        [1, 1],
-        [2, 2],
-        [3, 2],
-        [4, 2],
-        [5, 2],
-        [6, 1],
-    ]
-
-
 @pytest.mark.parametrize(
     ("column", "value", "problem"),
     [
@@ -126,14 +109,6 @@ def test_events_at_one_time(tmp_path, connection):
     assert [kinds[row] for _, row in found] == ["listen", "like", "unlike", "dislike", "undislike"]
 
 
-@pytest.mark.parametrize("column", ["uid", "timestamp", "item_id", "played_ratio_pct"])
-def test_missing_column(tmp_path, connection, column):
-    path = tmp_path / "multi_event.parquet"
-    yambda_events(*EVENTS).drop(columns=column).to_parquet(path)
-    with pytest.raises(ValueError, match=f"multi_event.parquet: column '{column}' is missing"):
-        scan_yambda(path, connection)
-
-
 def test_column_of_another_type(tmp_path, connection):
     path = tmp_path / "multi_event.parquet"
     yambda_events(*EVENTS).astype({"uid": "float32"}).to_parquet(path)
@@ -146,9 +121,3 @@ def test_file_that_does_not_tell_its_events(tmp_path, connection):
     yambda_events(*EVENTS).drop(columns="event_type").to_parquet(path)
     with pytest.raises(ValueError, match=r"events.parquet: expected the column `event_type`, or"):
         scan_yambda(path, connection)
-
-
-def test_truncated_file(multi_event, connection):
-    multi_event.write_bytes(multi_event.read_bytes()[:-10])
-    with pytest.raises(ValueError, match=r"multi_event.parquet cannot be read as Parquet"):
-        scan_yambda(multi_event, connection)

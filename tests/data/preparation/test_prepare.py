@@ -1,5 +1,3 @@
-import importlib
-
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -190,16 +188,6 @@ def test_a_shard_without_rows_is_there_too(tmp_path):
     assert len(shards_of(tmp_path / "out")) == 5
 
 
-def test_a_shard_has_several_row_groups(tmp_path, monkeypatch):
-    module = importlib.import_module("keras_negrec.data.preparation.write_folder")
-    monkeypatch.setattr(module, "ROW_GROUP_EVENTS", 2000)
-    frame = random_log(1, num_sessions=3000)
-    prepare_log(frame, tmp_path / "out", num_shards=1)
-    file = pq.ParquetFile(tmp_path / "out/shards/part-00000.parquet")
-    assert file.num_row_groups > 3
-    assert_equals_in_memory(frame, tmp_path / "out")
-
-
 # --- duplicates ---
 
 
@@ -242,13 +230,6 @@ def test_rare_items(tmp_path):
     manifest = prepare_log(frame, tmp_path / "out", min_item_count=2)
     assert items_of(tmp_path / "out") == {"s": list("abca"), "t": list("acbx"), "u": ["x"]}
     assert dropped(manifest) == [("items with fewer than 2 events", 1, 0, 1)]
-
-
-def test_sessions_of_rare_items_alone_are_counted(tmp_path):
-    manifest = prepare_log(
-        log(("s", "a+ b+ a+ b+"), ("t", "x+")), tmp_path / "out", min_item_count=2
-    )
-    assert dropped(manifest) == [("items with fewer than 2 events", 1, 1, 1)]
 
 
 def test_rare_items_are_counted_without_duplicates(tmp_path):
@@ -343,13 +324,6 @@ def test_a_gap_parts_the_sessions_of_users(tmp_path):
     [row] = rows_of(tmp_path / "out")
     assert items_of(tmp_path / "out") == {"u": ["a", "b", "d", "c"]}
     assert row["session_ids"] == [0, 0, 1, 2]
-
-
-def test_events_at_one_time_stay_together(tmp_path):
-    frame = pd.DataFrame({"session": 1, "item": range(40), "feedback": 1, "timestamp": 0})
-    frame.loc[20:, "timestamp"] = 50
-    prepare_log(frame, tmp_path / "out", session_gap=20)
-    assert items_of(tmp_path / "out") == {"1_0": list(range(20)), "1_1": list(range(20, 40))}
 
 
 # --- long rows ---

@@ -41,27 +41,25 @@ def timed(*sessions):
 PERIODS = {"split": "time", "validation_from": 100, "test_from": 200}
 
 
-@pytest.mark.parametrize(
-    ("events", "cuts"),
-    [
-        ("a+@1 b-@50 c+@99", (3, -1, -1)),  # over before the cuts
-        ("a+@1 b-@50 c+@100", (2, 2, -1)),  # under way at the validation cut
-        ("a+@1 b-@100 c-@101", (1, -1, -1)),  # nothing kept after it
-        ("a+@1 b+@100 c+@200 d-@201", (1, 1, 2)),  # under way at both
-        ("a+@1 b-@150 c+@200", (1, -1, 2)),  # nothing kept in the validation period
-        ("a+@1 c+@200", (1, -1, 1)),  # nothing at all in the validation period
-        ("a+@100 b-@101 c+@102 d+@103", (0, 3, -1)),  # begins in the validation period
-        ("a+@100 b-@101", (0, -1, -1)),  # begins there, and kept too little
-        ("a+@100 b+@110 c-@205 d+@210", (0, 1, 2)),  # begins there and goes on
-        ("a+@200 b+@200 c-@201 d+@300", (0, -1, 2)),  # begins in the test period
-        ("a+@200 b-@201", (0, -1, -1)),  # begins there, and kept too little
-    ],
-)
-def test_time_cuts_of_one_row(tmp_path, events, cuts):
-    other = ("other", "a+@0 b+@1 a+@100 b+@200")  # there is something to test on
-    prepare_log(timed(("row", events), other), tmp_path / "out", **PERIODS)
-    assert cuts_of(tmp_path / "out")["row"] == cuts
-    assert cuts_of(tmp_path / "out")["other"] == (2, 2, 3)
+ROWS = [
+    ("a+@1 b-@50 c+@99", (3, -1, -1)),  # over before the cuts
+    ("a+@1 b-@50 c+@100", (2, 2, -1)),  # under way at the validation cut
+    ("a+@1 b-@100 c-@101", (1, -1, -1)),  # nothing kept after it
+    ("a+@1 b+@100 c+@200 d-@201", (1, 1, 2)),  # under way at both
+    ("a+@1 b-@150 c+@200", (1, -1, 2)),  # nothing kept in the validation period
+    ("a+@1 c+@200", (1, -1, 1)),  # nothing at all in the validation period
+    ("a+@100 b-@101 c+@102 d+@103", (0, 3, -1)),  # begins in the validation period
+    ("a+@100 b-@101", (0, -1, -1)),  # begins there, and kept too little
+    ("a+@100 b+@110 c-@205 d+@210", (0, 1, 2)),  # begins there and goes on
+    ("a+@200 b+@200 c-@201 d+@300", (0, -1, 2)),  # begins in the test period
+    ("a+@200 b-@201", (0, -1, -1)),  # begins there, and kept too little
+]
+
+
+def test_time_cuts(tmp_path):
+    rows = [(f"row {number:02d}", events) for number, (events, _) in enumerate(ROWS)]
+    prepare_log(timed(*rows), tmp_path / "out", **PERIODS)
+    assert list(cuts_of(tmp_path / "out").values()) == [cuts for _, cuts in ROWS]
 
 
 def test_times_may_be_dates(tmp_path):

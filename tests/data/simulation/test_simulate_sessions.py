@@ -266,8 +266,3 @@ def test_bad_arguments_are_named(name, value):
     with pytest.raises(ValueError, match=rf"`{name}` must be .*Received: ") as error:
         simulate_sessions(**{name: value})
     assert str(error.value).endswith(f"Received: {value!r}")
-
-
-def test_more_users_than_sessions():
-    with pytest.raises(ValueError, match=r"Received: num_users=11, num_sessions=10"):
-        simulate_sessions(10, num_users=11)

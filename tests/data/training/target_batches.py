@@ -21,6 +21,23 @@ def parts(
     return {"objective": objective, "feedback": terms}
 
 
+def choices(contrastive, **further):
+    """All ways to combine the arguments of `parts` with a target, and further ones."""
+    booleans = ("not_to_recommend", "keep", "sampled", "skips_as_negatives")
+    every = st.fixed_dictionaries(
+        {
+            "target": st.sampled_from(["next_positive", "next"]),
+            "contrastive": st.sampled_from(contrastive),
+            **dict.fromkeys(booleans, st.booleans()),
+            **further,
+        }
+    )
+    needs = {"not_to_recommend": "next_positive", "keep": "next"}
+    return every.filter(
+        lambda chosen: all(chosen["target"] == t or not chosen[name] for name, t in needs.items())
+    )
+
+
 @st.composite
 def target_batches(draw, min_length=2):
     """A left-padded batch of up to 3 rows; a row may be one event, all skipped, all kept."""

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -33,66 +34,69 @@ def test_a_whole_folder(folder):
     assert repr(prepared) == "<Prepared: 10 rows, 120 events in 2 shards, 10 items>"
 
 
-def test_no_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="There is no such folder"):
-        load_prepared(tmp_path / "nowhere")
-
-
-def test_without_a_manifest_prepare_must_be_run_again(folder):
-    (folder / "manifest.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"Run `prepare` again .* to complete it"):
-        load_prepared(folder)
-
-
-def test_a_manifest_that_is_no_json(folder):
-    (folder / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match=r"manifest.json cannot be read as JSON"):
-        load_prepared(folder)
-
-
-def test_another_schema_version(folder):
-    write_manifest(folder, schema_version=1)
-    with pytest.raises(ValueError, match=r"reads schema version 2.* Received: 1"):
-        load_prepared(folder)
-
-
-def test_a_manifest_without_shards(folder):
-    (folder / "manifest.json").write_text('{"schema_version": 2}')
-    with pytest.raises(ValueError, match="`shards` is missing"):
-        load_prepared(folder)
-
-
-def test_another_vocabulary(folder):
-    Vocabulary(["other"]).save(folder / "vocabulary.json")
-    with pytest.raises(ValueError, match=r"not the vocabulary that the shards were written with"):
-        load_prepared(folder)
-
-
-@pytest.mark.parametrize("name", ["vocabulary.json", "shards/part-00001.parquet"])
-def test_a_missing_file(folder, name):
-    (folder / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"names a file that is not there: .*{name}"):
-        load_prepared(folder)
-
-
-def test_a_truncated_shard(folder):
-    path = folder / "shards" / "part-00000.parquet"
+def shorten(path):
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"part-00000.parquet must have \d+ bytes"):
-        load_prepared(folder)
 
 
-def test_a_shard_with_another_number_of_rows(folder):
-    path = folder / "shards" / "part-00000.parquet"
-    rewrite(path, lambda table: table.slice(1))
-    with pytest.raises(ValueError, match=r"must have 7 rows by the manifest. Received: 6"):
-        load_prepared(folder)
-
-
-def test_a_shard_that_the_manifest_does_not_name(folder):
-    shards = folder / "shards"
-    (shards / "part-00007.parquet").write_bytes((shards / "part-00000.parquet").read_bytes())
-    with pytest.raises(ValueError, match=r"does not name.* Received: part-00007.parquet"):
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (shutil.rmtree, FileNotFoundError, "There is no such folder"),
+        (
+            lambda folder: (folder / "manifest.json").unlink(),
+            FileNotFoundError,
+            "Run `prepare` again .* to complete it",
+        ),
+        (
+            lambda folder: (folder / "manifest.json").write_text("{"),
+            ValueError,
+            "manifest.json cannot be read as JSON",
+        ),
+        (
+            lambda folder: write_manifest(folder, schema_version=1),
+            ValueError,
+            "reads schema version 2.* Received: 1",
+        ),
+        (
+            lambda folder: (folder / "manifest.json").write_text('{"schema_version": 2}'),
+            ValueError,
+            "`shards` is missing",
+        ),
+        (
+            lambda folder: Vocabulary(["other"]).save(folder / "vocabulary.json"),
+            ValueError,
+            "not the vocabulary that the shards were written with",
+        ),
+        (
+            lambda folder: (folder / "vocabulary.json").unlink(),
+            FileNotFoundError,
+            "names a file that is not there: .*vocabulary.json",
+        ),
+        (
+            lambda folder: (folder / "shards/part-00001.parquet").unlink(),
+            FileNotFoundError,
+            "names a file that is not there: .*part-00001.parquet",
+        ),
+        (
+            lambda folder: shorten(folder / "shards/part-00000.parquet"),
+            ValueError,
+            r"part-00000.parquet must have \d+ bytes",
+        ),
+        (
+            lambda folder: rewrite(folder / "shards/part-00000.parquet", lambda t: t.slice(1)),
+            ValueError,
+            "must have 7 rows by the manifest. Received: 6",
+        ),
+        (
+            lambda folder: (folder / "shards/part-00007.parquet").touch(),
+            ValueError,
+            "does not name.* Received: part-00007.parquet",
+        ),
+    ],
+)
+def test_a_folder_that_is_not_whole(folder, damage, error, message):
+    damage(folder)
+    with pytest.raises(error, match=message):
         load_prepared(folder)
 
 

@@ -1,12 +1,9 @@
-import threading
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from prepared_folder import all_train, epoch, leave_one_out_cuts, numbered, rows_in
 
 from keras_negrec.data import (
-    Examples,
     Sessions,
     leave_one_out,
     simulate_sessions,
@@ -79,11 +76,6 @@ def test_a_validation_skip_after_the_test_cut_is_none(tmp_path_factory):
     assert prepared.examples("test").skip_targets.tolist() == [3]
 
 
-def test_no_examples(sixty):
-    assert len(sixty.examples("test")) == 0
-    assert isinstance(sixty.examples("validation"), Examples)
-
-
 def test_an_example_without_a_target(tmp_path_factory):
     sessions = Sessions.from_lists([[1, 2], [3, 4]], [[1, 1], [1, -1]])
     prepared = prepare(tmp_path_factory, sessions, cuts=([1, 1], [-1, -1], [1, 1]))
@@ -117,30 +109,6 @@ def test_rows_of_all_shards_come_early_and_late(tmp_path_factory):
         firsts += rows
     # 150 draws among 200 rows: about 105 different ones.
     assert len(set(firsts)) > 80 and max(firsts) > 190 and min(firsts) < 10
-
-
-def test_the_data_are_read_piece_by_piece(sixty, monkeypatch):
-    from keras_negrec.data.training import prepared as module
-
-    reads = []
-    lock = threading.Lock()
-
-    def counting(group, **options):
-        with lock:
-            reads.append(group)
-        return read_rows(group, **options)
-
-    read_rows = module.read_rows
-    monkeypatch.setattr(module, "read_rows", counting)
-    small = iter(sixty.batches(batch_size=1, max_length=30, buffer_events=60))
-    next(small)
-    assert 0 < len(reads) < 10  # of 26 row groups
-    del small
-    reads.clear()
-    whole = sixty.batches(batch_size=1, max_length=30)
-    for _ in range(3):
-        epoch(whole)
-    assert len(reads) == len(set(reads)) == 26  # what fits into the buffer is read once
 
 
 def test_an_error_while_reading_reaches_the_consumer(tmp_path_factory):

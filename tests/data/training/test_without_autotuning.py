@@ -2,19 +2,11 @@ import functools
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import keras_negrec
 from keras_negrec.data import Sessions
-from keras_negrec.data.training.without_autotuning import without_autotuning
 
 SESSIONS = Sessions.from_lists([[1, 2, 3], [2, 3, 1], [3, 1]])
-
-
-def test_batches_are_the_same():
-    dataset = tf.data.Dataset.range(10).batch(3)
-    batches = [batch.tolist() for batch in without_autotuning(dataset).as_numpy_iterator()]
-    assert batches == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -51,8 +43,3 @@ def test_what_models_predict_on(monkeypatch):
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     assert len(predicted_on) == 1
     assert predicted_on[0].options().autotune.enabled is False
-
-
-def test_no_histories():
-    model = keras_negrec.build_model("sasrec", num_items=3, max_length=4, embedding_dim=8)
-    assert model.history_vectors(Sessions.from_lists([])).shape == (0, 8)

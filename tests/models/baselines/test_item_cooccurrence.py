@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 import keras_negrec
 from keras_negrec.data import Sessions, Vocabulary
 from keras_negrec.models import ItemCooccurrence
-from keras_negrec.models.baselines import item_cooccurrence
 
 NUM_ITEMS = 6
 PLAIN = {"window": None, "directed": False, "shrinkage": 0, "decay": 1.0, "num_neighbors": None}
@@ -110,18 +109,6 @@ def test_the_newest_kept_item_weighs_most():
     np.testing.assert_allclose(model.score(histories), expected)
 
 
-def test_blocks_make_no_difference(monkeypatch):
-    random = np.random.default_rng(0)
-    train = Sessions.from_lists(random.integers(1, 41, (50, 12)).tolist())
-    histories = Sessions.from_lists(random.integers(1, 41, (9, 5)).tolist())
-    whole = ItemCooccurrence(train, 45).score(histories)
-    monkeypatch.setattr(item_cooccurrence, "_PAIRS_AT_ONCE", 300)
-    monkeypatch.setattr(item_cooccurrence, "_SCORES_AT_ONCE", 100)
-    np.testing.assert_array_equal(ItemCooccurrence(train, 45).score(histories), whole)
-    assert (whole[:, 40:] == 0).all()  # never in training
-    assert (whole[:, :40] > 0).any(axis=1).all()
-
-
 def test_empty_and_unknown_histories_score_0():
     train = Sessions.from_lists([[1, 2, 3]] * 3)
     model = ItemCooccurrence(train, 5)
@@ -179,9 +166,3 @@ def test_evaluate_and_recommend():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ItemCooccurrence(Sessions.from_lists([[1, 2, 3]]), **{"num_items": 5, **arguments})
-
-
-def test_ids_above_num_items():
-    model = ItemCooccurrence(Sessions.from_lists([[1, 2]]), 2)
-    with pytest.raises(ValueError, match=r"must lie in 1..2. Received: 3"):
-        model.score(Sessions.from_lists([[1, 3]]))

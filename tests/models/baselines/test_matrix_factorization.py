@@ -181,23 +181,6 @@ def test_saving(tmp_path, trained):
     loaded.fit(loaded.training_dataset(sessions), verbose=0)
 
 
-def test_compiled_anew():
-    model = MatrixFactorization(**SMALL, weight_decay=0.01)
-    assert model.optimizer.weight_decay == 0.01
-    model.compile("sgd", BayesianPersonalizedRanking())
-    history = model.fit(model.training_dataset(two_tastes()), verbose=0)
-    # Nothing is known at the start, and 4 of 12 draws are in the session and do not count.
-    assert history.history["loss"][0] == pytest.approx(np.log(2) * 8 / 12, rel=0.2)
-
-
-def test_mixed_precision():
-    model = MatrixFactorization(**SMALL, dtype="mixed_bfloat16")
-    model.fit(model.training_dataset(two_tastes()), verbose=0)
-    scores = model.score(two_tastes(3))
-    assert scores.dtype == "float32"
-    assert np.isfinite(scores).all()
-
-
 def test_evaluate_and_recommend(trained):
     model, _ = trained
     vocabulary = Vocabulary([f"track {i}" for i in range(1, NUM_ITEMS + 1)])
@@ -243,12 +226,3 @@ def test_export(tmp_path, trained):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         MatrixFactorization(**{**SMALL, **arguments})
-
-
-def test_bad_sessions():
-    model = MatrixFactorization(**SMALL)
-    for function in (model.score, model.training_dataset):
-        with pytest.raises(ValueError, match=r"must lie in 1..12. Received: 13"):
-            function(Sessions.from_lists([[1, 13]]))
-    with pytest.raises(ValueError, match="bags_of_two_kept_items` leaves"):
-        model.training_dataset(Sessions.from_lists([[1, 1], [2, 3]], [[1, 1], [1, -1]]))
