@@ -12,7 +12,7 @@ import pandas as pd
 from keras_negrec.argument_checks import check_item_ids
 from keras_negrec.data.event_columns import EVENT_COLUMNS, further_columns
 from keras_negrec.data.logs.check_events import check_events
-from keras_negrec.data.preparation.order_events import order_events
+from keras_negrec.data.logs.order_events import order_events
 from keras_negrec.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
