@@ -16,6 +16,7 @@ from keras_negrec.argument_checks import check_positive_ints
 from keras_negrec.data import Examples
 from keras_negrec.evaluation.comparison import Comparison
 from keras_negrec.evaluation.comparison_run import ComparisonRun
+from keras_negrec.evaluation.evaluate import check_examples
 from keras_negrec.evaluation.evaluate_sampled import evaluate_sampled
 from keras_negrec.evaluation.rank_targets import rank_targets
 from keras_negrec.evaluation.scorer import Scorer
@@ -99,8 +100,7 @@ def compare(
             "A label stands for one configuration or one scorer. Received both under: "
             f"{', '.join(map(repr, twice))}"
         )
-    if len(examples) == 0:
-        raise ValueError("`examples` must hold at least one example. Received: none.")
+    check_examples(examples)
     if not check_positive_ints("k", k):
         raise ValueError(f"`k` must hold at least one cut-off. Received: k={k!r}")
     if exclude_seen is not None:

@@ -60,13 +60,7 @@ def evaluate(
     >>> metrics["hr@1"], round(metrics["coverage@1"], 3)
     (1.0, 0.333)
     """
-    if not isinstance(examples, Examples):
-        raise TypeError(
-            "`examples` must be `Examples`, such as the `test` of a `Split`. Received one of type "
-            f"{type(examples).__name__}."
-        )
-    if len(examples) == 0:
-        raise ValueError("`examples` must hold at least one example. Received: none.")
+    check_examples(examples)
     k = check_positive_ints("k", k)
     ranks = rank_targets(
         model,
@@ -76,3 +70,14 @@ def evaluate(
         top_k=max(k, default=None),
     )
     return ranking_metrics(ranks, k=k, num_items=model.num_items)
+
+
+def check_examples(examples: Examples) -> None:
+    """An error unless they are examples, and there are some."""
+    if not isinstance(examples, Examples):
+        raise TypeError(
+            "`examples` must be `Examples`, such as the `test` of a `Split`. Received one of type "
+            f"{type(examples).__name__}."
+        )
+    if len(examples) == 0:
+        raise ValueError("`examples` must hold at least one example. Received: none.")

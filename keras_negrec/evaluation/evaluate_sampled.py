@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int, check_positive_ints
 from keras_negrec.data import Examples
+from keras_negrec.evaluation.evaluate import check_examples
 from keras_negrec.evaluation.metrics import Metrics
 from keras_negrec.evaluation.rank_count import RankCount
 from keras_negrec.evaluation.ranking_metrics import ranking_metrics
@@ -67,8 +68,7 @@ def evaluate_sampled(
         [Krichene & Rendle, 2020](https://doi.org/10.1145/3394486.3403226) on why such metrics
         mislead.
     """
-    if len(examples) == 0:
-        raise ValueError("`examples` must hold at least one example. Received: none.")
+    check_examples(examples)
     check_positive_int("num_negatives", num_negatives)
     check_positive_int("batch_size", batch_size)
     k = check_positive_ints("k", k)

@@ -52,11 +52,8 @@ class RankCount:
     def add(self, rows: slice, columns: np.ndarray, scores: np.ndarray) -> None:
         """Counts a block: all items that compete are in one block of each row.
 
-        Args:
-            rows: which examples, with a start and a stop.
-            columns: int array of shape `(num_columns,)`, which items, 0 the first of the
-                catalogue, in rising order. An item ranks among them also if it is not one.
-            scores: float32 array of shape `(num_rows, num_columns)`, not NaN.
+        `columns` are items, 0 the first of the catalogue, in rising order. A target ranks among
+        them also if it is not one. The scores are `(num_rows, num_columns)`, not NaN.
         """
         first, last = np.searchsorted(self._seen_columns, [columns[0], columns[-1] + 1])
         seen_rows = self._seen_rows[first:last]

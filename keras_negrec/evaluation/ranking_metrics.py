@@ -80,11 +80,7 @@ def example_metrics(
 
     Example:
 
-    >>> ranks = {
-    ...     "target": np.array([1.0, 4.0]),
-    ...     "skip_target": np.array([2.0, np.nan]),
-    ...     "preference": np.array([1.0, np.nan]),
-    ... }
+    >>> ranks = {"target": np.array([1.0, 4.0]), "skip_target": np.array([2.0, np.nan])}
     >>> values = keras_negrec.evaluation.example_metrics(ranks, k=[2])
     >>> values["mrr"], values["skip_hr@2"]
     (array([1.  , 0.25]), array([ 1., nan]))

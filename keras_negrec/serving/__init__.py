@@ -4,9 +4,7 @@ from keras_negrec.serving.export import export
 from keras_negrec.serving.export_onnx import export_onnx
 from keras_negrec.serving.recommend import Recommendation, recommend
 from keras_negrec.serving.write_server_config import write_server_config
-from keras_negrec.serving.write_warmup_requests import (
-    write_warmup_requests,
-)
+from keras_negrec.serving.write_warmup_requests import write_warmup_requests
 
 __all__ = [
     "Recommendation",

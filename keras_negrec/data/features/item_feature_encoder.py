@@ -7,6 +7,7 @@ import numbers
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,10 @@ class _Number:
     def columns(self) -> list[str]:
         return [self.name, *([f"{self.name} missing"] if self.has_missing else [])]
 
-    def encode(self, values: np.ndarray) -> np.ndarray:
+    def encode(self, table: pd.DataFrame, where: str, rows: np.ndarray, size: int) -> np.ndarray:
+        """The features of `size` items, those at `rows` from the table."""
+        values = np.full(size, np.nan)
+        values[rows] = _numbers(table, self.name, where)
         missing = np.isnan(values)
         scaled = np.where(missing, 0.0, (values - self.mean) / self.deviation)
         return np.stack([scaled, missing] if self.has_missing else [scaled], axis=1)
@@ -51,11 +55,12 @@ class _Category:
         own = [f"{self.name}={value}" for value in self.values]
         return [*own, *([f"{self.name} other"] if self.has_other else [])]
 
-    def encode(self, rows: Sequence[list[str]]) -> np.ndarray:
+    def encode(self, table: pd.DataFrame, where: str, rows: np.ndarray, size: int) -> np.ndarray:
         place = {value: index for index, value in enumerate(self.values)}
         other = len(self.values)  # dropped below where there is no such feature
-        encoded = np.zeros((len(rows), other + 1))
-        for row, values in enumerate(rows):
+        encoded = np.zeros((size, other + 1))
+        of_rows = _categories(table, self.name, self.separator, where)
+        for row, values in zip(rows, of_rows, strict=True):
             for value in values:
                 encoded[row, place.get(value, other)] = 1
         return encoded[:, : other + self.has_other]
@@ -131,19 +136,10 @@ class ItemFeatureEncoder:
             values = _numbers(table, name, where)
             if np.isnan(values).all():
                 raise ValueError(f"In {where}, column {name!r}: every item's number is missing.")
-            deviation = float(np.nanstd(values))
-            parts.append(
-                _Number(
-                    name=name,
-                    mean=float(np.nanmean(values)),
-                    deviation=deviation if deviation > 0 else 1.0,
-                    has_missing=bool(np.isnan(values).any()),
-                )
-            )
+            mean, deviation = float(np.nanmean(values)), float(np.nanstd(values)) or 1.0
+            parts.append(_Number(name, mean, deviation, bool(np.isnan(values).any())))
         for name, separator in separators.items():
-            counts = Counter(
-                value for values in _categories(table, name, separator, where) for value in values
-            )
+            counts = Counter(chain.from_iterable(_categories(table, name, separator, where)))
             if not counts:
                 raise ValueError(f"In {where}, column {name!r}: no item has a category.")
             # The most frequent first; equally frequent ones by their name.
@@ -181,18 +177,7 @@ class ItemFeatureEncoder:
         rows, self.num_filled = _rows_of(table, self.item, vocabulary, missing_items, where)
         found = np.flatnonzero(rows >= 0)
         table = table.iloc[rows[found]]
-        blocks = []
-        for part in self._parts:
-            if isinstance(part, _Number):
-                values = np.full(len(rows), np.nan)
-                values[found] = _numbers(table, part.name, where)
-                blocks.append(part.encode(values))
-            else:
-                lists: list[list[str]] = [[] for _ in rows]
-                known = _categories(table, part.name, part.separator, where)
-                for row, values_of_row in zip(found, known, strict=True):
-                    lists[row] = values_of_row
-                blocks.append(part.encode(lists))
+        blocks = [part.encode(table, where, found, len(rows)) for part in self._parts]
         return np.concatenate(blocks, axis=1).astype("float32")
 
     def save(self, path: str | Path) -> None:
@@ -221,11 +206,10 @@ class ItemFeatureEncoder:
             )
         parts: list[_Number | _Category] = []
         for part in content["parts"]:
-            kind = part.pop("kind")
-            if kind == "number":
+            if part.pop("kind") == "number":
                 parts.append(_Number(**part))
             else:
-                parts.append(_Category(**{**part, "values": tuple(part["values"])}))
+                parts.append(_Category(**part | {"values": tuple(part["values"])}))
         return cls(content["item"], parts)
 
     def __eq__(self, other: object) -> bool:

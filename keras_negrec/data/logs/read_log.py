@@ -15,7 +15,7 @@ from keras_negrec.data.logs.engine import DuckDBEngine
 from keras_negrec.data.logs.engine_errors import engine_errors
 from keras_negrec.data.logs.event_table import EventTable, read_events, source_name
 from keras_negrec.data.logs.formats import Scan, check_format_options, find_scan
-from keras_negrec.data.logs.session_faults import add_num_faulty, raise_fault, session_fault
+from keras_negrec.data.logs.session_faults import add_num_faulty, find_faults, session_fault
 
 
 def read_log(
@@ -35,9 +35,11 @@ def read_log(
             of your own: a function `(path, connection, **options)` that returns an Ibis table of
             that connection with the columns `session`, `item`, `feedback` and, if there are
             any, `user`, `position` and `timestamp`.
-        errors: `"raise"` raises on the first row with a problem or session that contradicts
-            itself. `"skip"` leaves them out, and files that cannot be read, with a warning that
-            tells how many and why. `events.attrs["dropped"]` holds the counts by reason.
+        errors: `"raise"` raises on the first row with a problem, file that cannot be read, or
+            session that contradicts itself: one in several files that is ordered by position,
+            one with two items at one position, one with fewer events than it says. `"skip"`
+            leaves them out, with a warning that tells how many and why.
+            `events.attrs["dropped"]` holds the counts by reason.
         duplicates: what to do with events of the same item at the same position (or time, where
             there is no position) of the same session: `"drop"` keeps one, that with the
             strongest feedback, `"keep"` keeps all, `"raise"` raises.
@@ -52,10 +54,9 @@ def read_log(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: what `errors` and `duplicates` say: a value, a line or a file that cannot be
-            read, a session in two files or with two items at one position. Whatever they say: an
-            unknown format, option or rule; no events; a column that is missing or of a type that
-            it cannot have; a function that returns no table of events.
+        ValueError: what `errors` and `duplicates` say. Whatever they say: an unknown format,
+            option or rule; no events; a column that is missing or of a type that it cannot have;
+            a function that returns no table of events.
         TypeError: a feedback rule that does not return an integer column.
 
     Example:
@@ -139,37 +140,17 @@ def _sound_sessions(
     if "session_length" in measures:
         sessions = add_num_faulty(sessions, log)
     sessions = engine.store(sessions.mutate(fault=session_fault(sessions, log)))
-    twice = sessions.num_read - sessions.num_distinct
-    num_events = sessions.num_distinct if duplicates == "drop" else sessions.num_read
-    by_fault = sessions.mutate(twice=twice, num_events=num_events).group_by("fault")
-    by_fault = by_fault.agg(
-        events=lambda t: t.num_events.sum(),
-        sessions=lambda t: t.count(),
-        duplicates=lambda t: t.twice.sum(),
-    )
-    counts = by_fault.to_pyarrow().to_pylist()
-    num_duplicates = sum(row["duplicates"] for row in counts)
-    found = [row for row in counts if row["fault"] is not None]
-    found.sort(key=lambda row: row["fault"])
+    num_duplicates, found = find_faults(sessions, log, keys, duplicates, errors)
     dropped: dict[str, int] = {}
-    if num_duplicates and duplicates == "raise":
-        first = sessions.filter(twice > 0).order_by(keys).limit(1).to_pyarrow().to_pylist()[0]
-        raise ValueError(
-            f"{num_duplicates} events are duplicates: one item twice at one {log.ordered_by} of "
-            f"one session, first in session {first['session']!r}. "
-            'Received: duplicates="raise"; "drop" keeps one of each.'
-        )
     if num_duplicates and duplicates == "drop":
         strength = [-events.feedback.abs(), events.feedback]
         same = ibis.window(group_by=[*keys, "order", "item"], order_by=strength)
         events = events.mutate(nth=ibis.row_number().over(same))
         events = events.filter(events.nth == 0).drop("nth")
         dropped["duplicate events"] = num_duplicates
-    if found and errors == "raise":
-        raise_fault(sessions, log, found, keys)
     if found:
         events = events.semi_join(sessions.filter(sessions.fault.isnull()), keys)
-        dropped |= {row["fault"]: int(row["events"]) for row in found}
+        dropped |= {row["fault"]: row["events"] for row in found}
     return events, dropped
 
 

@@ -52,10 +52,45 @@ def add_num_faulty(sessions: ibis.Table, log: EventTable) -> ibis.Table:
     return sessions.left_join(known, "session").drop("session_right")
 
 
-def raise_fault(
+def find_faults(
+    sessions: ibis.Table, log: EventTable, keys: Sequence[str], duplicates: str, errors: str
+) -> tuple[int, list[dict]]:
+    """How many events are duplicates, and how many `sessions` and `events` have which `fault`.
+
+    The table is that of `session_fault`, with `fault`. It raises on the first of either where
+    `duplicates` and `errors` say so.
+    """
+    twice = sessions.num_read - sessions.num_distinct
+    num_events = sessions.num_distinct if duplicates == "drop" else sessions.num_read
+    by_fault = (
+        sessions.mutate(twice=twice, num_events=num_events)
+        .group_by("fault")
+        .agg(
+            events=lambda t: t.num_events.sum(),
+            sessions=lambda t: t.count(),
+            duplicates=lambda t: t.twice.sum(),
+        )
+    )
+    counts = by_fault.to_pyarrow().to_pylist()
+    num_duplicates = int(sum(row["duplicates"] for row in counts))
+    if num_duplicates and duplicates == "raise":
+        first = sessions.filter(twice > 0).order_by(keys).limit(1).select("session")
+        [row] = first.to_pyarrow().to_pylist()
+        raise ValueError(
+            f"{num_duplicates} events are duplicates: one item twice at one {log.ordered_by} of "
+            f"one session, first in session {row['session']!r}. "
+            'Received: duplicates="raise"; "drop" keeps one of each.'
+        )
+    found = [row | {"events": int(row["events"])} for row in counts if row["fault"] is not None]
+    found.sort(key=lambda row: row["fault"])
+    if found and errors == "raise":
+        _raise_fault(sessions, log, found, keys)
+    return num_duplicates, found
+
+
+def _raise_fault(
     sessions: ibis.Table, log: EventTable, found: Sequence[dict], keys: Sequence[str]
 ) -> NoReturn:
-    """The error about the first session with a `fault`; `found` tells how many have which."""
     fault, count = found[0]["fault"], found[0]["sessions"]
     bad = sessions.filter(sessions.fault == fault).order_by(keys).limit(1)
     told = ("session", "other_file", "user", "other_user", "session_length", "num_read")

@@ -69,14 +69,9 @@ def prepare(
         format: the name of a format, or a function that is one, as `read_log` takes it.
         format_options: dict of what that format takes, for example the rule of what is a skip.
         engine: `"duckdb"`, `"spark"`, or an Ibis connection to one of them.
-        errors: `"raise"` raises on the first event with a problem, or session that contradicts
-            itself: one in several files that is ordered by position, one of several users, one
-            with two items at one position, one with fewer events than it says. `"skip"` counts
-            them and leaves them out, and also files that cannot be read: packed ones that are cut
-            off, empty ones, those without a column that is needed.
-        duplicates: what to do with events of the same item at the same position (or time, where
-            there is no position) of the same session: `"drop"` keeps one, that with the
-            strongest feedback, `"keep"` keeps all, `"raise"` raises.
+        errors: `"raise"` or `"skip"`, as in `read_log`. Where rows are sessions, one of several
+            users contradicts itself too.
+        duplicates: `"drop"`, `"keep"` or `"raise"`, as in `read_log`.
         group_by: what a row of the folder is: `"session"`, or `"user"` for the history of a user,
             all their sessions one after the other.
         session_gap: number, in the unit of the log's times. A longer gap between two events

@@ -13,8 +13,8 @@ from keras_negrec.data.logs.event_table import EventTable
 from keras_negrec.data.logs.gaps import split_at_gaps
 from keras_negrec.data.logs.session_faults import (
     add_num_faulty,
+    find_faults,
     is_bound_to_file,
-    raise_fault,
     session_fault,
 )
 
@@ -120,15 +120,7 @@ def to_sessions(
     looked = sessions.mutate(**looks)
     looked = looked.mutate(fault=session_fault(looked, log))
 
-    num_duplicates = _sum(looked.num_read - looked.num_distinct)
-    if num_duplicates and duplicates == "raise":
-        first = looked.filter(looked.num_read > looked.num_distinct)
-        [row] = first.order_by(keys).limit(1).select("session").to_pyarrow().to_pylist()
-        raise ValueError(
-            f"{num_duplicates} events are duplicates: one item twice at one {log.ordered_by} of "
-            f"one session, first in session {row['session']!r}. "
-            'Received: duplicates="raise"; "drop" keeps one of each.'
-        )
+    num_duplicates, found = find_faults(looked, log, keys, duplicates, errors)
     dropped, odd = [], {}
     table = sessions
     if num_duplicates and duplicates == "drop":
@@ -137,15 +129,8 @@ def to_sessions(
     if num_duplicates and duplicates == "keep":
         odd["duplicate events"] = num_duplicates
     if several_files and not is_bound_to_file(sessions.columns, log):
-        across = (sessions.file != sessions.other_file).cast("int64")
-        odd["sessions in several files"] = _sum(across)
-    num_events = looked.num_distinct if duplicates == "drop" else looked.num_read
-    faults = looked.mutate(num_events=num_events).filter(lambda t: t.fault.notnull())
-    faults = faults.group_by("fault")
-    faults = faults.agg(events=lambda t: t.num_events.sum(), sessions=lambda t: t.count())
-    found = sorted(faults.to_pyarrow().to_pylist(), key=lambda row: row["fault"])
-    if found and errors == "raise":
-        raise_fault(looked, log, found, keys)
+        across = sessions.filter(sessions.file != sessions.other_file).count()
+        odd["sessions in several files"] = int(across.to_pyarrow().as_py())
     if found:
         dropped += [Dropped(row["fault"], row["events"], row["sessions"]) for row in found]
         faultless = looked.filter(looked.fault.isnull()).select(*keys)
@@ -215,7 +200,3 @@ def count_sessions(table: ibis.Table) -> tuple[int, int]:
     totals = table.agg(events=table.num_events.sum(), sessions=table.count())
     [row] = totals.to_pyarrow().to_pylist()
     return int(row["events"] or 0), int(row["sessions"])
-
-
-def _sum(column) -> int:
-    return int(column.sum().to_pyarrow().as_py() or 0)

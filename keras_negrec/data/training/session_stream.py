@@ -23,9 +23,8 @@ Group = TypeVar("Group")
 class BatchSizes:
     """Which rows go together in a batch: those of similar length, or any.
 
-    Args:
-        longest: int array, the longest row of each bucket, rising.
-        rows: int array, how many rows a batch of each bucket holds.
+    There is a bucket for each of `longest`, its longest row, which rise. `rows` is how many rows a
+    batch of it holds.
     """
 
     longest: np.ndarray
@@ -66,19 +65,9 @@ class SessionStream(Generic[Group]):
     next ones are read; windows that fill no batch stay for the next round. What is sent depends
     on the seed and the epoch alone.
 
-    All workers have as many steps: one that would have fewer sends some batches in two halves.
-
-    Args:
-        groups: this worker's groups, in their order.
-        num_events: the events of each of them.
-        read: makes windows of a group.
-        sizes: `BatchSizes`.
-        num_steps: the batches of an epoch, the same for all workers.
-        num_halved: how many batches are sent in two halves.
-        max_length: the longest window.
-        shuffle: whether rows come in random order.
-        seed: draws the orders.
-        buffer_events: how many events are shuffled among each other.
+    All workers have `num_steps` steps in an epoch: one that would have fewer sends `num_halved`
+    batches in two halves. `num_events` tells the events of each group, of which `read` makes the
+    windows.
     """
 
     groups: Sequence[Group]
