@@ -48,12 +48,6 @@ def test_prepare_prints_what_it_kept_and_dropped(plays, capsys):
     assert items_of(plays.with_name("out")) == {"s": list("abcd"), "t": list("abc")}
 
 
-def test_a_second_run_says_so(plays, capsys):
-    prepare_plays(plays)
-    assert prepare_plays(plays) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("out: already prepared")
-
-
 def test_the_options_are_those_of_prepare(plays):
     more = ("--split", "none", "--seed", 3, "--require-feedback", "any", "--k-core", 1)
     assert prepare_plays(plays, *more, "--errors", "skip", "--memory-limit", "500MB") == 0
