@@ -13,7 +13,7 @@ from keras_negrec.data.preparation.prepare_command import add_prepare_command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; what is wrong with its input is one line on the standard error."""
     parser = argparse.ArgumentParser(
-        prog="python -m keras_negrec.data", description="Makes training data of raw logs."
+        prog="python -m keras_negrec.data", description="Turns raw logs into training data."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_prepare_command(commands)

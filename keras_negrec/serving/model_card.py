@@ -60,16 +60,24 @@ def model_card(
 
 
 def _configuration(model) -> list[tuple[str, str]]:
-    rows = [
-        ("encoder", type(getattr(model, "encoder", model)).__name__),
-        ("parameters", f"{model.count_params():,}"),
-    ]
+    rows = [("model", type(model).__name__), ("parameters", f"{model.count_params():,}")]
     if isinstance(model, Ensemble):
         for i, part in enumerate(model.models, start=1):
             rows += [(f"model {i}: {name}", value) for name, value in _configuration(part)]
         return rows
-    config = {name: str(value) for name, value in model.get_config().items() if name != "dtype"}
-    return rows + sorted(config.items())
+    return rows + sorted(
+        (name, _plain(value)) for name, value in model.get_config().items() if name != "dtype"
+    )
+
+
+def _plain(value) -> str:
+    """A part of a model as code would write it, and anything else as it is."""
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value)) or "none"
+    if isinstance(value, dict) and "class_name" in value:
+        arguments = (f"{name}={_plain(each)}" for name, each in value["config"].items())
+        return f"{value['class_name']}({', '.join(arguments)})"
+    return str(value)
 
 
 def _describe(item) -> tuple[str, str, str]:

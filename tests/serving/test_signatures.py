@@ -265,7 +265,7 @@ def test_model_card(model, tmp_path):
     metrics = {"hr@10": 0.123456, "coverage@10": 0.5}
     version = keras_negrec.export(model, tmp_path / "mine", metrics=metrics, data="Two days.")
     card = (version / "model_card.md").read_text("utf-8")
-    for part in ("# mine, version 1", "| encoder | SASRec |", "| hr@10 | 0.12346 |", "Two days."):
+    for part in ("# mine, version 1", "| encoder | SASRec(", "| hr@10 | 0.12346 |", "Two days."):
         assert part in card
     assert "| `embed` | `item_ids` string (any, any), `feedback` int32 (any, any) (has a" in card
     assert f"| tensorflow | {tf.__version__} |" in card

@@ -260,8 +260,6 @@ def plain_text(column: ir.Value) -> ir.StringValue:
         whole = text.re_replace(r"^([-+]?[0-9]+)[.]0*$", r"\1")
         truth = (text.isin(_TRUE), "true"), (text.isin(_FALSE), "false")
         return ibis.coalesce(ibis.cases(*truth, else_=whole), "")
-    if isinstance(column, ir.BooleanValue):
-        return ibis.coalesce(ibis.ifelse(column, "true", "false"), "")
     if isinstance(column, ir.FloatingValue):
         column = ibis.ifelse(column.isnan(), None, column)
         whole = ibis.ifelse(column == column.floor(), column, None).try_cast("int64")

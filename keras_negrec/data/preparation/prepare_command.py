@@ -23,8 +23,8 @@ _OPTIONS = {
     "group_by": "what a row of the folder is: one session, or the whole history of a user",
     "session_gap": "splits sessions at gaps longer than this, in the unit of the log's times "
     "(seconds where it has dates)",
-    "min_item_count": "takes out the items with fewer events",
-    "min_session_length": "takes out the sessions with fewer events",
+    "min_item_count": "removes items with fewer events than this",
+    "min_session_length": "removes sessions with fewer events than this",
     "require_feedback": "takes out the sessions without any feedback, without a skip, or without "
     "both a skip and something kept",
     "k_core": "takes out the items and rows with fewer events, until all have as many",
@@ -47,7 +47,7 @@ def add_prepare_command(commands) -> None:
     """Adds the command and its options, which are the arguments of `prepare`."""
     parser = commands.add_parser(
         "prepare",
-        help="make a folder that training reads of a raw log",
+        help="write a training folder from a raw log",
         description="Reads a raw log of any size, and writes filtered sessions with their split "
         "to a folder that training reads.",
     )
