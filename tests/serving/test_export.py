@@ -156,17 +156,15 @@ def exported(tmp_path_factory):
 
 
 @on_tensorflow
-@pytest.mark.parametrize(
-    "request_number", range(4), ids=["padded", "with holes", "one row", "no feedback"]
-)
-@pytest.mark.parametrize("name", [*CASES, "ensemble strings"])
-def test_plain_tensorflow_answers_as_recommend(exported, name, request_number):
+def test_plain_tensorflow_answers_as_recommend(exported):
     models, _, answers = exported
-    histories, feedback = cases(models[name].vocabulary)
-    rows = 1 if request_number == 2 else len(histories)
-    if request_number == 3:
-        feedback = [[1] * len(history) for history in histories]
-    check_answers(models[name], answers[name][request_number], histories[:rows], feedback[:rows])
+    for name, (padded, with_holes, one_row, no_feedback) in answers.items():
+        histories, feedback = cases(models[name].vocabulary)
+        check_answers(models[name], padded, histories, feedback)
+        check_answers(models[name], with_holes, histories, feedback)
+        check_answers(models[name], one_row, histories[:1], feedback[:1])
+        kept = [[1] * len(history) for history in histories]
+        check_answers(models[name], no_feedback, histories, kept)
 
 
 def state(model):
