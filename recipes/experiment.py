@@ -256,7 +256,7 @@ def run(args, split, vocabulary, *, scorers: dict | None = None) -> None:
                 label, seed = _of_all_seeds(args, label), None
             model = ensemble or trainings.model(settings[label], seed)
             metrics = comparison.seed_metrics(label).loc[[seed]].iloc[0].to_dict()
-            write_model(args, model, metrics, split, vocabulary)
+            write_model(args, model, label, metrics, split, vocabulary)
 
 
 def _of_all_seeds(args, label: str) -> str:

@@ -86,14 +86,14 @@ def write_comparison(args, comparison, stopped: list[str]) -> None:
     say(f"all metrics: {args.out / 'table.csv'}, by seed: {args.out / 'results.json'}")
 
 
-def write_model(args, model, metrics: dict[str, float], split, vocabulary) -> None:
+def write_model(args, model, label: str, metrics: dict[str, float], split, vocabulary) -> None:
     """Saves and exports the best model, and shows what it recommends."""
     data = getattr(args, "data", None)
     source = "Simulated sessions" if data in (None, "simulator") else Path(data).name
     with doing("saving and exporting the best model"):
         model.save(args.out / "model.keras")
         version = kn.export(model, args.out, metrics=metrics, data=f"{source}. {split.summary()}")
-        say(f"best model by validation ({model.name}): {args.out / 'model.keras'}")
+        say(f"best model by validation ({label}): {args.out / 'model.keras'}")
         say(f"exported for TF Serving: {version}")
         show_recommendations(version, model, split, vocabulary)
 
