@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import types
 from typing import Any
@@ -22,7 +23,9 @@ def as_json(value: Any) -> Any:
         known = repr(_describe(value, []))
         return f"{_name_of(value)} {hashlib.sha256(known.encode()).hexdigest()[:16]}"
     if isinstance(value, dict):
-        return {str(key): as_json(entry) for key, entry in value.items()}
+        # As JSON and the command write them: True is "true".
+        keys = [json.dumps(key) if isinstance(key, bool) else str(key) for key in value]
+        return dict(zip(keys, map(as_json, value.values()), strict=True))
     if isinstance(value, (list, tuple)):
         return [as_json(entry) for entry in value]
     if isinstance(value, (str, int, float, bool)) or value is None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from prepare_log import log, manifest_of, once, prepare_log, random_log, rows_of, shards_of
 
@@ -36,6 +37,15 @@ def test_a_second_run_does_nothing_and_says_so(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == (
         "out: already prepared from these sources with these parameters"
     )
+
+
+def test_true_and_its_name_in_json_are_one_parameter(tmp_path, capsys):
+    plays = pd.DataFrame({"who": ["ann"] * 4, "what": [1, 2, 3, 4], "zapped": [False, True] * 2})
+    for values in ({True: -1, False: 1}, {"true": -1, "false": 1}):
+        options = {"session": "who", "item": "what"}
+        options["feedback"] = {"column": "zapped", "values": values}
+        prepare(plays, tmp_path / "out", format_options=options, split=None)
+    assert "already prepared" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_other_parameters_are_refused(tmp_path):
