@@ -1,6 +1,5 @@
 """Models, their exchangeable parts, and baselines."""
 
-from keras_negrec.backend.keep_memory import keep_memory
 from keras_negrec.models import encoders, feedback, objectives
 from keras_negrec.models.baselines.item_cooccurrence import ItemCooccurrence
 from keras_negrec.models.baselines.matrix_factorization import MatrixFactorization
@@ -34,8 +33,6 @@ __all__ = [
     "grow_vocabulary",
     "objectives",
 ]
-
-keep_memory()
 
 
 def __dir__():

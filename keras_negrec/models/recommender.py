@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_negrec.backend.item_table import is_item_table
+from keras_negrec.backend.keep_memory import keep_memory
 from keras_negrec.backend.keras_private import compile_loss, flatten_layers, portable_config
 from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.data import Examples, Sessions, TrainingData, Vocabulary
@@ -38,6 +39,7 @@ class Recommender(keras.Model):
         return False
 
     def make_train_function(self, force=False):
+        keep_memory()  # Here and not at import: what loads afterwards may set it back.
         by_rows = self._trains_by_rows and self._optimizer_takes_rows
         for layer in self._layers_with_rows():
             layer.row_gradients = by_rows
