@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 
 import keras
@@ -10,6 +11,7 @@ import keras
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 
+@functools.cache  # once a process, however often a model is trained
 def keep_memory() -> None:
     """Lets glibc keep the memory of freed tensors, on PyTorch.
 
