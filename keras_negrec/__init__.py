@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 __version__ = "0.1.0"
 
-# Keras finds classes in a saved model once they are registered, as importing them does. The command
-# `python -m keras_negrec.data` loads no model, and answers without waiting for Keras.
-if "keras_negrec.data" not in sys.orig_argv:
+# Keras finds classes in a saved model once they are registered, as importing them does. The
+# commands `python -m keras_negrec.data` and `.serving` load no such model, and do not wait for it.
+if not {"keras_negrec.data", "keras_negrec.serving"} & {*sys.orig_argv}:
     from keras_negrec import models as models
