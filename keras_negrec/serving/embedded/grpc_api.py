@@ -10,8 +10,8 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from keras_negrec.serving.embedded.service import Service, answer_to, signature_of
-from keras_negrec.serving.embedded.serving_error import ServingError, invalid
+from keras_negrec.serving.embedded.service import Service, answer_to
+from keras_negrec.serving.embedded.serving_error import invalid
 from keras_negrec.serving.embedded.signature import read_tensor, write_tensor
 
 
@@ -59,13 +59,7 @@ class GrpcApi:
         spec = request.model_spec
 
         def read(loaded):
-            signature = signature_of(
-                loaded,
-                spec.signature_name,
-                lambda name: ServingError(
-                    "FAILED_PRECONDITION", f'Serving signature key "{name}" not found.'
-                ),
-            )
+            signature = loaded.signature(spec.signature_name)
             most = self._service.limits.request_bytes // 4  # the values of a request that is full
             inputs = {
                 name: read_tensor(name, value, most) for name, value in request.inputs.items()

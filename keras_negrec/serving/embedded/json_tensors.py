@@ -141,7 +141,8 @@ def _values(flat: list, rank: int, dtype: np.dtype) -> list:
         raise invalid(f"Encountered list at unexpected level: {rank} expected < {rank}")
     if dtype.kind == "O":
         return [_string(value) for value in flat]
-    allowed = {"b": {bool}, "f": {int, float}}.get(dtype.kind, {int})
+    kinds: dict[str, set[type]] = {"b": {bool}, "f": {int, float}}
+    allowed = kinds.get(dtype.kind, {int})
     if not types <= allowed:
         raise _type_error(next(value for value in flat if type(value) not in allowed), dtype)
     if dtype.kind in "iu" and flat:

@@ -18,8 +18,6 @@ from keras_negrec.serving.embedded.batching import MAX_CELLS, MAX_ROWS, Batching
 from keras_negrec.serving.embedded.serving_error import ServingError
 from keras_negrec.serving.embedded.signature import Signature
 
-DEFAULT_SIGNATURE = "serving_default"
-
 
 @dataclass
 class _Request:
@@ -82,6 +80,14 @@ class LoadedVersion:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, daemon=True, name=str(folder))
         self._thread.start()
+
+    def signature(self, name: str) -> Signature:
+        """The signature of this name; "" is `serving_default`."""
+        name = name or "serving_default"
+        if name not in self.signatures:
+            message = f'Serving signature key "{name}" not found.'
+            raise ServingError("FAILED_PRECONDITION", message)
+        return self.signatures[name]
 
     def predict(self, signature: Signature, inputs: dict[str, np.ndarray]) -> Future:
         """The outputs by name, some time later. `inputs` are those that `checked` returned."""
@@ -174,7 +180,7 @@ class LoadedVersion:
         if file.is_file():
             for record in tf.compat.v1.io.tf_record_iterator(str(file)):
                 request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-                signature = self.signatures[request.model_spec.signature_name or DEFAULT_SIGNATURE]
+                signature = self.signature(request.model_spec.signature_name)
                 inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
                 self._run(signature.name, signature.checked(inputs))
             return

@@ -20,7 +20,7 @@ from keras_negrec.serving.embedded.json_tensors import (
     read_predict_request,
     write_predict_response,
 )
-from keras_negrec.serving.embedded.service import Service, answer_to, as_json, signature_of
+from keras_negrec.serving.embedded.service import Service, answer_to, as_json
 from keras_negrec.serving.embedded.serving_error import ServingError, invalid
 
 _MODEL = r"(?i)/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
@@ -99,25 +99,12 @@ class RestApi:
         self._bytes += expected
         try:
             body = await self._body(request)
-
-            def read(loaded):
-                return read_predict_request(
-                    body,
-                    lambda name: signature_of(
-                        loaded,
-                        name,
-                        lambda name: invalid(
-                            f'Serving signature name: "{name}" not found in signature def'
-                        ),
-                    ),
-                )
-
             return await self._service.predict(
                 "REST",
                 model,
                 version,
                 len(body),
-                read,
+                lambda loaded: read_predict_request(body, loaded.signature),
                 lambda loaded, signature, outputs, by_row: write_predict_response(outputs, by_row),
                 self._limits.answer_seconds,
             )

@@ -15,7 +15,7 @@ import numpy as np
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from keras_negrec.serving.embedded.loaded_version import DEFAULT_SIGNATURE, LoadedVersion
+from keras_negrec.serving.embedded.loaded_version import LoadedVersion
 from keras_negrec.serving.embedded.metrics import Metrics
 from keras_negrec.serving.embedded.model_store import ModelStore
 from keras_negrec.serving.embedded.serving_error import serving_error
@@ -113,14 +113,6 @@ class Service:
             answer.model_spec.version.value = loaded.version
             answer.metadata["signature_def"].Pack(found)
             return answer
-
-
-def signature_of(loaded: LoadedVersion, name: str, refuse: Callable[[str], Exception]) -> Signature:
-    """The signature of this name; "" is `serving_default`."""
-    name = name or DEFAULT_SIGNATURE
-    if name not in loaded.signatures:
-        raise refuse(name)
-    return loaded.signatures[name]
 
 
 def answer_to(error: Exception):
