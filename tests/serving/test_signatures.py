@@ -9,7 +9,8 @@ from small_model import ITEMS, NUM_ITEMS, Client, K, build, on_tensorflow
 import keras_negrec
 from keras_negrec.data import Sessions, Vocabulary, register_event_column
 from keras_negrec.data.event_columns import EVENT_COLUMNS
-from keras_negrec.serving.item_table import ItemTable, table_recall
+from keras_negrec.serving.model_card import table_recall
+from keras_negrec.serving.servable import ItemTable
 
 pytestmark = on_tensorflow
 
