@@ -50,8 +50,7 @@ def sequences(tmp_path):
 
 def test_quickstart(run, tmp_path):
     results, printed = run("quickstart", "--sessions", 200, "--model", "sasrec")
-    oracles = ["oracle", "history oracle", "popularity"]
-    assert list(results) == ["sasrec", "sasrec + contrastive", *oracles]
+    assert [*results][:4] == ["sasrec", "sasrec + contrastive", "oracle", "history oracle"]
     assert "recommended by the exported model" in printed and "(recommend says" not in printed
     assert (tmp_path / "out" / "model.keras").exists()
     assert (tmp_path / "out" / "1" / "saved_model.pb").exists()
@@ -146,9 +145,9 @@ def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
     labels = re.findall(r"^- \*\*(.*?)\*\*:", report, flags=re.M)
     assert labels == ["light", "oracle", "history oracle", "popularity"]
     assert '"negative_weight": 0.1' in report
-    table = pd.read_csv(tmp_path / "out" / "table.csv", index_col=[0, 1])
-    assert table["mean"].between(0, 1).all()
-    assert table.loc[("oracle", "hr@10"), "mean"] > table.loc[("sasrec", "hr@10"), "mean"]
+    means = pd.read_csv(tmp_path / "out" / "table.csv", index_col=[0, 1])["mean"]
+    assert means.between(0, 1).all()
+    assert means["oracle", "hr@10"] > means["sasrec", "hr@10"]
 
     again, printed = run("compare", *both, "--export")
     assert again == results and "epoch" not in printed and printed.count("stored") == 2
@@ -165,24 +164,18 @@ def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
     ("arguments", "message"),
     [
         (["--data", "file.csv"], "--format is needed"),
-        ([*SIMULATED, "--format", "kuairand"], "--format is needed"),
-        ([*SIMULATED, "--baseline", "nobody"], "--baseline must be one of sasrec, "),
-        (
-            [*SIMULATED, "--context", "hidden", "item", "--baseline", "nobody"],
-            r"one of sasrec, sasrec \+ contrastive \(hidden\), sasrec \+ contrastive \(item\), o",
-        ),
-        ([*SIMULATED, "--model", "sasrek"], "build_model refuses the configuration 'sasrek'"),
-        ([*SIMULATED, "--configuration", "sasrec"], "it must be LABEL=|no JSON "),
-        ([*SIMULATED, "--configuration", "a=[1]"], "no JSON object"),
-        ([*SIMULATED, "--configuration", 'a={"dropout": 0}'], "with the model under"),
-        (
-            [*SIMULATED, "--configuration", 'a={"encoder": "sasrec", "layers": 3}'],
-            "the configuration 'a': No part of this model has an argument .layers.",
-        ),
-        ([*SIMULATED, *["--configuration", 'a={"encoder": "sasrec"}'] * 2], "a label of its own"),
+        (["--format", "kuairand"], "--format is needed"),
+        (["--baseline", "nobody"], "--baseline must be one of sasrec, "),
+        (["--context", "hidden", "item", "--baseline", "nobody"], r"contrastive \(item\), oracle"),
+        (["--model", "sasrek"], "build_model refuses the configuration 'sasrek'"),
+        (["--configuration", "sasrec"], "it must be LABEL=|no JSON "),
+        (["--configuration", "a=[1]"], "no JSON object"),
+        (["--configuration", 'a={"dropout": 0}'], "with the model under"),
+        (["--configuration", 'a={"encoder": "sasrec", "layers": 3}'], "'a': No part .* .layers."),
+        (["--configuration", 'a={"encoder": "sasrec"}'] * 2, "a label of its own"),
     ],
 )
 def test_compare_refuses_before_it_trains(run, capsys, arguments, message):
     with pytest.raises(SystemExit):
-        run("compare", *arguments)
+        run("compare", *SIMULATED, *arguments)
     assert re.search(message, capsys.readouterr().err.replace("\n", " "))
