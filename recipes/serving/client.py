@@ -1,4 +1,6 @@
-"""Asks a TF Serving server for recommendations, or loads it with requests.
+"""Asks a server for recommendations, or loads it with requests.
+
+The server is `python -m keras_negrec.serving saved_models` or TF Serving (compose.yaml).
 
     client.py --model quickstart --history track_0001 track_0002:skip track_0003
     client.py --model quickstart --history track_0001 --rest --load 1000 --concurrency 8
@@ -43,7 +45,7 @@ ID_LISTS = {
     "blocked_item_ids": "blocked",
     "candidate_ids": "candidates",
 }
-START = "If no server runs at {}: `docker compose up` in recipes/serving starts one."
+START = "If no server runs at {}: `python -m keras_negrec.serving saved_models` starts one."
 
 
 class ServerError(Exception):

@@ -19,6 +19,14 @@ from keras_negrec.serving.embedded.server import Server
 from keras_negrec.serving.embedded.service import Limits
 
 
+def served_folder(folder: Path, **versions: Path) -> Path:
+    """The folder, with the versions in it as version 1 of a model each."""
+    for name, version in versions.items():
+        (folder / name).mkdir()
+        (folder / name / "1").symlink_to(version)
+    return folder
+
+
 @contextlib.contextmanager
 def serving(folder: Path, **limits):
     """A running server; `said` is what it printed."""

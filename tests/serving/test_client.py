@@ -1,4 +1,4 @@
-"""recipes/serving/client.py, from its command line, against a stand-in for TF Serving."""
+"""recipes/serving/client.py, from its command line, against the embedded server."""
 
 import importlib.util
 import os
@@ -10,25 +10,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from embedded_server import served_folder, serving
 from small_model import ITEMS, K
-from stand_in_server import StandInServer
 
 import keras_negrec
+from keras_negrec.serving.embedded.loaded_version import LoadedVersion
+from keras_negrec.serving.embedded.serving_error import ServingError
 
 CLIENT = Path(__file__).parents[2] / "recipes" / "serving" / "client.py"
 protocols = pytest.mark.parametrize("protocol", ["grpc", "rest"])
 
 
 @pytest.fixture(scope="module")
-def running(version, integers_version):
-    with StandInServer({"strings": version, "integers": integers_version}) as server:
+def running(version, integers_version, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    with serving(served_folder(folder, strings=version, integers=integers_version)) as server:
+        server.grpc_port, server.rest_port = server.port, server.rest_api_port
         yield server
 
 
 @pytest.fixture
-def server(running):
-    running.received.clear()
-    running.busy_every = None
+def server(running, monkeypatch):
+    """It keeps what was asked in `received`, and is too busy for every `busy_every`th request."""
+    running.received, running.busy_every = [], None
+    answer = LoadedVersion.predict
+
+    def predict(loaded, signature, inputs):
+        running.received.append((signature.name, inputs))
+        if running.busy_every and len(running.received) % running.busy_every == 0:
+            raise ServingError("UNAVAILABLE", "The batch scheduling queue is full")
+        return answer(loaded, signature, inputs)
+
+    monkeypatch.setattr(LoadedVersion, "predict", predict)
     return running
 
 
@@ -146,7 +159,7 @@ def test_no_server(ask, server, protocol):
         code, printed, errors = ask(protocol, "strings", "--history", "a", port=port)
     assert (code, printed) == (1, "")
     assert errors.startswith("error: ") and "refused" in errors.lower()
-    assert f"127.0.0.1:{port}: `docker compose up` in recipes/serving starts one." in errors
+    assert f"127.0.0.1:{port}: `python -m keras_negrec.serving saved_models` starts one." in errors
     # The port of the other protocol.
     port = server.grpc_port if protocol == "rest" else server.rest_port
     code, printed, errors = ask(protocol, "strings", "--history", "a", port=port)

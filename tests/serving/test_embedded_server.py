@@ -10,8 +10,8 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from embedded_server import Caller, serving
-from small_model import INTEGERS, ITEMS, K, build, on_tensorflow
+from embedded_server import Caller, served_folder, serving
+from small_model import ITEMS, K, on_tensorflow
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 import keras_negrec
@@ -22,15 +22,9 @@ DEFAULTS = {"feedback": [[1]], "k": K, "allowed_item_ids": [[""]], "blocked_item
 
 
 @pytest.fixture(scope="module")
-def integers():
-    return build("sasrec", INTEGERS, max_sessions=3)
-
-
-@pytest.fixture(scope="module")
-def server(version, integers, tmp_path_factory):
+def server(version, integers_version, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
-    (folder / "strings").symlink_to(version.parent)
-    keras_negrec.export(integers, folder / "integers", k=K)
+    served_folder(folder, strings=version, integers=integers_version)
     (folder / "results.json").write_text("{}")
     with serving(folder, request_bytes=2**20) as running:
         yield running

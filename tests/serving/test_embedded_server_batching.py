@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 from embedded_server import Caller, serving
-from small_model import INTEGERS, ITEMS, NUM_ITEMS, build, on_tensorflow
+from small_model import INTEGERS, ITEMS, NUM_ITEMS, on_tensorflow
 
-import keras_negrec
 from keras_negrec.serving.embedded.loaded_version import LoadedVersion
 from keras_negrec.serving.embedded.serving_error import ServingError
 
@@ -37,11 +36,8 @@ class Counting(LoadedVersion):
 
 
 @pytest.fixture(scope="module", params=["strings", "integers"])
-def loaded(request, version, tmp_path_factory):
-    if request.param == "integers":
-        model = build("sasrec", INTEGERS, max_sessions=3)
-        version = keras_negrec.export(model, tmp_path_factory.mktemp("exports") / "integers")
-    loaded = Counting(version, 100)
+def loaded(request, version, integers_version):
+    loaded = Counting({"strings": version, "integers": integers_version}[request.param], 100)
     yield loaded
     loaded.close()
     loaded.join()

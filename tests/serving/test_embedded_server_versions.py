@@ -167,7 +167,7 @@ def test_models_that_appear_and_disappear(tmp_path, version):
         inputs = {"item_ids": [["a"]], "feedback": [[1]]}
         assert "There is no model in" in " ".join(server.said)
         assert caller.rest("radio", "embed", inputs)[0] == 404
-        shutil.copytree(version.parent, tmp_path / ".new")
+        shutil.copytree(version, tmp_path / ".new" / "1")
         os.rename(tmp_path / ".new", tmp_path / "radio")
         until(lambda: caller.rest("radio", "embed", inputs)[0] == 200)
         os.rename(tmp_path / "radio", tmp_path / ".old")
