@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from embedded_server import Caller, served_folder, serving
-from small_model import ITEMS, K, on_tensorflow
+from small_model import ITEMS, K
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 import keras_negrec
 
-pytestmark = on_tensorflow
 HISTORY = ["tràck 3", "unheard of", "tràck 9"]
 DEFAULTS = {"feedback": [[1]], "k": K, "allowed_item_ids": [[""]], "blocked_item_ids": [[""]]}
 

@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 from embedded_server import Caller, serving
-from small_model import INTEGERS, ITEMS, NUM_ITEMS, on_tensorflow
+from small_model import INTEGERS, ITEMS, NUM_ITEMS
 
 from keras_negrec.serving.embedded.loaded_version import LoadedVersion
 from keras_negrec.serving.embedded.serving_error import ServingError
-
-pytestmark = on_tensorflow
 
 
 class Counting(LoadedVersion):

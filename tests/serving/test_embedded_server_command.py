@@ -10,11 +10,9 @@ import urllib.request
 from contextlib import ExitStack
 
 import pytest
-from small_model import on_tensorflow
 
 from keras_negrec.serving.__main__ import main
 
-pytestmark = on_tensorflow
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 COMMAND = [sys.executable, "-m", "keras_negrec.serving"]
 

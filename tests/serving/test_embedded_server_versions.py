@@ -9,11 +9,9 @@ import time
 import numpy as np
 import pytest
 from embedded_server import Caller, serving
-from small_model import ITEMS, K, build, on_tensorflow
+from small_model import ITEMS, K, build
 
 import keras_negrec
-
-pytestmark = on_tensorflow
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from embedded_server import serving
 from google.protobuf import text_format
-from stand_in_server import METRICS, StandInServer
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_negrec.serving import write_server_config
+from keras_negrec.serving.embedded.metrics import PATHS
 
+METRICS = PATHS[0]
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "recipes" / "serving" / "compose.yaml"
 [SERVICE] = yaml.safe_load(FILE.read_text("utf-8"))["services"].values()
@@ -159,7 +161,7 @@ def test_compose_names_what_is_written(folder):
     assert set(found) - set(without) == {"enable_batching", "batching_parameters_file"}
 
 
-def test_the_health_check():
+def test_the_health_check(tmp_path):
     command, *arguments = SERVICE["healthcheck"]["test"]
     assert (command, DEFAULTS["prometheus_path"]) == ("CMD", METRICS)
     assert "/127.0.0.1/8501 " in arguments[-1] and METRICS in arguments[-1]
@@ -168,7 +170,7 @@ def test_the_health_check():
         check = arguments[-1].replace("8501", str(port)).replace(METRICS, path)
         return not subprocess.run([*arguments[:-1], check], capture_output=True).returncode
 
-    with StandInServer({}) as server:
-        assert healthy(server.rest_port)
-        assert not healthy(server.rest_port, "/not/there")
-    assert not healthy(server.rest_port)
+    with serving(tmp_path) as server:
+        assert healthy(server.rest_api_port)
+        assert not healthy(server.rest_api_port, "/not/there")
+    assert not healthy(server.rest_api_port)
