@@ -13,7 +13,7 @@ import numpy as np
 from keras_negrec.serving.embedded.signature import Signature
 
 MAX_ROWS = 64
-MAX_CELLS = 2**17  # of a padded history, over all rows
+MAX_CELLS = 2**17  # rows times the longest history, list of ids, or answer
 _LISTS = ("allowed_item_ids", "blocked_item_ids", "candidate_ids")
 
 
@@ -27,7 +27,8 @@ class Batching:
     """
 
     def __init__(self, signature: Signature, num_items: int | None, default_k: int | None):
-        self._signature, self._num_items, self._default_k = signature, num_items, default_k
+        self._signature, self._num_items = signature, num_items or 0
+        self._default_k = np.array(default_k or 0)
         inputs, outputs = signature.inputs, set(signature.outputs)
         self._scalars = [name for name, info in inputs.items() if info.shape == ()]
         self._lists = [name for name in _LISTS if name in inputs]
@@ -47,13 +48,18 @@ class Batching:
     def key(self, inputs: dict[str, np.ndarray]) -> Hashable | None:
         """Requests of the same key may be joined; None for one that must be run alone."""
         ids = inputs.get("item_ids")
-        if not self._possible or ids is None or len(ids) == 0 or ids.size > MAX_CELLS:
+        if not self._possible or ids is None or len(ids) == 0:
             return None
         if any(inputs[name].shape not in (ids.shape, (1, 1)) for name in self._columns):
             return None
         if any(len(inputs[name]) not in (len(ids), 1) for name in self._lists):
             return None
         return (self._signature.name, *(inputs[name].item() for name in self._scalars))
+
+    def size(self, inputs: dict[str, np.ndarray]) -> tuple[int, int]:
+        """Rows of a request that has a key, and the most that there is in one."""
+        widths = [inputs[name].shape[1] for name in ("item_ids", *self._lists)]
+        return len(inputs["item_ids"]), max(*widths, self._width(inputs))
 
     def join(self, requests: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """One request with the rows of all."""
@@ -75,10 +81,8 @@ class Batching:
         self, outputs: dict[str, np.ndarray], requests: Sequence[dict[str, np.ndarray]]
     ) -> list[dict[str, np.ndarray]] | None:
         """The answer to each request, or None where one of them narrows those of the others."""
-        if self._recommends:
-            k = int(requests[0]["k"]) if "k" in self._scalars else self._default_k
-            if outputs["item_ids"].shape[1] != min(k, self._num_items):  # type: ignore[type-var]
-                return None
+        if self._recommends and outputs["item_ids"].shape[1] != self._width(requests[0]):
+            return None
         answers, start = [], 0
         for request in requests:
             stop = start + len(request["item_ids"])
@@ -89,6 +93,12 @@ class Batching:
             answers.append(answer)
             start = stop
         return answers
+
+    def _width(self, inputs: dict[str, np.ndarray]) -> int:
+        """How many items are recommended where none of them is left out."""
+        if not self._recommends:
+            return 0
+        return min(int(inputs.get("k", self._default_k)), self._num_items)
 
     def _filler(self, name: str):
         if name in self._columns:

@@ -139,14 +139,15 @@ class LoadedVersion:
                 return []
             batch = [self._waiting.popleft()]
             if batch[0].key is not None:
-                rows, width = batch[0].inputs["item_ids"].shape
+                size = self._batching[batch[0].signature].size
+                rows, width = size(batch[0].inputs)
                 left: deque[_Request] = deque()
                 for request in self._waiting:
                     if request.key == batch[0].key:
-                        more, wide = request.inputs["item_ids"].shape
-                        total, widest = rows + more, max(width, wide)
-                        if total <= MAX_ROWS and total * widest <= MAX_CELLS:
-                            rows, width = total, widest
+                        more, wide = size(request.inputs)
+                        more, wide = rows + more, max(width, wide)
+                        if more <= MAX_ROWS and more * wide <= MAX_CELLS:
+                            rows, width = more, wide
                             batch.append(request)
                             continue
                     left.append(request)
@@ -159,9 +160,9 @@ class LoadedVersion:
         requests = [request.inputs for request in batch]
         try:
             outputs = self._run(batch[0].signature, batching.join(requests))
+            answers = batching.split(outputs, requests)
         except Exception:
             return False
-        answers = batching.split(outputs, requests)
         if answers is None:
             return False
         for request, answer in zip(batch, answers, strict=True):

@@ -53,10 +53,15 @@ class ModelStore:
         """Looks at the folder again and again."""
         while True:
             await asyncio.sleep(seconds)
-            await self.refresh()
+            try:
+                await self.refresh()
+            except OSError as error:  # an entry that goes while it is looked at
+                self._say(f"{self._folder} cannot be read: {error}")
 
     async def refresh(self) -> None:
-        """Brings what is served in line with the folder."""
+        """Brings what is served in line with the folder; without a folder nothing changes."""
+        if not self._folder.is_dir():
+            return
         found = await asyncio.to_thread(_models, self._folder)
         self._failed = {path: why for path, why in self._failed.items() if path.exists()}
         for name in sorted({*found, *self._serving}):

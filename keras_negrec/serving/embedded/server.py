@@ -87,6 +87,8 @@ class Server:
             rest = asyncio.create_task(rest_server._serve([rest_socket]))
             while not rest_server.started:
                 await asyncio.sleep(0.01)
+                if rest.done():
+                    rest.result()  # raises
             self._announce()
             self.started.set()
             watching = asyncio.create_task(store.watch(self._poll_seconds))
