@@ -37,8 +37,7 @@ class Counting(LoadedVersion):
 def loaded(request, version, integers_version):
     loaded = Counting({"strings": version, "integers": integers_version}[request.param], 100)
     yield loaded
-    loaded.close()
-    loaded.join()
+    loaded.close().join()
 
 
 def some_requests(loaded, random):
@@ -105,8 +104,7 @@ def test_requests_that_wait_are_answered_in_one_run(version):
         assert loaded.runs == 1 + 21
         assert all(answer["item_ids"].shape == (1, 5) for answer in answers)
         assert message in last.message if message else last["item_ids"].shape == (1, 2)
-    loaded.close()
-    loaded.join()
+    loaded.close().join()
 
 
 def test_a_full_queue_refuses_and_what_it_holds_is_answered_before_it_ends(version):
@@ -118,8 +116,7 @@ def test_a_full_queue_refuses_and_what_it_holds_is_answered_before_it_ends(versi
         with pytest.raises(ServingError, match="queue to which this task was submitted is full"):
             loaded.predict(signature, inputs)
         futures[1].cancel()
-        loaded.close()
-    loaded.join()
+        loaded.close().join()
     assert [future.cancelled() or future.result()["vectors"].shape for future in futures] == [
         (1, 8),
         True,

@@ -103,18 +103,12 @@ class LoadedVersion:
             self._changed.notify()
         return request.future
 
-    def close(self) -> None:
-        """Answers what waits, and then gives the memory back."""
+    def close(self) -> threading.Thread:
+        """A thread that ends when what waits is answered and the memory is given back."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-
-    def is_open(self) -> bool:
-        return self._thread.is_alive()
-
-    def join(self) -> None:
-        """Waits until the memory is given back."""
-        self._thread.join()
+        return self._thread
 
     def _work(self) -> None:
         while batch := self._take():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +43,8 @@ class ModelStore:
     def __init__(self, folder: Path, say: Callable[[str], None], max_waiting: int):
         self._folder, self._say, self._max_waiting = folder, say, max_waiting
         self._serving: dict[str, tuple[LoadedVersion, tuple]] = {}
-        self._closing: set[LoadedVersion] = set()
+        self._closing: list[threading.Thread] = []
+        self._loading = ThreadPoolExecutor(1)
         self._failed: dict[Path, tuple[tuple, str]] = {}
         self._states: dict[str, dict[int, tuple[int, ServingError | None]]] = {}
 
@@ -105,8 +108,8 @@ class ModelStore:
         """Lets go of all models, once they have answered what waits."""
         for name in list(self._serving):
             self._retire(name)
-        for loaded in list(self._closing):
-            await asyncio.to_thread(loaded.join)
+        for thread in self._closing:
+            await asyncio.to_thread(thread.join)
 
     async def _update(self, name: str, versions: list[_Found]) -> None:
         """Serves the first of the versions, newest first, that can be loaded."""
@@ -119,7 +122,9 @@ class ModelStore:
                 continue
             self._set_state(name, number, _State.LOADING)
             try:
-                loaded = await asyncio.to_thread(LoadedVersion, found.folder, self._max_waiting)
+                loaded = await asyncio.get_running_loop().run_in_executor(
+                    self._loading, LoadedVersion, found.folder, self._max_waiting
+                )
             except Exception as error:
                 why = serving_error(error)
                 self._failed[found.folder] = found.files, why.message
@@ -143,7 +148,6 @@ class ModelStore:
             return None
         loaded, _ = self._serving.pop(name)
         loaded.retired = True
-        self._closing.add(loaded)
         self._set_state(name, loaded.version, _State.UNLOADING)
         self._close_if_unused(loaded)
         return loaded.version
@@ -151,8 +155,8 @@ class ModelStore:
     def _close_if_unused(self, loaded: LoadedVersion) -> None:
         if not loaded.retired or loaded.users:
             return
-        loaded.close()
-        self._closing = {one for one in self._closing if one.is_open()}
+        self._closing = [thread for thread in self._closing if thread.is_alive()]
+        self._closing.append(loaded.close())
         if self._states[loaded.name][loaded.version][0] == _State.UNLOADING:
             self._set_state(loaded.name, loaded.version, _State.END)
 

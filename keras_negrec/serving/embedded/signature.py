@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from keras_negrec.serving.embedded.serving_error import ServingError, invalid
 
@@ -48,7 +49,9 @@ class Signature:
     """
 
     def __init__(self, name: str, definition):
-        self.name, self.definition = name, definition
+        self.name = name
+        # A copy, since a part of the graph's protocol buffer keeps all of it in memory.
+        self.definition = meta_graph_pb2.SignatureDef.FromString(definition.SerializeToString())
         self.outputs = sorted(definition.outputs)
         self.inputs: dict[str, Input] = {}
         for key in sorted(definition.inputs):
