@@ -116,7 +116,8 @@ def test_a_full_queue_refuses_and_what_it_holds_is_answered_before_it_ends(versi
         with pytest.raises(ServingError, match="queue to which this task was submitted is full"):
             loaded.predict(signature, inputs)
         futures[1].cancel()
-        loaded.close().join()
+        ending = loaded.close()
+    ending.join()
     assert [future.cancelled() or future.result()["vectors"].shape for future in futures] == [
         (1, 8),
         True,
