@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     if given.max_request_mb <= 0 or given.poll_seconds <= 0:
         parser().error("--max-request-mb and --poll-seconds must be positive")
-    _say(f"Starting TensorFlow for the models of {given.folder} ...")
+    _say(f"Starting TensorFlow for the models of {given.folder} (Ctrl-C ends it) ...")
     _keep_native_logs_away()
     try:
         from keras_negrec.serving.embedded.server import Server
@@ -87,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+    with contextlib.suppress(OSError):  # nobody reads any more
+        print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 def _keep_native_logs_away() -> None:

@@ -30,14 +30,7 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class RestApi:
-    """Answers HTTP requests.
-
-    Args:
-        service: what is asked.
-
-    Attributes:
-        routes: of the application.
-    """
+    """Answers HTTP requests; `routes` are those of the application."""
 
     def __init__(self, service: Service):
         self._service, self._limits = service, service.limits
@@ -77,9 +70,8 @@ class RestApi:
             if request.method == "POST" and (found := _PREDICT.fullmatch(path)):
                 return _json(await self._predict(request, *_model(found)))
             if request.method == "GET" and (found := _STATUS.fullmatch(path)):
-                model, version = _model(found)
                 answer = self._metadata if found[4] else self._status
-                return _json(json.dumps(answer(model, version), indent=1).encode())
+                return _json(json.dumps(answer(*_model(found)), indent=1).encode())
             if request.method == "GET" and path.lower().rstrip("/") == "/v1/models":
                 raise invalid("Missing model name in request.")
             raise invalid(f"Malformed request: {request.method} {path}")
@@ -90,10 +82,8 @@ class RestApi:
             return _json(json.dumps({"error": refused.message}).encode(), refused.http_status)
 
     async def _predict(self, request: Request, model: str, version: int | None) -> bytes:
-        expected = min(
-            int(request.headers.get("content-length", self._limits.request_bytes)),
-            self._limits.request_bytes,
-        )
+        most = self._limits.request_bytes
+        expected = min(int(request.headers.get("content-length", most)), most)
         if self._bytes + expected > self._limits.bytes_at_once:
             raise ServingError("UNAVAILABLE", "The server has too many large requests to answer.")
         self._bytes += expected

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from keras_negrec.serving.embedded.grpc_api import GrpcApi
+from keras_negrec.serving.embedded.grpc_api import grpc_server
 from keras_negrec.serving.embedded.metrics import PATHS
 from keras_negrec.serving.embedded.model_store import ModelStore
 from keras_negrec.serving.embedded.rest import RestApi
@@ -76,13 +76,13 @@ class Server:
         with _listening(self.host, self.rest_api_port) as rest_socket:
             self.rest_api_port = rest_socket.getsockname()[1]
             await store.refresh()
-            grpc_server = GrpcApi(self.service).server()
+            over_grpc = grpc_server(self.service)
             try:
-                self.port = grpc_server.add_insecure_port(_address(self.host, self.port))
+                self.port = over_grpc.add_insecure_port(_address(self.host, self.port))
             except RuntimeError:
                 raise OSError(f"Port {self.port} of {self.host} cannot be listened at.") from None
             rest_server = RestApi(self.service).server()
-            await grpc_server.start()
+            await over_grpc.start()
             # Not `serve`, which would take the signals.
             rest = asyncio.create_task(rest_server._serve([rest_socket]))
             while not rest_server.started:
@@ -96,7 +96,7 @@ class Server:
             self._say("Ending: what was asked is answered.")
             watching.cancel()
             rest_server.should_exit = True
-            await asyncio.gather(grpc_server.stop(limits.drain_seconds), rest)
+            await asyncio.gather(over_grpc.stop(limits.drain_seconds), rest)
             await store.close()
 
     def _announce(self) -> None:
