@@ -66,9 +66,9 @@ class Caller:
         self.connection.close()
         self.channel.close()
 
-    def http(self, method, path, body=None, headers=None):
+    def http(self, method, path, body=None):
         """Status and text of the answer."""
-        self.connection.request(method, path, body, headers or {})
+        self.connection.request(method, path, body)
         answer = self.connection.getresponse()
         return answer.status, answer.read().decode()
 
