@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from urllib.parse import unquote
@@ -57,7 +58,7 @@ class RestApi:
             timeout_keep_alive=self._limits.receive_seconds,  # type: ignore[arg-type]
             timeout_graceful_shutdown=self._limits.drain_seconds,  # type: ignore[arg-type]
         )
-        return uvicorn.Server(config)
+        return _Server(config)
 
     async def _metrics(self, request: Request) -> Response:
         return PlainTextResponse(self._service.metrics.page(self._service.store.served()))
@@ -146,6 +147,12 @@ def _model(found: re.Match) -> tuple[str, int | None]:
 
 def _json(content: bytes, status: int = 200) -> Response:
     return Response(content, status, media_type="application/json")
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self):
+        yield  # they are handled elsewhere
 
 
 class _Protocol(H11Protocol):

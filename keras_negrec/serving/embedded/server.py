@@ -83,8 +83,7 @@ class Server:
                 raise OSError(f"Port {self.port} of {self.host} cannot be listened at.") from None
             rest_server = RestApi(self.service).server()
             await over_grpc.start()
-            # Not `serve`, which would take the signals.
-            rest = asyncio.create_task(rest_server._serve([rest_socket]))
+            rest = asyncio.create_task(rest_server.serve([rest_socket]))
             while not rest_server.started:
                 await asyncio.sleep(0.01)
                 if rest.done():
