@@ -50,6 +50,9 @@ def grpc_server(service: Service) -> grpc.aio.Server:
         options=[
             ("grpc.max_receive_message_length", limits.request_bytes),
             ("grpc.max_send_message_length", -1),
+            # More than so many that wait for Python are cancelled at random, without a word.
+            ("grpc.server.max_pending_requests", limits.connections),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * limits.connections),
             ("grpc.so_reuseport", 0),  # a port that is taken is an error
             ("grpc.server_handshake_timeout_ms", int(1000 * limits.receive_seconds)),
         ],
