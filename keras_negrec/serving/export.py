@@ -65,8 +65,8 @@ def export(
     left, or a request makes no sense, it is refused with `InvalidArgument` and a message.
 
     Beside it are `model_card.md`, which says what the model is, and in `assets.extra`
-    `item_embeddings.npy`, whose products with `vectors` are the scores, for an index of nearest
-    neighbors; `item_ids.json`, the external ids of its rows; and `tf_serving_warmup_requests`.
+    `item_embeddings.npy`, whose products with `vectors` are the scores, `item_ids.json`, the
+    external ids of its rows, and `tf_serving_warmup_requests`.
 
     A model trained on JAX, on PyTorch or on a GPU is exported by a second process, on TensorFlow
     and the CPU, which imports the modules of classes that are registered with Keras.
@@ -90,8 +90,7 @@ def export(
 
     >>> vocabulary = keras_negrec.data.Vocabulary(["intro", "verse", "outro"])
     >>> model = keras_negrec.build_model("sasrec", vocabulary=vocabulary)
-    >>> version = keras_negrec.export(model, "saved_models/example", k=2)
-    >>> version.name
+    >>> keras_negrec.export(model, "saved_models/example", k=2).name
     '1'
     """
     check_positive_int("k", k)

@@ -28,8 +28,7 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
 
     - `item_ids`: int32, places in the vocabulary counted from 1. 0 pads on the left. The newest
       `max_length` events count.
-    - `feedback`, int32, -2 to 2, and further event columns, 0 for padding: where the encoder sees
-      them.
+    - `feedback`, int32, -2 to 2, and further columns that the encoder sees, 0 for padding.
 
     Its float32 outputs are `scores` `(batch, num_items)`, column `j` for the item `j` of the
     vocabulary, id `j + 1`, and items of the history like all others; and `vectors`
@@ -47,8 +46,7 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
 
     Raises:
         ImportError: tf2onnx is not installed (`pip install 'keras-negrec[onnx]'`).
-        TypeError, ValueError: as `export` does; a model larger than the 2 GiB that an ONNX file
-            can hold.
+        TypeError, ValueError: as `export` does; a model larger than an ONNX file's 2 GiB.
         FileExistsError: the file is there already.
         RuntimeError: tf2onnx does not know an operation; the TensorFlow process failed.
 

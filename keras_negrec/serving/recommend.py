@@ -50,16 +50,14 @@ def recommend(
         the more frequent item comes first.
 
     Raises:
-        ValueError: feedback outside of -2..2; a column of another length than its history; no
-            vocabulary.
+        ValueError: feedback outside of -2..2; a column of another length; no vocabulary.
         TypeError: ids of another type than the vocabulary's; an unknown column.
 
     Example:
 
     >>> vocabulary = keras_negrec.data.Vocabulary(["intro", "verse", "outro"])
     >>> model = keras_negrec.build_model("sasrec", vocabulary=vocabulary)
-    >>> [best] = keras_negrec.recommend(model, [["intro", "verse"]], k=1)
-    >>> best[0].item
+    >>> keras_negrec.recommend(model, [["intro", "verse"]])[0][0].item
     'outro'
     """
     check_positive_int("k", k)

@@ -38,9 +38,8 @@ def write_server_config(
     Args:
         folder: the folder that the models' folders are in.
         container_path: where the server finds `folder`, as a container mounts it.
-        batching: `max_batch_size`, `batch_timeout_micros`, `max_enqueued_batches`,
-            `num_batch_threads`: ints that replace, or add to, the default of 64, 1000, 100
-            and, set by the server, one thread for each core.
+        batching: ints that replace the default of `max_batch_size` 64, `batch_timeout_micros` 1000,
+            `max_enqueued_batches` 100, and `num_batch_threads`, one for each core.
         prometheus_path: path of the metrics, `/...`.
 
     Raises:
