@@ -101,9 +101,6 @@ class Server:
     def _announce(self) -> None:
         rest = f"http://{_address(self.host, self.rest_api_port)}"
         served = self.service.store.served()
-        for loaded in served:
-            names = ", ".join(name for name in loaded.signatures if not name.startswith("__"))
-            self._say(f"  {loaded.name}, version {loaded.version}: {names}")
         if not served:
             self._say(f"There is no model in {self.folder} yet. One that is exported is served.")
         name = served[0].name if served else "NAME"
