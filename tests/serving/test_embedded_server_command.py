@@ -27,13 +27,15 @@ def test_help_is_quick_and_says_what_it_is_for():
 
 def test_what_was_taken_is_answered_before_it_ends(version):
     environment = {key: value for key, value in os.environ.items() if key != LOG_LEVEL}
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [*COMMAND, str(version.parents[1]), "--port", "0", "--rest-api-port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
-    ) as process:
+    )
+    with process, ExitStack() as ending:
+        ending.callback(process.kill)  # else a failure here would wait for it for ever
         said = []
 
         def read_until(word):
