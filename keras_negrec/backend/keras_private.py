@@ -3,8 +3,6 @@
 Keras may change them in any release. `tests/backend/test_keras_private.py` says which one it did.
 """
 
-from __future__ import annotations
-
 import keras
 
 

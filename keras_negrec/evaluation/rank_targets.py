@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
-from keras_negrec.backend.read_array import read_array
+from keras_negrec.backend.memory import read_array
 from keras_negrec.data import Examples
 from keras_negrec.evaluation.rank_count import RankCount
 from keras_negrec.evaluation.score_chunks import score_chunks

@@ -1,11 +1,9 @@
 """Logits of the target and of sampled negatives."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
-from keras_negrec.layers.masked_logit import MASKED_LOGIT
+from keras_negrec.layers.item_embedding import MASKED_LOGIT
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -13,11 +11,10 @@ class SampledLogits(keras.layers.Layer):
     """Scores the target and negatives, so that they can stand for the whole catalogue.
 
     Class 0 is the target, classes 1 to N the negatives that the batch shares, and after them,
-    where given, the row's own: its skipped items. With the log counts of `NegativeSampler` the
-    log of each item's expected count in the sample is taken off its logit (the logQ correction),
-    so that frequent negatives are not pushed down for being drawn often; a row's own negatives
-    are certain to be there, and the log of 1 is 0. A negative that is the target of a position
-    (an accidental hit) is removed at that position.
+    where given, the row's own: its skipped items. The log counts of `NegativeSampler` are taken off
+    the logits (the logQ correction), so that frequent negatives are not pushed down for being drawn
+    often; a row's own negatives are certain to be there, and the log of 1 is 0. A negative that is
+    the target of a position (an accidental hit) is removed at that position.
 
     Call arguments:
         predictions: float tensor of shape `(batch, num_positions, embedding_dim)`.

@@ -1,7 +1,5 @@
 """A loss that the model has computed itself."""
 
-from __future__ import annotations
-
 import keras
 
 
@@ -10,10 +8,7 @@ class Identity(keras.losses.Loss):
     """Takes `y_pred` for the loss: for models whose output is a loss already.
 
     Args:
-        reduction: as in Keras. The default is the mean weighted with `sample_weight`, so that
-            positions without a target do not dilute it.
-        name: str.
-        dtype: as in Keras.
+        reduction, name, dtype: as in Keras. By default the mean weighted with `sample_weight`.
 
     Call arguments:
         y_true: tensor of the shape of `y_pred`. Not used.

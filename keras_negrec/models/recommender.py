@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_negrec.backend.item_table import is_item_table
-from keras_negrec.backend.keep_memory import keep_memory
 from keras_negrec.backend.keras_private import compile_loss, flatten_layers, portable_config
 from keras_negrec.backend.length_multiple import length_multiple
+from keras_negrec.backend.memory import keep_memory
+from keras_negrec.backend.table_rows import is_item_table, row_train_step
 from keras_negrec.data import Examples, Sessions, TrainingData, Vocabulary
 from keras_negrec.data.training.without_autotuning import without_autotuning
 from keras_negrec.layers import ItemEmbedding
@@ -71,8 +71,6 @@ class Recommender(keras.Model):
 
     def train_step(self, *state_and_data):
         if keras.config.backend() == "jax":
-            from keras_negrec.backend.row_train_step import row_train_step
-
             tables = [
                 variable
                 for layer in self._layers_with_rows()

@@ -17,8 +17,8 @@ from keras_negrec.argument_checks import (
     check_positive_int,
 )
 from keras_negrec.data import Sessions, TrainingData
-from keras_negrec.layers.dropout import Dropout
-from keras_negrec.layers.masked_logit import MASKED_LOGIT
+from keras_negrec.layers.in_fewer_passes import Dropout
+from keras_negrec.layers.item_embedding import MASKED_LOGIT
 from keras_negrec.losses import BayesianPersonalizedRanking
 from keras_negrec.models.recommender import Recommender
 from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 from keras_negrec.argument_checks import check_fraction
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.training.cloze_targets import ClozeTargets
-from keras_negrec.layers import AppendMaskToken
 from keras_negrec.models.encoders.transformer_encoder import TransformerEncoder
 
 
@@ -49,12 +49,13 @@ class BERT4Rec(TransformerEncoder):
         super().attach(item_embedding, **kwargs)
 
     def next_event(self, events):
-        values = {name: EVENT_COLUMNS[name].masked for name in events}
-        values["item_ids"] = self._mask_id
-        return {
-            name: AppendMaskToken(values[name], name=f"append_{name}")(events[name])
-            for name in events
-        }
+        appended = {}
+        for name, values in events.items():
+            new = self._mask_id if name == "item_ids" else EVENT_COLUMNS[name].masked
+            last = values[:, -1:]
+            last = last if new is None else ops.full_like(last, new)
+            appended[name] = ops.concatenate([values[:, 1:], last], axis=1)
+        return appended
 
     def targets(self, target, objective, feedback, seed=0):
         return ClozeTargets(

@@ -6,7 +6,7 @@ import keras
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.layers import TakePositions
-from keras_negrec.layers.dropout import Dropout
+from keras_negrec.layers.in_fewer_passes import Dropout
 from keras_negrec.models.encoders.encoder import Encoder
 
 

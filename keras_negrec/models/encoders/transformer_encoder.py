@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.layers import TransformerBlock
-from keras_negrec.layers.dropout import Dropout
-from keras_negrec.layers.layer_normalization import LayerNormalization
+from keras_negrec.layers.in_fewer_passes import Dropout, LayerNormalization
 from keras_negrec.models.encoders.encoder import Encoder
 
 

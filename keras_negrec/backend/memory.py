@@ -1,12 +1,11 @@
-"""Memory that stays with the process between the steps of a training on PyTorch."""
-
-from __future__ import annotations
+"""Memory that is not given back, and memory that is not copied."""
 
 import ctypes
 import functools
 import os
 
 import keras
+import numpy as np
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
@@ -30,3 +29,13 @@ def keep_memory() -> None:
                 ctypes.CDLL(None).mallopt(parameter, size)
             except (AttributeError, OSError, TypeError):  # another C library
                 return
+
+
+def read_array(tensor) -> np.ndarray:
+    """The values of a float32 tensor as an array that must not be changed.
+
+    It may be the tensor's own memory, which `keras.ops.convert_to_numpy` copies on TensorFlow.
+    """
+    if keras.config.backend() == "tensorflow" and "CPU" in tensor.device:
+        return np.asarray(memoryview(tensor))
+    return keras.ops.convert_to_numpy(tensor)
