@@ -46,22 +46,17 @@ class ConvolutionalSequenceEmbedding(keras.layers.Layer):
         self.vertical_filters = check_positive_int("vertical_filters", vertical_filters)
 
     def build(self, inputs_shape):
-        def convolution(filters, height, width, **options):
-            layer = keras.layers.Conv1D(filters, height, dtype=self.dtype_policy, **options)
+        def convolution(width, *size, **options):
+            layer = keras.layers.Conv1D(*size, dtype=self.dtype_policy, **options)
             layer.build((None, None, width))
             return layer
 
+        width, filters = inputs_shape[-1], self.horizontal_filters
         self.horizontal = [
-            convolution(
-                self.horizontal_filters,
-                height,
-                inputs_shape[-1],
-                activation="relu",
-                name=f"horizontal_{height}",
-            )
+            convolution(width, filters, height, activation="relu", name=f"horizontal_{height}")
             for height in range(1, self.window + 1)
         ]
-        self.vertical = convolution(self.vertical_filters, self.window, 1, name="vertical")
+        self.vertical = convolution(1, self.vertical_filters, self.window, name="vertical")
 
     def call(self, inputs):
         batch, length, width = ops.shape(inputs)[0], ops.shape(inputs)[1], inputs.shape[-1]

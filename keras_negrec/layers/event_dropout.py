@@ -20,10 +20,7 @@ class EventDropout(keras.layers.Layer):
         seed: int or None.
 
     Call arguments:
-        item_ids: int tensor of shape `(batch, length)`, 0 for padding.
-
-    Returns:
-        Int tensor of the shape of `item_ids`, 0 for what was dropped.
+        item_ids: int tensor of shape `(batch, length)`, 0 for padding; as is what is returned.
 
     Raises:
         ValueError: a rate outside of its range.

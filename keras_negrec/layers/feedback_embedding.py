@@ -13,11 +13,8 @@ class FeedbackEmbedding(keras.layers.Layer):
     with unknown feedback and padding share one, that of 0.
 
     Call arguments:
-        inputs: float tensor of shape `(batch, length, embedding_dim)`.
+        inputs: float tensor of shape `(batch, length, embedding_dim)`, as is what is returned.
         feedback: int tensor of shape `(batch, length)`, values -2 to 2.
-
-    Returns:
-        A tensor of the shape and dtype of `inputs`.
 
     Example:
 

@@ -62,7 +62,7 @@ class FeedbackSimilarity(keras.layers.Layer):
 
 
 def _unit(vectors):
-    """Vectors of length 1, zero vectors left as they are, with finite gradients everywhere."""
+    """Vectors of length 1; zero vectors stay, and have finite gradients."""
     wide = ops.cast(vectors, "float32")  # squares overflow or vanish in half precision
     squares = ops.sum(ops.square(wide), axis=-1, keepdims=True)
     return ops.cast(wide * ops.rsqrt(ops.maximum(squares, 1e-12)), vectors.dtype)

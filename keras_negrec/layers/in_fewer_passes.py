@@ -16,8 +16,7 @@ class Dropout(keras.layers.Dropout):
     """`keras.layers.Dropout`, with 8 random bits for each value on TensorFlow and PyTorch.
 
     Each call drops its values at a multiple of 1 / 256: one of the two next to the rate, drawn so
-    that their mean is the rate. Those above 0.99 are Keras's own, as is all dropout on JAX and with
-    PyTorch on a GPU, where nothing is to be gained.
+    that their mean is the rate. Rates above 0.99, JAX, and PyTorch on a GPU gain nothing by it.
     """
 
     def call(self, inputs, training=False):
@@ -55,31 +54,27 @@ class LayerNormalization(keras.layers.LayerNormalization):
             return super().call(inputs)
         dtype = keras.backend.result_type(inputs.dtype, "float32")
         x, gamma, beta = (ops.cast(each, dtype) for each in (inputs, self.gamma, self.beta))
-        return ops.cast(_normalize(x, gamma, beta, self.epsilon), self.compute_dtype)
+        all_rows = list(range(x.shape.rank - 1))
 
+        def mean(x):
+            return tf.reduce_mean(x, axis=-1, keepdims=True)
 
-def _normalize(x, gamma, beta, epsilon):
-    all_rows = list(range(x.shape.rank - 1))
+        @tf.custom_gradient
+        def normalize(x, gamma, beta):
+            centered = x - mean(x)
+            scale = tf.math.rsqrt(mean(tf.square(centered)) + self.epsilon)
+            normalized = centered * scale
 
-    def mean(x):
-        return tf.reduce_mean(x, axis=-1, keepdims=True)
+            def gradient(upstream):
+                of_gamma = tf.reduce_sum(upstream * normalized, all_rows)
+                of_normalized = upstream * gamma
+                of_x = of_normalized - mean(of_normalized)
+                of_x = (of_x - normalized * mean(of_normalized * normalized)) * scale
+                return of_x, of_gamma, tf.reduce_sum(upstream, all_rows)
 
-    @tf.custom_gradient
-    def normalize(x, gamma, beta):
-        centered = x - mean(x)
-        scale = tf.math.rsqrt(mean(tf.square(centered)) + epsilon)
-        normalized = centered * scale
+            return normalized * gamma + beta, gradient
 
-        def gradient(upstream):
-            of_gamma = tf.reduce_sum(upstream * normalized, all_rows)
-            of_normalized = upstream * gamma
-            of_x = of_normalized - mean(of_normalized)
-            of_x = (of_x - normalized * mean(of_normalized * normalized)) * scale
-            return of_x, of_gamma, tf.reduce_sum(upstream, all_rows)
-
-        return normalized * gamma + beta, gradient
-
-    return normalize(x, gamma, beta)
+        return ops.cast(normalize(x, gamma, beta), self.compute_dtype)
 
 
 @tf.custom_gradient

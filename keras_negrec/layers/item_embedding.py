@@ -21,8 +21,7 @@ def look_up_elsewhere(lookups: list[tuple]):
     """Within it, rows come from functions in place of the tables, in this thread alone.
 
     Args:
-        lookups: pairs of an `ItemEmbedding` and a function from int32 rows of any shape to
-            vectors `(..., embedding_dim)`.
+        lookups: pairs of an `ItemEmbedding` and a function that does what its `lookup` does.
     """
     _local.lookups = {id(embedding): function for embedding, function in lookups}
     try:
@@ -40,16 +39,16 @@ class ItemEmbedding(keras.layers.Layer):
     table, so that neither can ever be scored: column `j` of the scores belongs to item `j + 1`.
 
     With `num_features`, an item's vector is a vector of its own plus a learned linear map of its
-    features, given to `set_features`. Once `adapt` has been told which items occur in the
-    training data, the others have no own vector, so that an item without a single play is placed
-    by its features and not by noise. Nor does such an item compete in training.
+    features. Once `adapt` has been told which items occur in the training data, the others have no
+    own vector, so that an item without a single play is placed by its features and not by noise.
+    Nor does such an item compete in training.
 
     Args:
         num_items: int. Size of the catalogue.
         embedding_dim: int. Width of the vectors.
         mask_token: bool. Whether `num_items + 1` is the mask token of a cloze task.
         embeddings_initializer: initializer of the table and of the mask token's vector.
-        num_features: int or None. How many numbers describe each item.
+        num_features: int or None. How many numbers describe each item, given to `set_features`.
 
     Call arguments:
         inputs: int tensor of any shape, ids `0..num_items` (`num_items + 1` with a mask token);
@@ -65,8 +64,7 @@ class ItemEmbedding(keras.layers.Layer):
 
     Attributes:
         row_gradients: bool. Whether gradients of the table hold the rows that were looked up and no
-            others, as `keras_negrec.optimizers.LazyAdam` takes them. Models of this package set it
-            as they are compiled.
+            others, as `LazyAdam` takes them. Models of this package set it.
 
     Raises:
         ValueError: `num_items`, `embedding_dim` or `num_features` not a positive integer.

@@ -6,8 +6,7 @@ from keras import ops
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.backend.table_rows import lookup_rows, mark_item_table
 
-# Adam moves all weights alike, and biases, which start at 0 and have some way to go, would still be
-# on it when the encoder has learned what there is.
+# Adam moves all weights alike: biases would still be on their way when the encoder has learned.
 _RATE = 4.0
 
 
@@ -29,9 +28,6 @@ class KeepLogit(keras.layers.Layer):
     Returns:
         Float tensor of shape `(batch, num_positions, 1)`.
 
-    Attributes:
-        row_gradients: bool. As in `keras_negrec.layers.ItemEmbedding`, for the keep biases.
-
     Raises:
         ValueError: `num_items` not a positive integer.
 
@@ -48,7 +44,7 @@ class KeepLogit(keras.layers.Layer):
     def __init__(self, num_items, **kwargs):
         super().__init__(**kwargs)
         self.num_items = check_positive_int("num_items", num_items)
-        self.row_gradients = False
+        self.row_gradients = False  # as in `ItemEmbedding`, for the keep biases
 
     def build(self, inputs_shape, item_ids_shape=None):
         self.dense = keras.layers.Dense(

@@ -13,10 +13,7 @@ class PredictionHead(keras.layers.Layer):
         transform: bool. Whether by a dense layer (gelu) and a normalization, or not at all.
 
     Call arguments:
-        inputs: float tensor of shape `(..., embedding_dim)`.
-
-    Returns:
-        Float tensor of the same shape.
+        inputs: float tensor of shape `(..., embedding_dim)`, as is what is returned.
 
     Example:
 

@@ -27,8 +27,7 @@ class SampledLogits(keras.layers.Layer):
         own_ids: int tensor of shape `(batch, num_own)`, given with `own_embeddings`; 0 is none.
 
     Returns:
-        Float tensor of shape `(batch, num_positions, 1 + num_negatives + num_own)`, float32 with
-        log counts.
+        Tensor `(batch, num_positions, 1 + num_negatives + num_own)`, float32 with log counts.
 
     Example:
 
@@ -57,10 +56,9 @@ class SampledLogits(keras.layers.Layer):
         own_embeddings=None,
         own_ids=None,
     ):
-        predictions, target_embeddings, negative_embeddings = (
-            ops.cast(vectors, self.compute_dtype)
-            for vectors in (predictions, target_embeddings, negative_embeddings)
-        )
+        predictions = ops.cast(predictions, self.compute_dtype)
+        target_embeddings = ops.cast(target_embeddings, self.compute_dtype)
+        negative_embeddings = ops.cast(negative_embeddings, self.compute_dtype)
         target = ops.sum(predictions * target_embeddings, axis=-1, keepdims=True)
         negative = ops.matmul(predictions, ops.transpose(negative_embeddings))
         if negative_log_counts is not None:

@@ -21,12 +21,9 @@ class SessionPositionEmbedding(keras.layers.Layer):
             the vector of the oldest; None for sequences that hold one session.
 
     Call arguments:
-        inputs: float tensor of shape `(batch, length, embedding_dim)`.
+        inputs: float tensor of shape `(batch, length, embedding_dim)`, as is what is returned.
         session_ids: int tensor of shape `(batch, length)`, the index of the event's session in the
             sequence, never decreasing. Required with `max_sessions`, refused without.
-
-    Returns:
-        A tensor of the shape and dtype of `inputs`.
 
     Raises:
         ValueError: a sequence longer than `max_length`; `session_ids` given or missing against

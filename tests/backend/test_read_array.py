@@ -1,6 +1,5 @@
 import numpy as np
 from keras import ops
-
 from keras_negrec.backend.read_array import read_array
 
 

@@ -1,18 +1,7 @@
 import numpy as np
 from keras import ops
-from run_layer_test import run_layer_test
 
 from keras_negrec.layers import FeedbackEmbedding
-
-
-def test_layer():
-    run_layer_test(
-        FeedbackEmbedding,
-        {},
-        (np.zeros((2, 5, 4), "float32"), np.array([[0, 0, 1, -1, 1]] * 2, "int32")),
-        expected_output_shape=(2, 5, 4),
-        expected_num_trainable_weights=1,
-    )
 
 
 def test_each_value_adds_a_vector_of_its_own():

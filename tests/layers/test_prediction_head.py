@@ -1,24 +1,11 @@
 import math
 
 import numpy as np
-import pytest
 from keras import ops
-from run_layer_test import run_layer_test
 
 from keras_negrec.layers import PredictionHead
 
 INPUTS = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
-
-
-@pytest.mark.parametrize(("transform", "num_weights"), [(True, 4), (False, 0)])
-def test_layer(transform, num_weights):
-    run_layer_test(
-        PredictionHead,
-        {"transform": transform},
-        (INPUTS,),
-        expected_output_shape=(3, 5, 4),
-        expected_num_trainable_weights=num_weights,
-    )
 
 
 def test_transform_is_dense_with_gelu_then_normalization():

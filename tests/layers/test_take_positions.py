@@ -1,22 +1,11 @@
 import numpy as np
 import pytest
 from keras import ops
-from run_layer_test import run_layer_test
 
 from keras_negrec.layers import TakePositions
 
 INPUTS = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
 POSITIONS = np.array([[4, 0], [2, -5], [-1, 3]], "int32")
-
-
-def test_layer():
-    run_layer_test(
-        TakePositions,
-        {},
-        (INPUTS, POSITIONS),
-        expected_output_shape=(3, 2, 4),
-        expected_num_trainable_weights=0,
-    )
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64"])

@@ -5,7 +5,6 @@ import keras_hub
 import numpy as np
 import pytest
 from keras import ops
-from run_layer_test import run_layer_test
 
 from keras_negrec.layers import TransformerBlock
 
@@ -14,18 +13,6 @@ PADDING_MASK = np.array([[False, False, True, True, True], [True] * 5])
 
 def random_inputs(batch=2, length=5, width=8):
     return np.random.default_rng(0).normal(size=(batch, length, width)).astype("float32")
-
-
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("positions", [[], [np.array([[4, 1], [0, -1]])]])
-def test_layer(causal, positions):
-    run_layer_test(
-        TransformerBlock,
-        {"intermediate_dim": 16, "num_heads": 2, "causal": causal},
-        (random_inputs(), PADDING_MASK, *positions),
-        expected_output_shape=(2, 2 if positions else 5, 8),
-        expected_num_trainable_weights=12,
-    )
 
 
 @pytest.mark.parametrize("causal", [True, False])
