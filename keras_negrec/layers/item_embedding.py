@@ -241,14 +241,10 @@ class ItemEmbedding(keras.layers.Layer):
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "num_items": self.num_items,
-            "embedding_dim": self.embedding_dim,
-            "mask_token": self.mask_token,
-            "num_features": self.num_features,
-            "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
-        }
+        own = ("num_items", "embedding_dim", "mask_token", "num_features")
+        config = {**super().get_config(), **{name: getattr(self, name) for name in own}}
+        config["embeddings_initializer"] = keras.initializers.serialize(self.embeddings_initializer)
+        return config
 
 
 def _in_parts(initializer):

@@ -3,27 +3,14 @@
 import keras
 from keras import ops
 
-from keras_negrec.backend.keras_private import (
-    OptimizerSteps,
-    decay_weights_with,
-    moments_of,
-    portable_config,
-    update_variables_with,
-)
-from keras_negrec.backend.table_rows import (
-    is_item_table,
-    read_rows,
-    unique_rows,
-    with_rows,
-    write_rows,
-)
+from keras_negrec.backend import keras_private, table_rows
 
 _CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 _SET_HERE = (*_CLIPPING, "use_ema", "gradient_accumulation_steps", "loss_scale_factor")
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
-class LazyAdam(OptimizerSteps, keras.optimizers.Adam):
+class LazyAdam(keras_private.OptimizerSteps, keras.optimizers.Adam):
     """Adam whose step costs the same however many rows a table has.
 
     Where a gradient holds some rows of a table, as that of item vectors does in a model of this
@@ -121,46 +108,48 @@ class LazyAdam(OptimizerSteps, keras.optimizers.Adam):
             of_variables.append(variable)
         super().update_variables(*own, learning_rate)
         if self.dense_optimizer is not None:
-            update_variables_with(self.dense_optimizer, *others)
+            keras_private.update_variables_with(self.dense_optimizer, *others)
 
     def decay_weights(self, variables):
         if self.dense_optimizer is not None:
-            decay_weights_with(self.dense_optimizer, [v for v in variables if not self._is_own(v)])
+            keras_private.decay_weights_with(
+                self.dense_optimizer, [v for v in variables if not self._is_own(v)]
+            )
 
     def _is_own(self, variable) -> bool:
-        return self.dense_optimizer is None or is_item_table(variable)
+        return self.dense_optimizer is None or table_rows.is_item_table(variable)
 
     def update_step(self, gradient, variable, learning_rate):
-        found = unique_rows(gradient)
+        found = table_rows.unique_rows(gradient)
         if found is None:
             super().update_step(gradient, variable, learning_rate)
             return
         rows, gradient = found
-        momentum, velocity = moments_of(self, variable)
+        momentum, velocity = keras_private.moments_of(self, variable)
         gradient = ops.cast(gradient, variable.dtype)
         step, rate, beta_1, beta_2 = (
             ops.cast(value, variable.dtype)
             for value in (self.iterations + 1, learning_rate, self.beta_1, self.beta_2)
         )
         alpha = rate * ops.sqrt(1 - ops.power(beta_2, step)) / (1 - ops.power(beta_1, step))
-        old = read_rows(momentum, rows)
+        old = table_rows.read_rows(momentum, rows)
         new_momentum = old + (gradient - old) * (1 - self.beta_1)
-        old = read_rows(velocity, rows)
+        old = table_rows.read_rows(velocity, rows)
         new_velocity = old + (ops.square(gradient) - old) * (1 - self.beta_2)
-        old = read_rows(variable, rows)
+        old = table_rows.read_rows(variable, rows)
         new = old - new_momentum * alpha / (ops.sqrt(new_velocity) + self.epsilon)
-        write_rows(momentum, rows, new_momentum)
-        write_rows(velocity, rows, new_velocity)
-        write_rows(variable, rows, new)
+        table_rows.write_rows(momentum, rows, new_momentum)
+        table_rows.write_rows(velocity, rows, new_velocity)
+        table_rows.write_rows(variable, rows, new)
 
     def clip_gradients(self, gradients):
         if not any(getattr(self, setting) for setting in _CLIPPING):
             return gradients
         # A row that is there several times must be summed before anything is measured.
-        found = [unique_rows(gradient) or (None, gradient) for gradient in gradients]
+        found = [table_rows.unique_rows(gradient) or (None, gradient) for gradient in gradients]
         values = super().clip_gradients([value for _, value in found])
         return [
-            value if rows is None else with_rows(gradient, rows, value)
+            value if rows is None else table_rows.with_rows(gradient, rows, value)
             for gradient, (rows, _), value in zip(gradients, found, values, strict=True)
         ]
 
@@ -168,7 +157,7 @@ class LazyAdam(OptimizerSteps, keras.optimizers.Adam):
         config = super().get_config()
         if self.dense_optimizer is not None:
             dense_optimizer = keras.saving.serialize_keras_object(self.dense_optimizer)
-            config["dense_optimizer"] = portable_config(dense_optimizer)
+            config["dense_optimizer"] = keras_private.portable_config(dense_optimizer)
         return config
 
     @classmethod

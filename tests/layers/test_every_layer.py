@@ -20,6 +20,8 @@ POSITIONS = np.array([[4, 1], [0, -1]], "int32")
 SAMPLED = (X, X[::-1], IDS, X[0, :4], np.array([3, 5, 5, 1], "int32"))
 BLOCK = {"intermediate_dim": 16, "num_heads": 2}
 EMBEDDING = {"num_items": 6, "embedding_dim": 8}
+POSITION = {"max_length": 6}
+SAMPLER = {"num_items": 9, "num_negatives": 7, "seed": 3}
 # Class, arguments, inputs, shape of the output, numbers of trainable and of other weights.
 CASES = [
     (layers.ConvolutionalSequenceEmbedding, {"window": 3}, [X], (2, 5, 80), 8, 0),
@@ -32,29 +34,15 @@ CASES = [
     (layers.ItemEmbedding, {**EMBEDDING, "num_features": 3}, [IDS], (2, 5, 8), 2, 2),
     (layers.ItemEmbedding, {**EMBEDDING, "embeddings_initializer": "ones"}, [X], (2, 5, 6), 1, 0),
     (layers.KeepLogit, {"num_items": 6}, [X, IDS], (2, 5, 1), 3, 0),
-    *(
-        (
-            layers.NegativeSampler,
-            {"num_items": 9, "num_negatives": 7, "distribution": distribution, "seed": 3},
-            [IDS],
-            (7,),
-            0,
-            int(distribution in ("in_batch", "mixed")),
-        )
-        for distribution in ("uniform", "log_uniform", "in_batch", "mixed")
-    ),
+    (layers.NegativeSampler, SAMPLER, [IDS], (7,), 0, 0),
+    (layers.NegativeSampler, {**SAMPLER, "distribution": "log_uniform"}, [IDS], (7,), 0, 0),
+    (layers.NegativeSampler, {**SAMPLER, "distribution": "in_batch"}, [IDS], (7,), 0, 1),
+    (layers.NegativeSampler, {**SAMPLER, "distribution": "mixed"}, [IDS], (7,), 0, 1),
     (layers.PredictionHead, {}, [X], (2, 5, 8), 4, 0),
     (layers.PredictionHead, {"transform": False}, [X], (2, 5, 8), 0, 0),
     (layers.SampledLogits, {}, SAMPLED, (2, 5, 5), 0, 0),
-    (layers.SessionPositionEmbedding, {"max_length": 6}, [X], (2, 5, 8), 1, 0),
-    (
-        layers.SessionPositionEmbedding,
-        {"max_length": 6, "max_sessions": 2},
-        [X, SESSIONS],
-        (2, 5, 8),
-        2,
-        0,
-    ),
+    (layers.SessionPositionEmbedding, POSITION, [X], (2, 5, 8), 1, 0),
+    (layers.SessionPositionEmbedding, {**POSITION, "max_sessions": 2}, [X, IDS], (2, 5, 8), 2, 0),
     (layers.TakePositions, {}, [X, POSITIONS], (2, 2, 8), 0, 0),
     (layers.TransformerBlock, BLOCK, [X, MASK], (2, 5, 8), 12, 0),
     (layers.TransformerBlock, {**BLOCK, "causal": False}, [X, MASK, POSITIONS], (2, 2, 8), 12, 0),
@@ -137,25 +125,15 @@ def _check_mixed_precision(layer, inputs, call):
 @pytest.mark.parametrize(
     ("layer_class", "options", "message"),
     [
-        *(
-            (layers.ConvolutionalSequenceEmbedding, {name: 0}, f"`{name}` must be a positive int")
-            for name in ("window", "horizontal_filters", "vertical_filters")
-        ),
+        (layers.ConvolutionalSequenceEmbedding, {"window": 0}, "`window` must be a positive int"),
+        (layers.ConvolutionalSequenceEmbedding, {"vertical_filters": 0}, "`vertical_filters` must"),
         (layers.EventDropout, {"rate": 1.0}, "`rate` must be at least 0 and below 1"),
         (layers.FeedbackSimilarity, {"similarity": "l2"}, "must be one of 'cosine', 'dot'"),
         (layers.ItemEmbedding, {**EMBEDDING, "num_features": 0}, "`num_features` must be a pos"),
         (layers.KeepLogit, {"num_items": 0}, "`num_items` must be a positive integer"),
-        (
-            layers.NegativeSampler,
-            {"num_items": 5, "num_negatives": 2, "distribution": "zipf"},
-            "`distribution` must be one of 'uniform', 'log_uniform'",
-        ),
+        (layers.NegativeSampler, {**SAMPLER, "distribution": "zipf"}, "must be one of 'uniform', "),
         (layers.SessionPositionEmbedding, {"max_length": 0}, "`max_length` must be a positive"),
-        (
-            layers.SessionPositionEmbedding,
-            {"max_length": 3, "max_sessions": 0},
-            "`max_sessions` must be a positive integer",
-        ),
+        (layers.SessionPositionEmbedding, {**POSITION, "max_sessions": 0}, "`max_sessions` must"),
     ],
 )
 def test_bad_arguments(layer_class, options, message):
