@@ -142,7 +142,7 @@ def row_train_step(model, tables, state, data):
         None if id(variable) in table_ids else value  # None has no gradient
         for variable, value in zip(model.trainable_variables, trainable, strict=True)
     ]
-    lookups = []
+    lookups: list[tuple] = []
 
     def loss_of(others, zeros):
         with _noting_lookups(zeros) as noted:

@@ -101,7 +101,8 @@ class LazyAdam(keras_private.OptimizerSteps, keras.optimizers.Adam):
             self.dense_optimizer.iterations.assign_add(1)
 
     def update_variables(self, gradients, variables, learning_rate):
-        own, others = ([], []), ([], [])
+        own: tuple[list, list] = ([], [])
+        others: tuple[list, list] = ([], [])
         for gradient, variable in zip(gradients, variables, strict=True):
             of_gradients, of_variables = own if self._is_own(variable) else others
             of_gradients.append(gradient)

@@ -163,6 +163,14 @@ def test_bert4rec_scores_what_its_training_graph_predicts(bert4rec):
     np.testing.assert_allclose(bert4rec.score(rows)[0], expected, atol=1e-4)
 
 
+def test_bert4rec_asks_for_one_event_more(bert4rec):
+    events = {"item_ids": [[0, 5, 7]], "feedback": [[0, 1, -1]], "session_ids": [[0, 0, 3]]}
+    asked = bert4rec.encoder.next_event({name: np.array(rows) for name, rows in events.items()})
+    found = {name: ops.convert_to_numpy(rows).tolist() for name, rows in asked.items()}
+    expected = {"item_ids": [[5, 7, bert4rec.mask_id]], "feedback": [[1, -1, 0]]}
+    assert found == {**expected, "session_ids": [[0, 3, 3]]}
+
+
 def test_score_takes_the_newest_events_in_batches_of_any_size(sasrec):
     sessions = toy_sessions(7, with_sessions=True)
     scores = sasrec.score(sessions)

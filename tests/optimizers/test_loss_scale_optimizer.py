@@ -20,8 +20,7 @@ def test_float16_models_scale_their_loss_and_others_need_not():
         assert type(optimizer) is LossScaleOptimizer
         assert isinstance(optimizer.inner_optimizer, LazyAdam)
         assert given in (None, optimizer.inner_optimizer)
-    other = MatrixFactorization(9, embedding_dim=4, dtype="mixed_float16")
-    assert type(other.optimizer) is LossScaleOptimizer
+    assert type(MatrixFactorization(9, dtype="mixed_float16").optimizer) is LossScaleOptimizer
     assert type(small("sgd").optimizer) is keras.optimizers.LossScaleOptimizer
     for dtype in (None, "mixed_bfloat16"):
         assert type(small(dtype=dtype).optimizer) is LazyAdam
