@@ -10,9 +10,8 @@ from keras_negrec.argument_checks import check_fraction
 class EventDropout(keras.layers.Layer):
     """Turns a share of the events into padding, anew at each training step.
 
-    The encoder then learns not to lean on any single event, which helps where the order of events
-    says little and the data are small. The oldest event of a row stays, so that each position has
-    something to predict from. Outside of training nothing is changed.
+    It helps where the order of events says little and the data are small. The oldest event of a row
+    stays, so that each position has something to predict from. Only training changes anything.
 
     Args:
         rate: float from 0 up to but not including 1.

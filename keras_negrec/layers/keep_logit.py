@@ -15,8 +15,8 @@ class KeepLogit(keras.layers.Layer):
     """The log odds that an item that is shown is kept and not skipped.
 
     A Rasch model: a linear map of the context's prediction vector, the same for all items, plus a
-    number of the item, its keep bias. The first explains that some listeners skip more than
-    others, and so keeps it out of the second. Which items suit the context is not in it.
+    number of the item, its keep bias. The first keeps out of the second that some listeners skip
+    more than others. Which items suit the context is not in it.
 
     Args:
         num_items: int. Size of the catalogue.

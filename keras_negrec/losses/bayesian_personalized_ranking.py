@@ -16,7 +16,7 @@ class BayesianPersonalizedRanking(keras.losses.Loss):
     `SampledLogits` does: its term is then 0, and N does not change. Computed in float32.
 
     Args:
-        reduction, name, dtype: as in Keras. By default the mean weighted with `sample_weight`.
+        reduction, name, dtype: as in Keras; the default is the mean weighted with `sample_weight`.
 
     Call arguments:
         y_true: tensor of shape `y_pred.shape[:-1]`. Not used: the target is always class 0.

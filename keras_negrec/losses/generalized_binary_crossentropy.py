@@ -20,8 +20,7 @@ class GeneralizedBinaryCrossentropy(keras.losses.Loss):
     logQ correction. Computed in float32.
 
     Args:
-        sampling_rate: float above 0 and at most 1. The number of negatives over the number of
-            items less one (alpha).
+        sampling_rate: float above 0 and at most 1 (alpha): negatives over items less one.
         calibration: float from 0 to 1 (`t` in the paper).
         **kwargs: as for `BayesianPersonalizedRanking`.
 

@@ -8,12 +8,10 @@ class Identity(keras.losses.Loss):
     """Takes `y_pred` for the loss: for models whose output is a loss already.
 
     Args:
-        reduction, name, dtype: as in Keras. By default the mean weighted with `sample_weight`.
+        reduction, name, dtype: as in Keras; the default is the mean weighted with `sample_weight`.
 
     Call arguments:
-        y_true: tensor of the shape of `y_pred`. Not used.
-        y_pred: float tensor, the losses.
-        sample_weight: optional, of the shape of `y_pred`.
+        y_true, y_pred, sample_weight: of one shape. `y_pred` holds the losses; `y_true` is not used.
 
     Example:
 

@@ -13,7 +13,7 @@ class NotToRecommend(keras.losses.Loss):
     that the model would recommend, and hardly on the others. Its weight may well be above 1.
 
     Args:
-        reduction, name, dtype: as in Keras. By default the mean weighted with `sample_weight`.
+        reduction, name, dtype: as in Keras; the default is the mean weighted with `sample_weight`.
 
     Call arguments:
         y_true: int tensor of shape `y_pred.shape[:-1]`: the class that was skipped.

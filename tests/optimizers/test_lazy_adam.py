@@ -22,14 +22,14 @@ NEEDS_FLOAT16 = pytest.mark.skipif(
 
 def build(name="sasrec", num_items=NUM_ITEMS, num_sampled_negatives=300, optimizer=None, **options):
     keras.utils.set_random_seed(3)
-    if name in ("sasrec", "bert4rec"):
-        options = {"num_layers": 1, "intermediate_dim": 8, **options}
+    block = {"num_layers": 1, "intermediate_dim": 8}
+    small = {"sasrec": block, "bert4rec": block, "caser": {"window": 2}, "gru4rec": {}}[name]
     return keras_negrec.build_model(
         name,
         num_items=num_items,
         num_sampled_negatives=num_sampled_negatives,
         optimizer=optimizer,
-        **{"max_length": 8, "embedding_dim": 8, "dropout": 0.0} | options,
+        **{"max_length": 8, "embedding_dim": 8, "dropout": 0.0} | small | options,
     )
 
 
@@ -50,17 +50,17 @@ def assert_trained_alike(lazy, adam):
 
 RATE = keras.optimizers.schedules.ExponentialDecay(1e-2, 2, 0.5)
 ALL_TOGETHER = {"global_clipnorm": 0.1, "use_ema": True}
+BOTH = ["contrastive", "not_to_recommend"]
 
 
 @pytest.mark.parametrize(
     ("name", "options", "settings", "dense_optimizer"),
     [
         ("sasrec", {"num_sampled_negatives": None}, {}, None),
-        ("sasrec", {}, ALL_TOGETHER, None),
-        ("sasrec", {"feedback_inputs": True}, ALL_TOGETHER, ADAM(RATE)),
-        ("sasrec", {"negative_loss": True, "skips_as_negatives": True}, {}, None),
+        ("sasrec", {}, ALL_TOGETHER, ADAM(RATE)),
+        ("sasrec", {"negative_loss": BOTH, "skips_as_negatives": True}, ALL_TOGETHER, None),
         ("bert4rec", {"objective": "gbce", "sampling_distribution": "mixed"}, {}, None),
-        ("gru4rec", {"negative_loss": ["keep", "not_to_recommend"]}, {}, None),
+        ("gru4rec", {"negative_loss": "keep", "feedback_inputs": True}, {}, None),
         ("caser", {"objective": "bpr", "negative_loss": True, "context": "item"}, {}, None),
     ],
 )
