@@ -32,7 +32,7 @@ class FeedbackEmbedding(keras.layers.Layer):
 
     def build(self, inputs_shape, feedback_shape=None):
         self.embeddings = self.add_weight(
-            name="embeddings", shape=(5, inputs_shape[-1]), initializer=self._initializer
+            (5, inputs_shape[-1]), self._initializer, name="embeddings"
         )
 
     def call(self, inputs, feedback):
@@ -40,3 +40,6 @@ class FeedbackEmbedding(keras.layers.Layer):
 
     def compute_output_shape(self, inputs_shape, feedback_shape=None):
         return inputs_shape
+
+    def get_config(self):
+        return super().get_config()  # of its own, Keras makes none with a dtype policy

@@ -110,18 +110,15 @@ class ItemEmbedding(keras.layers.Layer):
         )
         mark_item_table(self.embeddings)
         if self.mask_token:
+            initializer = self.embeddings_initializer.clone()
             self.mask_embedding = self.add_weight(
-                name="mask_embedding",
-                shape=(self.embedding_dim,),
-                initializer=self.embeddings_initializer.clone(),
+                (self.embedding_dim,), initializer, name="mask_embedding"
             )
         if self.num_features is not None:
             # Of standardized features this makes vectors as short as the items' own.
-            stddev = 0.02 / self.num_features**0.5
+            short = keras.initializers.TruncatedNormal(stddev=0.02 / self.num_features**0.5)
             self.feature_kernel = self.add_weight(
-                name="feature_kernel",
-                shape=(self.num_features, self.embedding_dim),
-                initializer=keras.initializers.TruncatedNormal(stddev=stddev),
+                (self.num_features, self.embedding_dim), short, name="feature_kernel"
             )
             fixed = {"initializer": "zeros", "trainable": False}
             self.features = self.add_weight(

@@ -60,12 +60,9 @@ class NegativeSampler(keras.layers.Layer):
 
     def build(self, target_ids_shape=None):
         if self._num_in_batch:
+            equal = keras.initializers.Constant(1 / self.num_items)
             self.frequencies = self.add_weight(
-                name="frequencies",
-                shape=(self.num_items,),
-                initializer=keras.initializers.Constant(1 / self.num_items),
-                trainable=False,
-                dtype="float32",
+                (self.num_items,), equal, "float32", trainable=False, name="frequencies"
             )
 
     def adapt(self, item_counts):

@@ -78,6 +78,9 @@ class SampledLogits(keras.layers.Layer):
             logits.append(_remove(hit_or_none, own))
         return ops.concatenate(logits, axis=-1)
 
+    def get_config(self):
+        return super().get_config()  # of its own, Keras makes none with a dtype policy
+
 
 def _remove(hit, logits):
     return ops.where(hit, ops.cast(MASKED_LOGIT, logits.dtype), logits)

@@ -45,16 +45,13 @@ class SessionPositionEmbedding(keras.layers.Layer):
         self._initializer = keras.initializers.TruncatedNormal(stddev=0.02)
 
     def build(self, inputs_shape, session_ids_shape=None):
+        width = inputs_shape[-1]
         self.position_embeddings = self.add_weight(
-            name="position_embeddings",
-            shape=(self.max_length, inputs_shape[-1]),
-            initializer=self._initializer,
+            (self.max_length, width), self._initializer, name="position_embeddings"
         )
         if self.max_sessions is not None:
             self.session_embeddings = self.add_weight(
-                name="session_embeddings",
-                shape=(self.max_sessions, inputs_shape[-1]),
-                initializer=self._initializer.clone(),
+                (self.max_sessions, width), self._initializer.clone(), name="session_embeddings"
             )
 
     def call(self, inputs, session_ids=None):

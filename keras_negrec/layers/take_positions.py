@@ -39,6 +39,9 @@ class TakePositions(keras.layers.Layer):
     def compute_output_shape(self, inputs_shape, positions_shape):
         return (*positions_shape, inputs_shape[-1])
 
+    def get_config(self):
+        return super().get_config()  # of its own, Keras makes none with a dtype policy
+
 
 def take_positions(inputs, positions):
     """What the layer does, as a function."""

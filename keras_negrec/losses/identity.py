@@ -11,7 +11,7 @@ class Identity(keras.losses.Loss):
         reduction, name, dtype: as in Keras; the default is the mean weighted with `sample_weight`.
 
     Call arguments:
-        y_true, y_pred, sample_weight: of one shape. `y_pred` holds the losses; `y_true` is not used.
+        y_true, y_pred, sample_weight: of one shape. `y_pred` is the losses; `y_true` is not used.
 
     Example:
 

@@ -59,7 +59,8 @@ def test_no_layer_is_left_out():
 def test_layer(layer_class, options, inputs, shape, trainable, fixed, tmp_path):
     call = {"reverse": True} if options.get("embeddings_initializer") else {}
     layer = layer_class(**options)
-    _check_config(layer)
+    for dtype in (None, keras.DTypePolicy("mixed_bfloat16")):
+        _check_config(layer_class(**options, dtype=dtype))
     symbolic = [keras.Input(batch_shape=x.shape, dtype=x.dtype.name) for x in inputs]
     model = keras.Model(symbolic, layer(*symbolic, **call))
     fresh = layer_class(**options)
