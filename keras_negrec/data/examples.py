@@ -52,9 +52,8 @@ class Examples:
     ):
         self.histories = histories
         self.targets = np.asarray(targets)
-        self.skip_targets = np.zeros(len(self.targets), "int32")
-        if skip_targets is not None:
-            self.skip_targets = np.asarray(skip_targets)
+        none = np.zeros(len(self.targets), "int32")
+        self.skip_targets = none if skip_targets is None else np.asarray(skip_targets)
         if not isinstance(excluded_items, Sessions | None):
             excluded_items = _ragged(excluded_items)
         self.excluded_items = excluded_items
@@ -68,8 +67,7 @@ class Examples:
                 )
         wrong = (self.targets < 0) | (self.skip_targets < 0)
         wrong |= (self.targets == 0) & (self.skip_targets == 0)
-        if wrong.any():
-            first = int(np.argmax(wrong))
+        for first in np.flatnonzero(wrong)[:1]:
             raise ValueError(
                 "Every example needs a target or a skip target, an item id from 1. Received a "
                 f"target below 1: example {first} has targets={self.targets[first]}, "
@@ -97,8 +95,9 @@ class Examples:
         cuts = np.asarray(cuts)
         positions, of_row = sessions.positions(), np.repeat(cuts, sessions.lengths)
         late = positions >= of_row if target == "next_positive" else positions == of_row
-        targets = _first_item(sessions, late & (sessions.feedback > 0))
-        skips = _first_item(sessions, late & (sessions.feedback < 0))
+        targets, skips = (
+            _first_item(sessions, late & (sessions.feedback * sign > 0)) for sign in (1, -1)
+        )
         found = targets if target == "next_positive" else targets + skips
         rows = np.flatnonzero((found > 0) & (cuts > 0))
         return cls(sessions.between(0, cuts[rows], rows), targets[rows], skips[rows])
@@ -125,9 +124,8 @@ class Examples:
         >>> examples.histories.lengths, examples.targets, examples.skip_targets
         (array([1, 2, 3]), array([2, 0, 4], dtype=int32), array([0, 3, 0], dtype=int32))
         """
-        late = sessions.positions() >= np.repeat(
-            np.broadcast_to(np.maximum(starts, 1), sessions.lengths.shape), sessions.lengths
-        )
+        starts = np.broadcast_to(np.maximum(starts, 1), sessions.lengths.shape)
+        late = sessions.positions() >= np.repeat(starts, sessions.lengths)
         prefixes = sessions.take(sessions.rows()[late])
         return cls.after(prefixes, sessions.positions()[late], target=target)
 
@@ -151,9 +149,6 @@ class Examples:
         `model.evaluate(model.training_dataset(split.validation.sessions()))` gives the loss that
         training would have on them, at all positions. Examples without a target are left out.
         Other columns of the target, such as its session, are those of the newest event.
-
-        Returns:
-            `Sessions`, one row an example.
         """
         rows = np.flatnonzero(self.targets > 0)
         histories = self.histories.take(rows)
@@ -168,8 +163,7 @@ class Examples:
             newest = columns[name][targets - 1] * (histories.lengths > 0)
             columns[name][targets] = newest if masked is None else masked
         columns["item_ids"][targets], columns["feedback"][targets] = self.targets[rows], 1
-        splits = np.append(0, targets + 1)
-        return Sessions(columns, splits, histories.keys)
+        return Sessions(columns, np.append(0, targets + 1), histories.keys)
 
     def fingerprint(self) -> str:
         """A hash of histories, targets and excluded items, the same in every process."""
@@ -194,16 +188,12 @@ def _ragged(rows: Sequence[Sequence[int]]) -> Sessions:
     """Lists of item ids, which may be empty, as `Sessions`."""
     lengths = [len(row) for row in rows]
     item_ids = np.fromiter((item for row in rows for item in row), "int32", sum(lengths))
-    return Sessions(
-        {"item_ids": item_ids, "feedback": np.zeros(len(item_ids), "int8")},
-        np.append(0, np.cumsum(lengths)).astype("int64"),
-        np.arange(len(lengths)),
-    )
+    columns = {"item_ids": item_ids, "feedback": np.zeros(len(item_ids), "int8")}
+    return Sessions(columns, np.append(0, np.cumsum(lengths)), np.arange(len(lengths)))
 
 
 def _first_item(sessions: Sessions, chosen: np.ndarray) -> np.ndarray:
     """The item of each row's first chosen event, 0 where there is none."""
-    rows, first = np.unique(sessions.rows()[chosen], return_index=True)
-    items = np.zeros(len(sessions), "int32")
-    items[rows] = sessions.item_ids[chosen][first]
-    return items
+    first = sessions.first(chosen)
+    items = np.append(sessions.item_ids, 0)[sessions.row_splits[:-1] + first]
+    return np.where(first < sessions.lengths, items, 0).astype("int32")

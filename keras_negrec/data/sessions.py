@@ -62,12 +62,9 @@ class Sessions:
             for name, column in EVENT_COLUMNS.items()
             if name in columns
         }
-        self.row_splits = np.asarray(row_splits, "int64")
+        self.row_splits = splits = np.asarray(row_splits, "int64")
         self.keys = keys
-        self._check()
-
-    def _check(self) -> None:
-        num_events, splits = self.num_events, self.row_splits
+        num_events = self.num_events
         for name, values in self.columns.items():
             if len(values) != num_events:
                 raise ValueError(
@@ -80,20 +77,19 @@ class Sessions:
                 f"`row_splits` must rise from 0 to the number of events, {num_events}. "
                 f"Received: {splits}"
             )
-        if len(self.keys) != len(self):
+        if len(keys) != len(self):
             raise ValueError(
                 f"`keys` must have one value for each of the {len(self)} rows. "
-                f"Received: {len(self.keys)} values."
+                f"Received: {len(keys)} values."
             )
         for name, wrong, rule in (
             ("item_ids", self.item_ids < 1, "Item ids start at 1 (0 is padding)."),
             ("feedback", np.abs(self.feedback) > 2, "Feedback must be -2, -1, 0, 1 or 2."),
         ):
-            if wrong.any():
-                event = int(np.argmax(wrong))
+            for event in np.flatnonzero(wrong)[:1]:
                 row = int(np.searchsorted(splits, event, side="right")) - 1
                 raise ValueError(
-                    f"{rule} Received {self.columns[name][event]} in row {self.keys[row]}, event "
+                    f"{rule} Received {self.columns[name][event]} in row {keys[row]}, event "
                     f"{event - splits[row]}."
                 )
 
@@ -126,22 +122,28 @@ class Sessions:
             ValueError: an empty row, or rows whose lengths differ between the arguments.
         """
         lengths = [len(row) for row in item_ids]
-        for name, rows in (("feedback", feedback), ("session_ids", session_ids)):
-            if rows is not None and [len(row) for row in rows] != lengths:
-                raise ValueError(
-                    f"`{name}` must have the row lengths of `item_ids`, {lengths[:10]}. "
-                    f"Received: {[len(row) for row in rows][:10]}"
-                )
         if 0 in lengths:
             raise ValueError(
                 f"A session must have at least one event. Row {lengths.index(0)} is empty."
             )
-
-        columns = {"item_ids": item_ids, "feedback": feedback, "session_ids": session_ids}
-        flat = {name: _flat(rows, name) for name, rows in columns.items() if rows is not None}
-        flat.setdefault("feedback", np.ones(sum(lengths), "int8"))
-        named = np.asarray(range(len(item_ids)) if keys is None else keys)
-        return cls(flat, np.append(0, np.cumsum(lengths)), named)
+        given = {"item_ids": item_ids, "feedback": feedback, "session_ids": session_ids}
+        columns: dict[str, np.ndarray] = {"feedback": np.ones(sum(lengths), "int8")}
+        for name, rows in given.items():
+            if rows is None:
+                continue
+            if [len(row) for row in rows] != lengths:
+                raise ValueError(
+                    f"`{name}` must have the row lengths of `item_ids`, {lengths[:10]}. "
+                    f"Received: {[len(row) for row in rows][:10]}"
+                )
+            columns[name] = np.concatenate([np.zeros(0, int), *(np.asarray(row) for row in rows)])
+            kind, dtype = columns[name].dtype, EVENT_COLUMNS[name].dtype
+            if kind.kind not in "iu":
+                raise TypeError(f"`{name}` must be integers. Received values of dtype {kind}.")
+            for value in columns[name][columns[name] != columns[name].astype(dtype)][:1]:
+                raise ValueError(f"`{name}` must fit {dtype}. Received: {value}")
+        named = np.asarray(range(len(lengths)) if keys is None else keys)
+        return cls(columns, np.append(0, np.cumsum(lengths)), named)
 
     @classmethod
     def from_events(cls, events: pd.DataFrame, vocabulary: Vocabulary) -> Sessions:
@@ -153,7 +155,7 @@ class Sessions:
                 is such a column, ties in table order, and in table order where there is none.
                 With a `user` column a row is a user, and the user's sessions follow each
                 other by the earliest `timestamp`, or without one as they come in the table.
-            vocabulary: maps `item` to internal ids. Every item must be in it.
+            vocabulary: maps `item` to internal ids.
 
         Raises:
             ValueError, TypeError: what `check_events` finds.
@@ -175,11 +177,7 @@ class Sessions:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Sessions]) -> Sessions:
-        """The rows of all parts, one part after the other.
-
-        Raises:
-            ValueError: no parts, or parts with different columns.
-        """
+        """The rows of all parts, which must have the same columns, one part after the other."""
         if len(parts) == 1:
             return parts[0]
         names = {tuple(part.columns) for part in parts}
@@ -188,12 +186,13 @@ class Sessions:
                 "Parts must all have the same columns, and there must be at least one. Received "
                 f"parts with {sorted(names)}"
             )
-        lengths = np.concatenate([part.lengths for part in parts])
         columns = {
             name: np.concatenate([part.columns[name] for part in parts])
             for name in parts[0].columns
         }
-        keys = np.concatenate([part.keys for part in parts])
+        lengths, keys = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("lengths", "keys")
+        )
         return cls(columns, np.append(0, np.cumsum(lengths)), keys)
 
     def __len__(self) -> int:
@@ -216,6 +215,13 @@ class Sessions:
         """Row of each event: shape `(num_events,)`."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
+    def first(self, chosen: np.ndarray) -> np.ndarray:
+        """Position of the first chosen event of each row, the length of the row where none is."""
+        first = self.lengths
+        rows, events = np.unique(self.rows()[chosen], return_index=True)
+        first[rows] = self.positions()[chosen][events]
+        return first
+
     def between(self, starts, ends, rows=None) -> Sessions:
         """New rows, each the events `starts[i]` up to but not including `ends[i]` of a row.
 
@@ -229,7 +235,7 @@ class Sessions:
         starts = np.clip(np.broadcast_to(starts, rows.shape), 0, lengths)
         ends = np.clip(np.broadcast_to(ends, rows.shape), starts, lengths)
         sizes = ends - starts
-        splits = np.concatenate([[0], np.cumsum(sizes)]).astype("int64")
+        splits = np.append(0, np.cumsum(sizes))
         events = np.arange(splits[-1]) + np.repeat(
             self.row_splits[rows] + starts - splits[:-1], sizes
         )
@@ -259,11 +265,7 @@ class Sessions:
         return self.between(ends - length, ends, rows)
 
     def padded(self, length: int, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """The newest `length` events of each row as a batch, padded with 0 on the left.
-
-        Args:
-            length: int.
-            rows: int array, which rows; all of them by default.
+        """The newest `length` events of each row, or of `rows`, padded with 0 on the left.
 
         Returns:
             Dict of arrays of shape `(num_rows, length)`, one for each of `columns`, as a model
@@ -286,10 +288,7 @@ class Sessions:
         return list(self.columns)
 
     def batches(self, *, batch_size: int, max_length: int, **options: Any) -> tf.data.Dataset:
-        """Left-padded batches: the newest event is always in the last column.
-
-        See `keras_negrec.data.TrainingData.batches`, also for further options. No rows, or an
-        empty one, are a ValueError.
+        """Left-padded batches: see `keras_negrec.data.TrainingData.batches`, also for `options`.
 
         Example:
 
@@ -304,11 +303,7 @@ class Sessions:
         return stream_sessions(self, batch_size=batch_size, max_length=max_length, **options)
 
     def item_counts(self, num_items: int, positive: bool = False) -> np.ndarray:
-        """How often each item occurs, or with `positive` is kept: int64 `(num_items,)`.
-
-        Raises:
-            ValueError: an item id above `num_items`.
-        """
+        """How often each item occurs, or with `positive` is kept: int64 `(num_items,)`."""
         check_item_ids(self.item_ids, num_items)
         item_ids = self.item_ids[self.feedback > 0] if positive else self.item_ids
         return np.bincount(item_ids, minlength=num_items + 1)[1:]
@@ -322,10 +317,7 @@ class Sessions:
         yield self
 
     def fingerprint(self) -> str:
-        """A hash of rows and events, the same in every process and on every machine.
-
-        The external ids, `keys`, are no part of it.
-        """
+        """A hash of rows and events, not of `keys`, the same in every process."""
         digest = hashlib.sha256()
         for name, values in {"row_splits": self.row_splits, **self.columns}.items():
             digest.update(f"{name} {len(values)} ".encode())
@@ -337,14 +329,3 @@ class Sessions:
             f"<Sessions: {len(self)} rows, {self.num_events} events, "
             f"{np.mean(self.feedback < 0) if self.num_events else 0:.0%} negative>"
         )
-
-
-def _flat(rows: Sequence[Sequence[int]], name: str) -> np.ndarray:
-    dtype = EVENT_COLUMNS[name].dtype
-    values = np.concatenate([np.asarray(row) for row in rows]) if len(rows) else np.zeros(0, int)
-    if values.dtype.kind not in "iu":
-        raise TypeError(f"`{name}` must be integers. Received values of dtype {values.dtype}.")
-    outside = (values < np.iinfo(dtype).min) | (values > np.iinfo(dtype).max)
-    if outside.any():
-        raise ValueError(f"`{name}` must fit {dtype}. Received: {values[np.argmax(outside)]}")
-    return values

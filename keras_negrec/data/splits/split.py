@@ -49,18 +49,14 @@ class Split:
         as a new session there.
 
         Args:
-            train, validation, test: tables as for `Sessions.from_events`, with the columns
-                `session`, `item` and `feedback`.
+            train, validation, test: tables as for `Sessions.from_events`.
             vocabulary: as a rule `Vocabulary.from_items(train["item"])`.
             predict: which events of a key in `validation` and in `test` are to be predicted:
                 `"first"`, what comes right after the earlier tables; `"last"`, the newest event
-                after all others; or `"every"`, each one after all events before it.
-            target: `"next_positive"` or `"next"`, what counts as the target of a history: see
-                `Examples.after`. With `"next"` an event that was skipped is a skip target alone.
+                after all others; or `"every"`, each one after all events before it. Those that
+                have no history or are no target give no example.
+            target: `"next_positive"` or `"next"`, what counts as a target: see `Examples.after`.
             exclude_seen: bool. See `Examples`.
-
-        Returns:
-            A `Split`. Events that have no history or are no target by these rules give no example.
 
         Raises:
             ValueError: an unknown choice; an item of a later table that is not in the vocabulary;
@@ -84,12 +80,12 @@ class Split:
                     f"events with others, the first with {unknown[0]!r}. Leave them out by "
                     f'{name}[{name}["item"].isin(vocabulary.items)]'
                 )
-        before = sessions_that_train = Sessions.from_events(train, vocabulary)
+        before = trained = Sessions.from_events(train, vocabulary)
         held_out = {}
         for name, table in (("validation", validation), ("test", test)):
             later = Sessions.from_events(table, vocabulary)
-            joined = _joined(before, later)
-            sessions = joined.take(np.flatnonzero(np.isin(joined.keys, later.keys)))
+            before = _joined(before, later)
+            sessions = before.take(np.isin(before.keys, later.keys))
             starts = sessions.lengths - later.lengths
             if predict == "every":
                 examples = Examples.every_prefix(sessions, starts, target=target)
@@ -97,39 +93,28 @@ class Split:
                 cuts = starts if predict == "first" else sessions.lengths - 1
                 examples = Examples.after(sessions, cuts, target=target)
             held_out[name] = examples.replace(exclude_seen=exclude_seen)
-            before = joined
-        return cls(sessions_that_train, **held_out)
-
-    @property
-    def exclude_seen(self) -> bool:
-        """Whether items of the history are taken out of the test ranking: see `Examples`."""
-        return self.test.exclude_seen
+        return cls(trained, **held_out)
 
     def replace(self, *, exclude_seen: bool | None = None, **changes) -> Split:
         """The same with other sessions or examples, or with `exclude_seen` set for all examples."""
         split = dataclasses.replace(self, **changes)
         if exclude_seen is None:
             return split
-        names = ("validation", "test")
-        return dataclasses.replace(
-            split,
-            **{name: getattr(split, name).replace(exclude_seen=exclude_seen) for name in names},
-        )
+        held_out = (split.validation, split.test)
+        return Split(split.train, *(part.replace(exclude_seen=exclude_seen) for part in held_out))
 
     def before_test(self) -> Sessions:
         """All events before the test targets, those held out for validation included.
 
         For a last training, with what validation has chosen, before the metrics are reported.
         """
-        # Of several examples of one key, the first has the shortest history.
+        # Of several examples of one key, the first has the shortest history. Of its rows that
+        # train, only the newest is the beginning of that history.
         histories = self.test.histories
-        histories = histories.take(np.sort(np.unique(histories.keys, return_index=True)[1]))
-        # Of the rows of one key, only the newest is the beginning of the test history.
-        keys = self.train.keys
-        newest = len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]
-        in_test = newest[np.isin(keys[newest], histories.keys)]
-        others = np.delete(np.arange(len(keys)), in_test)
-        return Sessions.concatenate([histories, self.train.take(others)])
+        histories = histories.take(~pd.Index(histories.keys).duplicated())
+        keys = pd.Index(self.train.keys)
+        goes_on = keys.isin(histories.keys) & ~keys.duplicated(keep="last")
+        return Sessions.concatenate([histories, self.train.take(~goes_on)])
 
     def summary(self) -> str:
         """One line that says how much there is to train on, to tune on and to report."""

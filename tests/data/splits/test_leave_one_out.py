@@ -4,7 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keras_negrec.data.sessions import Sessions
-from keras_negrec.data.splits.leave_one_out import leave_one_out
+from keras_negrec.data import leave_one_out
 
 
 def rows_of(sessions, name="item_ids"):
