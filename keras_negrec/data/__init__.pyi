@@ -13,10 +13,10 @@ from .logs.sequences import read_sequences as read_sequences
 from .logs.yambda import read_yambda as read_yambda
 from .preparation.prepare import prepare as prepare
 from .sessions import Sessions as Sessions
-from .simulation.history_oracle import HistoryOracle as HistoryOracle
-from .simulation.oracle import Oracle as Oracle
+from .simulation.oracles import HistoryOracle as HistoryOracle
+from .simulation.oracles import Oracle as Oracle
+from .simulation.simulate_sessions import Simulation as Simulation
 from .simulation.simulate_sessions import simulate_sessions as simulate_sessions
-from .simulation.simulation import Simulation as Simulation
 from .simulation.simulation_truth import SimulationTruth as SimulationTruth
 from .splits.split import Split as Split
 from .splits.split_sessions import leave_one_out as leave_one_out

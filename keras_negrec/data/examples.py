@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.sessions import Sessions
-
-TARGETS = ("next_positive", "next")
 
 
 class Examples:
@@ -91,7 +90,7 @@ class Examples:
                 `"next"`: the event right after the cut alone, a target where it is positive, a
                 skip target where it is negative; one with feedback 0 is left out.
         """
-        check_choice("target", target, TARGETS)
+        check_choice("target", target, ("next_positive", "next"))
         cuts = np.asarray(cuts)
         positions, of_row = sessions.positions(), np.repeat(cuts, sessions.lengths)
         late = positions >= of_row if target == "next_positive" else positions == of_row
@@ -108,21 +107,19 @@ class Examples:
     ) -> Examples:
         """Predicts every event from those before it: an example for each beginning of a session.
 
+        They come session by session, the shortest history first, each with the key of its session.
+
         Args:
             sessions: `Sessions`.
             starts: int, or int array of shape `(num_sessions,)`. The shortest history, 1 or more.
             target: as for `after`.
 
-        Returns:
-            `Examples`, session by session, the shortest history first. The key of a session
-            comes once for each of its examples.
-
         Example:
 
-        >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3, 4]], [[1, 1, -1, 1]])
+        >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3]], [[1, -1, 1]])
         >>> examples = keras_negrec.data.Examples.every_prefix(sessions, target="next")
         >>> examples.histories.lengths, examples.targets, examples.skip_targets
-        (array([1, 2, 3]), array([2, 0, 4], dtype=int32), array([0, 3, 0], dtype=int32))
+        (array([1, 2]), array([0, 3], dtype=int32), array([2, 0], dtype=int32))
         """
         starts = np.broadcast_to(np.maximum(starts, 1), sessions.lengths.shape)
         late = sessions.positions() >= np.repeat(starts, sessions.lengths)
@@ -150,20 +147,17 @@ class Examples:
         training would have on them, at all positions. Examples without a target are left out.
         Other columns of the target, such as its session, are those of the newest event.
         """
-        rows = np.flatnonzero(self.targets > 0)
-        histories = self.histories.take(rows)
-        targets = np.cumsum(histories.lengths + 1) - 1
-        is_target = np.zeros(histories.num_events + len(rows), bool)
-        is_target[targets] = True
+        histories = self.histories.take(self.targets > 0)
+        ends = histories.row_splits[1:]
+        added: dict[str, Any] = {"item_ids": self.targets[self.targets > 0], "feedback": 1}
         columns = {}
         for name, values in histories.columns.items():
+            newest = np.append(0, values)[ends] * (histories.lengths > 0)
             masked = EVENT_COLUMNS[name].masked
-            columns[name] = np.zeros(len(is_target), values.dtype)
-            columns[name][~is_target] = values
-            newest = columns[name][targets - 1] * (histories.lengths > 0)
-            columns[name][targets] = newest if masked is None else masked
-        columns["item_ids"][targets], columns["feedback"][targets] = self.targets[rows], 1
-        return Sessions(columns, np.append(0, targets + 1), histories.keys)
+            added.setdefault(name, newest if masked is None else masked)
+            columns[name] = np.insert(values, ends, added[name])
+        splits = histories.row_splits + np.arange(len(histories) + 1)
+        return Sessions(columns, splits, histories.keys)
 
     def fingerprint(self) -> str:
         """A hash of histories, targets and excluded items, the same in every process."""

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from keras_negrec.data.sessions import Sessions
 from keras_negrec.data import leave_one_out
+from keras_negrec.data.sessions import Sessions
 
 
 def rows_of(sessions, name="item_ids"):

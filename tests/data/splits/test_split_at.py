@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keras_negrec.data import split_at
 from keras_negrec.data.examples import Examples
 from keras_negrec.data.sessions import Sessions
-from keras_negrec.data import split_at
 
 
 def twenty_rows():
