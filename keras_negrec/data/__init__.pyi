@@ -19,8 +19,8 @@ from .simulation.simulate_sessions import Simulation as Simulation
 from .simulation.simulate_sessions import simulate_sessions as simulate_sessions
 from .simulation.simulation_truth import SimulationTruth as SimulationTruth
 from .splits.split import Split as Split
-from .splits.split_sessions import leave_one_out as leave_one_out
-from .splits.split_sessions import split_at as split_at
+from .splits.split import leave_one_out as leave_one_out
+from .splits.split import split_at as split_at
 from .training.cloze_targets import ClozeTargets as ClozeTargets
 from .training.load_prepared import load_prepared as load_prepared
 from .training.next_item_targets import NextItemTargets as NextItemTargets

@@ -40,9 +40,9 @@ def register_event_column(
 ) -> EventColumn:
     """Makes one more column of events known, from the reader to the export.
 
-    A log that has the column hands it on: through `prepare` and its shards, `Sessions`, batches,
-    evaluation, and the signatures of an export. A model has it as an input where its encoder names
-    it in `Encoder.columns`. Padding is 0.
+    A log that has the column hands it on, to `prepare`, `Sessions`, batches, evaluation and the
+    signatures of an export. A model has it as an input where its encoder names it in
+    `Encoder.columns`. Padding is 0.
 
     Args:
         name: str. What sessions, batches, model inputs and served signatures call it.

@@ -22,15 +22,13 @@ class Examples:
             where only the skipped one is known.
         skip_targets: int array of shape `(num_examples,)`, the next item with negative
             feedback, 0 where there is none. Default: none.
-        excluded_items: for each example the items that are never recommended, whether they are in
-            its history or not: a list of lists of item ids from 1, or `Sessions` with one row an
-            example. Default: none.
+        excluded_items: for each example the items that are never recommended: a list of lists of
+            item ids from 1, or `Sessions` with one row an example. Default: none.
         exclude_seen: bool. Whether items of the history are taken out of the ranking: what
             `evaluate`, `compare` and `RankingEvaluation` do unless they are told otherwise.
 
     Raises:
-        ValueError: arguments of other lengths than there are histories; an example with neither a
-            target nor a skip target.
+        ValueError: other lengths than there are histories; an example without any target.
 
     Example:
 
@@ -83,8 +81,7 @@ class Examples:
         are left out: `examples.histories.keys` tells which remain.
 
         Args:
-            sessions: `Sessions`.
-            cuts: int array of shape `(num_sessions,)`.
+            sessions, cuts: `Sessions`, and an int array of shape `(num_sessions,)`.
             target: `"next_positive"`: the targets are the first positive and the first negative
                 event at or after the cut; a session without a positive one is left out. Or
                 `"next"`: the event right after the cut alone, a target where it is positive, a
@@ -108,11 +105,8 @@ class Examples:
         """Predicts every event from those before it: an example for each beginning of a session.
 
         They come session by session, the shortest history first, each with the key of its session.
-
-        Args:
-            sessions: `Sessions`.
-            starts: int, or int array of shape `(num_sessions,)`. The shortest history, 1 or more.
-            target: as for `after`.
+        `starts`, an int or one for each session, is the shortest history, 1 or more; `target` is
+        as for `after`.
 
         Example:
 

@@ -35,53 +35,41 @@ class Sessions:
         keys: array of shape `(num_rows,)`, the external id of each row.
 
     Raises:
-        ValueError: an unknown column, or no `item_ids` or `feedback`; arrays whose shapes do not
-            fit, ids below 1, feedback outside of -2..2.
+        ValueError: unknown or missing columns, shapes that do not fit, values out of range.
 
     Example:
 
     >>> sessions = keras_negrec.data.Sessions.from_lists([[3, 1, 2], [2]], [[1, -1, 1], [2]])
     >>> sessions.lengths
     array([3, 1])
-    >>> sessions.padded(2)["item_ids"]
-    array([[1, 2],
-           [0, 2]], dtype=int32)
+    >>> sessions.padded(2)["item_ids"].tolist()
+    [[1, 2], [0, 2]]
     """
 
     def __init__(self, columns: Mapping[str, np.ndarray], row_splits: np.ndarray, keys: np.ndarray):
-        unknown = set(columns) - set(EVENT_COLUMNS)
-        missing = {"item_ids", "feedback"} - set(columns)
-        if unknown or missing:
+        if not {"item_ids", "feedback"} <= set(columns) <= set(EVENT_COLUMNS):
             raise ValueError(
                 "`columns` must have `item_ids` and `feedback`, and may have others of "
                 f"{sorted(EVENT_COLUMNS)}. Received: {sorted(columns)}"
             )
         # In the order of the registry, so that the same columns are the same sessions.
-        self.columns = {
-            name: np.asarray(columns[name], column.dtype)
-            for name, column in EVENT_COLUMNS.items()
-            if name in columns
-        }
+        names = [name for name in EVENT_COLUMNS if name in columns]
+        self.columns = {n: np.asarray(columns[n], EVENT_COLUMNS[n].dtype) for n in names}
         self.row_splits = splits = np.asarray(row_splits, "int64")
         self.keys = keys
-        num_events = self.num_events
-        for name, values in self.columns.items():
-            if len(values) != num_events:
-                raise ValueError(
-                    f"`{name}` must have one value for each of the {num_events} events. "
-                    f"Received: {len(values)} values."
-                )
-        spans = len(splits) and splits[0] == 0 and splits[-1] == num_events
+        spans = len(splits) and splits[0] == 0 and splits[-1] == self.num_events
         if not spans or (np.diff(splits) < 0).any():
             raise ValueError(
-                f"`row_splits` must rise from 0 to the number of events, {num_events}. "
+                f"`row_splits` must rise from 0 to the number of events, {self.num_events}. "
                 f"Received: {splits}"
             )
-        if len(keys) != len(self):
-            raise ValueError(
-                f"`keys` must have one value for each of the {len(self)} rows. "
-                f"Received: {len(keys)} values."
-            )
+        for name, values in {**self.columns, "keys": keys}.items():
+            number, kind = (len(self), "rows") if name == "keys" else (self.num_events, "events")
+            if len(values) != number:
+                raise ValueError(
+                    f"`{name}` must have one value for each of the {number} {kind}. "
+                    f"Received: {len(values)} values."
+                )
         for name, wrong, rule in (
             ("item_ids", self.item_ids < 1, "Item ids start at 1 (0 is padding)."),
             ("feedback", np.abs(self.feedback) > 2, "Feedback must be -2, -1, 0, 1 or 2."),
@@ -116,11 +104,7 @@ class Sessions:
         session_ids: Sequence[Sequence[int]] | None = None,
         keys: Sequence | None = None,
     ) -> Sessions:
-        """Sessions from one list of internal ids a row; without `feedback` all events are +1.
-
-        Raises:
-            ValueError: an empty row, or rows whose lengths differ between the arguments.
-        """
+        """Sessions from one list of internal ids a row, without `feedback` all of them +1."""
         lengths = [len(row) for row in item_ids]
         if 0 in lengths:
             raise ValueError(
@@ -155,22 +139,18 @@ class Sessions:
                 is such a column, ties in table order, and in table order where there is none.
                 With a `user` column a row is a user, and the user's sessions follow each
                 other by the earliest `timestamp`, or without one as they come in the table.
-            vocabulary: maps `item` to internal ids.
+            vocabulary: maps `item` to internal ids; an item that is not in it is a KeyError.
 
         Raises:
             ValueError, TypeError: what `check_events` finds.
-            KeyError: an item that is not in the vocabulary.
         """
         check_events(events)
         item_ids = vocabulary.encode(events["item"])
         order, splits, keys, session_ids = order_events(events)
-        columns = {"item_ids": item_ids, "feedback": events["feedback"].to_numpy()}
-        columns |= {
-            column.name: events[column.log_column].to_numpy()
-            for column in further_columns()
-            if column.log_column in events
-        }
-        columns = {name: values[order] for name, values in columns.items()}
+        columns = {"item_ids": item_ids[order], "feedback": events["feedback"].to_numpy()[order]}
+        for column in further_columns():
+            if column.log_column in events:
+                columns[column.name] = events[column.log_column].to_numpy()[order]
         if session_ids is not None:
             columns["session_ids"] = session_ids
         return cls(columns, row_splits=splits, keys=keys)
@@ -186,13 +166,9 @@ class Sessions:
                 "Parts must all have the same columns, and there must be at least one. Received "
                 f"parts with {sorted(names)}"
             )
-        columns = {
-            name: np.concatenate([part.columns[name] for part in parts])
-            for name in parts[0].columns
-        }
-        lengths, keys = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("lengths", "keys")
-        )
+        columns = {n: np.concatenate([part.columns[n] for part in parts]) for n in parts[0].columns}
+        lengths = np.concatenate([part.lengths for part in parts])
+        keys = np.concatenate([part.keys for part in parts])
         return cls(columns, np.append(0, np.cumsum(lengths)), keys)
 
     def __len__(self) -> int:
@@ -225,10 +201,8 @@ class Sessions:
     def between(self, starts, ends, rows=None) -> Sessions:
         """New rows, each the events `starts[i]` up to but not including `ends[i]` of a row.
 
-        Args:
-            starts, ends: int, or int array with one value for each new row.
-            rows: int array, the row each new one is cut from; all rows in order by default.
-                A row may come several times.
+        `starts` and `ends` are an int, or one for each new row; `rows` tells which row each is cut
+        from, which may come several times: by default all rows in order.
         """
         rows = np.arange(len(self)) if rows is None else np.arange(len(self))[rows]
         lengths = self.lengths[rows]
@@ -253,10 +227,8 @@ class Sessions:
         starts with the last `overlap` events of the one before it.
         """
         if not 0 <= overlap < length:
-            raise ValueError(
-                f"`overlap` must be at least 0 and below `length`. Received: overlap={overlap}, "
-                f"length={length}"
-            )
+            received = f"overlap={overlap}, length={length}"
+            raise ValueError(f"`overlap` must be from 0 to below `length`. Received: {received}")
         step = length - overlap
         counts = np.maximum(1, -(-(self.lengths - overlap) // step))
         rows = np.repeat(np.arange(len(self)), counts)
@@ -267,9 +239,7 @@ class Sessions:
     def padded(self, length: int, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """The newest `length` events of each row, or of `rows`, padded with 0 on the left.
 
-        Returns:
-            Dict of arrays of shape `(num_rows, length)`, one for each of `columns`, as a model
-            takes them: `item_ids` and `feedback` int32.
+        One array `(num_rows, length)` for each of `columns`, as a model takes it, mostly int32.
         """
         which = slice(None) if rows is None else rows
         starts, ends = self.row_splits[:-1][which], self.row_splits[1:][which]
@@ -294,9 +264,8 @@ class Sessions:
 
         >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3], [4]])
         >>> batches = sessions.batches(batch_size=2, max_length=3, shuffle=False)
-        >>> next(iter(batches))["item_ids"].numpy()
-        array([[1, 2, 3],
-               [0, 0, 4]], dtype=int32)
+        >>> next(iter(batches))["item_ids"].numpy().tolist()
+        [[1, 2, 3], [0, 0, 4]]
         """
         from keras_negrec.data.training.stream_batches import stream_sessions  # loads TensorFlow
 

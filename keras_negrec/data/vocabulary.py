@@ -46,11 +46,10 @@ class Vocabulary:
 
     @classmethod
     def from_items(cls, items: Iterable) -> Vocabulary:
-        """Builds the vocabulary of all events' items, the most frequent first.
+        """The vocabulary of all events' items, the most frequent first, and of equals by their id.
 
-        Equally frequent items are ordered by their id, so that the result does not depend on
-        the order of the events. Give the events that train: others would have a say in what
-        log-uniform sampling draws. Where held-out items must be known too, see `by_frequency`.
+        Give the events that train: others would have a say in what log-uniform sampling draws.
+        Where held-out items must be known too, see `by_frequency`.
         """
         counts = pd.Series(_as_array(items)).value_counts(sort=False)
         distinct = counts.index.to_numpy()
@@ -59,10 +58,8 @@ class Vocabulary:
     def by_frequency(self, counts: np.ndarray) -> Vocabulary:
         """The same items, the most frequent first; equally frequent ones in the order of their ids.
 
-        Sessions are then made, and split, again: ids are others, and rows and cuts the same.
-
-        Args:
-            counts: array of shape `(num_items,)`, how often each item occurs in what trains.
+        `counts`, of shape `(num_items,)`, is how often each occurs in what trains. Sessions are
+        then made, and split, again: ids are others, and rows and cuts the same.
 
         Example:
 
@@ -91,14 +88,8 @@ class Vocabulary:
     def encode(self, items: Iterable, *, unknown: str = "raise") -> np.ndarray:
         """Internal ids of external items: int32, one for each item.
 
-        Args:
-            items: external ids, any number of them.
-            unknown: `"raise"`, or `"zero"` to give items that are not in the vocabulary the
-                id 0.
-
-        Raises:
-            KeyError: an unknown item, with `unknown="raise"`.
-            TypeError: items of another type than the vocabulary's.
+        Items that are not in the vocabulary are a KeyError, or with `unknown="zero"` get the id 0.
+        Items of another type than the vocabulary's are a TypeError.
         """
         check_choice("unknown", unknown, ("raise", "zero"))
         values = _as_array(items)

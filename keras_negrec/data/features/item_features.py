@@ -29,13 +29,7 @@ class ItemFeatureEncoder:
         item: str. The column of the external item id.
         parts: the fitted columns, in the order of the features, as `save` writes them.
 
-    Example:
-
-    >>> items = pd.DataFrame({"item": ["a", "b"], "year": [1990, 2000]})
-    >>> vocabulary = keras_negrec.data.Vocabulary(["a", "b"])
-    >>> encoder = keras_negrec.data.ItemFeatureEncoder.fit(items, vocabulary, numeric=["year"])
-    >>> encoder.transform(items, vocabulary).tolist()
-    [[-1.0], [1.0]]
+    Example: see `item_features`.
     """
 
     def __init__(self, item: str, parts: Iterable[Mapping[str, Any]]):

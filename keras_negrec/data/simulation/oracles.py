@@ -116,10 +116,10 @@ class Oracle:
         if histories.session_ids is not None:
             kind, number = "user", len(self.truth.first_sessions) - 1
         wrong = keys[(keys < 0) | (keys >= number)] if keys.dtype.kind in "iu" else keys
-        if len(wrong):
+        for key in wrong.tolist()[:1]:
             raise ValueError(
                 f"`histories.keys` must be {kind} ids of the simulation, 0 to {number - 1}. "
-                f"Received: {wrong.tolist()[0]!r}"
+                f"Received: {key!r}"
             )
         if histories.session_ids is None:
             return self._known(keys), self._known(keys), np.zeros(len(keys))
@@ -171,13 +171,7 @@ class HistoryOracle(Oracle):
     no further session is taken to be as likely after each). So this is the best that a model could
     reach, with any number of examples to learn from.
 
-    Example:
-
-    >>> simulation = keras_negrec.data.simulate_sessions(num_sessions=20, num_items=50)
-    >>> vocabulary = keras_negrec.data.Vocabulary(simulation.truth.items["item"])
-    >>> history = keras_negrec.data.Sessions.from_lists([[3, 41, 7]], [[1, -1, 1]])
-    >>> simulation.history_oracle(vocabulary).score(history).shape
-    (1, 50)
+    Example: as for `Oracle`, with `simulation.history_oracle(vocabulary)`.
     """
 
     def _beliefs(

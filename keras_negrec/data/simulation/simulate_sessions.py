@@ -29,12 +29,10 @@ _SESSIONS_IN_CHUNK = 16_384
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """What `simulate_sessions` returns. Events are drawn when they are asked for.
+    """What `simulate_sessions` returns: events that are drawn when they are asked for.
 
-    Args:
-        truth: `SimulationTruth`, what the events are drawn from.
-        seed: int. The same truth and seed give the same events.
-        has_users: bool. Whether the events tell whose sessions they are.
+    The same `truth` and `seed` give the same; `has_users` is whether they tell whose sessions they
+    are.
 
     Example:
 
@@ -57,10 +55,9 @@ class Simulation:
     def chunks(self) -> Iterator[pa.Table]:
         """The events, some hundred thousand at a time, so that memory does not grow with them.
 
-        Yields:
-            `pyarrow.Table` with all sessions of some users: `session` (int64), `user` (int64, only
-            where there are users), `position` (int32, from 0), `timestamp` (int64, seconds since
-            1970), `item` (string) and `feedback` (int8), in the order of users and of time.
+        Each is a `pyarrow.Table` of all sessions of some users, in the order of users and of time:
+        `session` (int64), `user` (int64, only where there are users), `position` (int32, from 0),
+        `timestamp` (int64, seconds since 1970), `item` (string) and `feedback` (int8).
         """
         import pyarrow as pa
 

@@ -22,7 +22,7 @@ class SimulationTruth:
 
     with g(x) the genre of x, h the last kept track, and `avoided` what the service remembers of
     the skips: how like each genre is, in the mean, to the skips of each earlier round, times 0.8
-    to the power of how many rounds ago. So the service sees what everyone sees, and no mood.
+    to the power of how many rounds ago.
 
     **What is kept.** The listener of mood m keeps x with the probability
 
@@ -34,9 +34,8 @@ class SimulationTruth:
     is x with a probability proportional to p(x) * keep(x), however many skips come before it.
 
     **Who listens.** A listener has a home mood and a tendency, and each session has a mood: the
-    home mood in half of the sessions, and any of the moods in the others. All are drawn evenly
-    from finite sets. How many tracks a session keeps is drawn evenly from `kept_range`. Without
-    users, each session has a listener of its own.
+    home mood in half of the sessions, and any of the moods in the others. All are drawn evenly, as
+    is how many tracks a session keeps. Without users, each session has a listener of its own.
 
     Args:
         items: DataFrame, a row for each track: `item`, `genre` (int), `weight` (whole numbers:
@@ -194,9 +193,12 @@ class _Catalogue:
                 nth = np.searchsorted(self.cumulative, np.minimum(place, end - 1), side="right")
                 items[waiting] = self.by_genre[nth]
             else:  # hardly anything is left of these genres
-                items[waiting] = [
-                    self._draw_one(*pair, random) for pair in zip(session, genre, strict=True)
-                ]
+                for event in waiting:
+                    tracks = np.flatnonzero(self.genre_of == genres[event])
+                    heard = self.played[sessions[event], : self.num_heard[sessions[event]]]
+                    tracks = np.setdiff1d(tracks, heard)
+                    weights = self.weights[tracks]
+                    items[event] = random.choice(tracks, p=weights / weights.sum())
             is_played = self.played[session, :width] == items[waiting, np.newaxis]
             nth = is_played.argmax(axis=1)
             is_new[waiting] = ~is_played[np.arange(len(waiting)), nth]
@@ -207,8 +209,3 @@ class _Catalogue:
         self.num_played[new] += 1
         self.left[new, self.genre_of[item]] -= self.weights[item]
         return items
-
-    def _draw_one(self, session: int, genre: int, random: np.random.Generator) -> int:
-        tracks = np.flatnonzero(self.genre_of == genre)
-        tracks = np.setdiff1d(tracks, self.played[session, : self.num_heard[session]])
-        return random.choice(tracks, p=self.weights[tracks] / self.weights[tracks].sum())

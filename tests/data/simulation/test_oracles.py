@@ -164,13 +164,9 @@ def test_events_are_drawn_from_the_probabilities(kind, oracle, request):
 
 
 def without_skips(histories):
-    kept = histories.feedback > 0
-    lengths = np.bincount(histories.rows()[kept], minlength=len(histories))
-    return Sessions(
-        {name: values[kept] for name, values in histories.columns.items()},
-        np.append(0, np.cumsum(lengths)),
-        histories.keys,
-    )
+    kept, ends = histories.feedback > 0, histories.row_splits
+    columns = {name: values[kept] for name, values in histories.columns.items()}
+    return Sessions(columns, np.append(0, np.cumsum(kept))[ends], histories.keys)
 
 
 def test_the_oracles_are_the_best_and_need_the_skips(sessions, held_out):
