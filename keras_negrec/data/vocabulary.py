@@ -107,7 +107,7 @@ class Vocabulary:
         return ids.astype("int32")
 
     def decode(self, ids) -> np.ndarray:
-        """External ids of internal ids `1..num_items`, in the shape of `ids`; others raise."""
+        """External ids of internal ids `1..num_items`, in their shape; others are a ValueError."""
         ids = np.asarray(ids, dtype=None if np.size(ids) else int)
         if ids.size and (ids.min() < 1 or ids.max() > len(self)):
             raise ValueError(

@@ -102,7 +102,6 @@ def test_shares_of_feedback_and_session_lengths_are_what_was_asked_for(either):
 
 def test_popularity_follows_a_power_law(service):
     counts = service.events["item"].value_counts()
-    assert counts[:50].sum() / counts.sum() > 0.15  # 1 % of the tracks
     # Log counts fall with log ranks as the weights do, over two powers of ten.
     ranks = np.arange(10, 1000)
     slope = np.polyfit(np.log(ranks), np.log(counts.to_numpy()[ranks]), 1)[0]
@@ -162,13 +161,15 @@ def test_position_bias_and_patience_change_the_skips():
     assert rates[0] > rates[1] > rates[2]
 
 
-def test_a_session_that_heard_everything_ends():
+def test_each_user_has_a_session_and_one_that_heard_everything_ends():
     events = simulate_sessions(50, 4, num_users=20, num_genres=2, mean_kept=12).events
     check_events(events)
     kept = events[events["feedback"] > 0].groupby("session").size()
     assert kept.max() == 4
     one = simulate_sessions(1, 1, num_users=1, mean_kept=1, num_genres=1)
     assert (one.events["feedback"] > 0).sum() == 1
+    with pytest.raises(ValueError, match=r"at most `num_sessions`.* num_users=3, num_sessions=2"):
+        simulate_sessions(2, 5, num_users=3)
 
 
 def test_what_is_known_of_items(service):
@@ -186,14 +187,12 @@ def test_what_is_known_of_items(service):
     ("name", "value"),
     [
         ("num_sessions", 0),
-        ("num_sessions", 2.5),
         ("num_items", True),
         ("num_users", 0),
         ("seed", -1),
         ("sequence_strength", float("nan")),
         ("mood_strength", "strong"),
         ("avoidance", -1),
-        ("patience", float("inf")),
         ("patience", None),
     ],
 )
@@ -201,8 +200,3 @@ def test_bad_arguments_are_named(name, value):
     with pytest.raises(ValueError, match=rf"`{name}` must be .*Received: ") as error:
         simulate_sessions(**{name: value})
     assert str(error.value).endswith(f"Received: {value!r}")
-
-
-def test_each_user_has_a_session():
-    with pytest.raises(ValueError, match=r"at most `num_sessions`.* num_users=3, num_sessions=2"):
-        simulate_sessions(2, 5, num_users=3)
