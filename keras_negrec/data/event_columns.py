@@ -50,8 +50,8 @@ def register_event_column(
         dtype: str. How it is stored: a NumPy integer or floating-point dtype.
         input_dtype: str or None. What a model is given; None is `"int32"` for integers and
             `"float32"` for others.
-        masked: number or None. The value of an event that is hidden (a masked one, or the next
-            one, which is yet to come); None repeats the event's own value, or the newest one's.
+        masked: number or None. The value of an event that is masked or yet to come; None repeats
+            its own value, or that of the newest event.
 
     Raises:
         ValueError: a name that is taken by another column.

@@ -106,10 +106,8 @@ class Sessions:
     ) -> Sessions:
         """Sessions from one list of internal ids a row, without `feedback` all of them +1."""
         lengths = [len(row) for row in item_ids]
-        if 0 in lengths:
-            raise ValueError(
-                f"A session must have at least one event. Row {lengths.index(0)} is empty."
-            )
+        for row in np.flatnonzero(np.array(lengths) == 0)[:1]:
+            raise ValueError(f"A session must have at least one event. Row {row} is empty.")
         given = {"item_ids": item_ids, "feedback": feedback, "session_ids": session_ids}
         columns: dict[str, np.ndarray] = {"feedback": np.ones(sum(lengths), "int8")}
         for name, rows in given.items():
@@ -210,9 +208,8 @@ class Sessions:
         ends = np.clip(np.broadcast_to(ends, rows.shape), starts, lengths)
         sizes = ends - starts
         splits = np.append(0, np.cumsum(sizes))
-        events = np.arange(splits[-1]) + np.repeat(
-            self.row_splits[rows] + starts - splits[:-1], sizes
-        )
+        shifts = self.row_splits[rows] + starts - splits[:-1]
+        events = np.arange(splits[-1]) + np.repeat(shifts, sizes)
         columns = {name: values[events] for name, values in self.columns.items()}
         return Sessions(columns, splits, self.keys[rows])
 

@@ -68,11 +68,8 @@ class Vocabulary:
         >>> list(vocabulary.by_frequency(train.item_counts(len(vocabulary))).items)
         ['b', 'a', 'c']
         """
-        if np.shape(counts) != (len(self),):
-            raise ValueError(
-                f"`counts` must have shape ({len(self)},), one for each item. Received shape: "
-                f"{np.shape(counts)}"
-            )
+        if (shape := np.shape(counts)) != (len(self),):
+            raise ValueError(f"`counts` must have shape ({len(self)},). Received shape: {shape}")
         return Vocabulary(self.items[frequency_order(self.items, np.asarray(counts))])
 
     @property

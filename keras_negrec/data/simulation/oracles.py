@@ -30,9 +30,8 @@ class Oracle:
 
     A row may be a session, or, with `session_ids`, a user with all sessions up to now: where the
     last of them has come to its end, the next kept track is one of the next session. Histories
-    must hold every event from the first one of their session, or user, up to their end, which may
-    be anywhere. Tracks that were heard before the current round get 0; a track skipped since the
-    last kept one can still come back.
+    must hold every event from the first of their session, or user, up to their end. Tracks that
+    were heard before the current round get 0; one skipped since the last kept one may come back.
 
     Args:
         truth: `SimulationTruth` of the simulation.

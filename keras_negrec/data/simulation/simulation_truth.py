@@ -117,12 +117,11 @@ def play_sessions(
     mood, tendency, goal = (
         truth.sessions[name].to_numpy()[first:end] for name in ("mood", "tendency", "num_kept")
     )
-    num_kept = np.zeros(len(goal), int)
-    last_genre = np.full(len(goal), -1)
     catalogue = _Catalogue(truth, len(goal))
+    last_genre = np.full(len(goal), -1)
     avoided, skipped, genres = np.zeros((3, *catalogue.left.shape), "float32")
-    num_skips = np.zeros(len(goal), int)
-    sessions, items, feedback = [], [], []
+    num_kept, num_skips = np.zeros((2, len(goal)), int)
+    events = []
 
     going = begin = np.arange(len(goal))
     while len(going):
@@ -138,13 +137,11 @@ def play_sessions(
         coins = random.random((2, len(going)), "float32")
         is_kept = coins[0] < keep
         is_strong = coins[1] < truth.strong_probability(keep, is_kept)
-        sessions.append(going)
-        items.append(item)
-        feedback.append((np.where(is_kept, 1, -1) * (1 + is_strong)).astype("int8"))
+        feedback = np.where(is_kept, 1, -1) * (1 + is_strong)
+        events.append((going, item, feedback.astype("int8")))
 
-        skips, skip_genre = going[~is_kept], genre[~is_kept]
-        skipped[skips] += truth.likeness[skip_genre]
-        num_skips[skips] += 1
+        skipped[going[~is_kept]] += truth.likeness[genre[~is_kept]]
+        num_skips[going[~is_kept]] += 1
         ended = going[is_kept]
         catalogue.num_heard[ended] = catalogue.num_played[ended]
         num_kept[ended] += 1
@@ -154,9 +151,9 @@ def play_sessions(
         skipped[ended], num_skips[ended] = 0, 0
         is_over = (num_kept == goal) | (catalogue.num_heard == len(truth.items))
         going, begin = going[~is_over[going]], ended[~is_over[ended]]
-    session = np.concatenate(sessions)
+    session, item, feedback = map(np.concatenate, zip(*events, strict=True))
     in_order = np.argsort(session, kind="stable")  # a session's events were added in order
-    return session[in_order], np.concatenate(items)[in_order], np.concatenate(feedback)[in_order]
+    return session[in_order], item[in_order], feedback[in_order]
 
 
 class _Catalogue:
