@@ -1,6 +1,6 @@
 from .event_columns import register_event_column as register_event_column
 from .examples import Examples as Examples
-from .features.item_feature_encoder import ItemFeatureEncoder as ItemFeatureEncoder
+from .features.item_features import ItemFeatureEncoder as ItemFeatureEncoder
 from .features.item_features import item_features as item_features
 from .logs.check_events import check_events as check_events
 from .logs.frame import read_frame as read_frame
@@ -13,14 +13,14 @@ from .logs.sequences import read_sequences as read_sequences
 from .logs.yambda import read_yambda as read_yambda
 from .preparation.prepare import prepare as prepare
 from .sessions import Sessions as Sessions
-from .simulation.history_oracle import HistoryOracle as HistoryOracle
-from .simulation.oracle import Oracle as Oracle
+from .simulation.oracles import HistoryOracle as HistoryOracle
+from .simulation.oracles import Oracle as Oracle
+from .simulation.simulate_sessions import Simulation as Simulation
 from .simulation.simulate_sessions import simulate_sessions as simulate_sessions
-from .simulation.simulation import Simulation as Simulation
 from .simulation.simulation_truth import SimulationTruth as SimulationTruth
-from .splits.leave_one_out import leave_one_out as leave_one_out
 from .splits.split import Split as Split
-from .splits.split_at import split_at as split_at
+from .splits.split import leave_one_out as leave_one_out
+from .splits.split import split_at as split_at
 from .training.cloze_targets import ClozeTargets as ClozeTargets
 from .training.load_prepared import load_prepared as load_prepared
 from .training.next_item_targets import NextItemTargets as NextItemTargets
