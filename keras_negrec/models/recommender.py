@@ -14,7 +14,7 @@ from keras_negrec.backend.keep_memory import keep_memory
 from keras_negrec.backend.keras_private import compile_loss, flatten_layers, portable_config
 from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.data import Examples, Sessions, TrainingData, Vocabulary
-from keras_negrec.data.training.without_autotuning import without_autotuning
+from keras_negrec.data.training.stream_batches import without_autotuning
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
 

@@ -1,4 +1,4 @@
-"""A prepared folder: shards on disk that are streamed, or read into memory where they fit."""
+"""From a folder that `prepare` wrote to training and evaluation data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ import pandas as pd
 from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.examples import Examples
+from keras_negrec.data.preparation.manifest import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    read_manifest,
+    vocabulary_hash,
+)
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.splits.split import Split
 from keras_negrec.data.training.shard_rows import RowGroup, read_cuts, read_rows, row_groups
@@ -22,18 +28,104 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+def load_prepared(folder: str | Path) -> Prepared:
+    """Opens what `keras_negrec.data.prepare` wrote, and checks that it is whole.
+
+    Nothing but the vocabulary is read into memory here.
+
+    Args:
+        folder: the folder that `prepare` was given.
+
+    Raises:
+        FileNotFoundError: no such folder, or one that is not complete: its `manifest.json` or
+            one of the files that it names is not there.
+        ValueError: another schema version; a vocabulary or a shard that is not the one of the
+            manifest; a column of events that is not registered.
+
+    Example:
+
+    >>> plays = keras_negrec.data.simulate_sessions(num_sessions=50, num_items=30).events
+    >>> columns = {name: name for name in ("session", "item", "feedback", "position")}
+    >>> manifest = keras_negrec.data.prepare(
+    ...     plays, "prepared", format_options=columns, verbose=False
+    ... )
+    >>> prepared = keras_negrec.data.load_prepared("prepared")
+    >>> len(prepared.sessions()), len(prepared.vocabulary)
+    (50, 30)
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no such folder. Received: {folder}")
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise FileNotFoundError(
+            f"{folder} has no manifest.json, which is written last: its preparation did not come "
+            "to its end. Run `prepare` again with the same arguments to complete it."
+        )
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path}: this version of keras_negrec reads schema version {SCHEMA_VERSION}; run "
+            f"`prepare` again. Received: {manifest.get('schema_version')!r}"
+        )
+    for name in ("shards", "columns", "vocabulary_sha256"):
+        if name not in manifest:
+            raise ValueError(f"{path}: `{name}` is missing. Received: {sorted(manifest)}")
+    unknown = sorted(set(manifest["columns"]) - set(EVENT_COLUMNS))
+    if unknown:
+        raise ValueError(
+            f"{folder} holds the column {unknown[0]!r}. Make it known before: "
+            f"keras_negrec.data.register_event_column({unknown[0]!r}, ...). Received columns: "
+            f"{manifest['columns']}"
+        )
+    vocabulary_path = _existing(folder / "vocabulary.json")
+    digest = vocabulary_hash(folder)
+    if digest != manifest["vocabulary_sha256"]:
+        raise ValueError(
+            f"{vocabulary_path} is not the vocabulary that the shards were written with: its "
+            f"SHA-256 must be {manifest['vocabulary_sha256']}. Received: {digest}"
+        )
+    return Prepared(
+        folder=folder,
+        manifest=manifest,
+        vocabulary=Vocabulary.load(vocabulary_path),
+        shards=_checked_shards(folder / "shards", manifest["shards"]),
+    )
+
+
+def _checked_shards(folder: Path, shards: list[dict]) -> list[Path]:
+    paths = [_existing(folder / Path(shard["file"]).name) for shard in shards]
+    for path, shard in zip(paths, shards, strict=True):
+        if path.stat().st_size != shard["bytes"]:
+            raise ValueError(
+                f"{path} must have {shard['bytes']} bytes by the manifest. Received: "
+                f"{path.stat().st_size}"
+            )
+        num_rows = sum(group.num_rows for group in row_groups(path))
+        if num_rows != shard["rows"]:
+            raise ValueError(
+                f"{path} must have {shard['rows']} rows by the manifest. Received: {num_rows}"
+            )
+    strangers = sorted(set(folder.glob("part-*.parquet")) - set(paths))
+    if strangers:
+        raise ValueError(
+            f"{folder} holds shards that the manifest does not name, of another run of "
+            f"`prepare`. Received: {strangers[0].name}"
+        )
+    return paths
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"The manifest names a file that is not there: {path}")
+    return path
+
+
 class Prepared:
-    """What `load_prepared` opens: vocabulary, items, and the sessions of the split.
+    """What `load_prepared` opens: the sessions of the split, `manifest` and `vocabulary`.
 
     Models and baselines take it in place of `Sessions`, and learn from the events that train.
     Batches are made while shards are read, and the data are never in memory as a whole.
-
-    Args:
-        folder: the folder.
-        manifest: dict, the content of its `manifest.json`.
-        vocabulary: `Vocabulary`.
-        shards: the paths of the shards, in their order.
-        before_test: bool. Whether events held out for validation train too.
 
     Example:
 
@@ -43,39 +135,30 @@ class Prepared:
         keras_negrec.evaluate(model, prepared.examples("test"))
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        manifest: dict,
-        vocabulary: Vocabulary,
-        shards: list[Path],
-        before_test: bool = False,
-    ):
-        self.folder = Path(folder)
+    def __init__(self, folder: Path, manifest: dict, vocabulary: Vocabulary, shards: list[Path]):
+        self.folder = folder
         self.manifest = manifest
         self.vocabulary = vocabulary
-        self._shards = list(shards)
-        self._before_test = before_test
+        self._shards = shards
+        self._before_test = False
         self._counted: dict[bool, np.ndarray] = {}
 
     def before_test(self) -> Prepared:
         """The same folder, in which all events before the test targets train.
 
         For a last training, with what validation has chosen, before the metrics are reported:
-        `model.training_dataset(prepared.before_test())`. It is to `prepared` what
-        `split.before_test()` is to `split.train`.
+        `model.training_dataset(prepared.before_test())`, as with `Split.before_test`.
         """
-        return Prepared(self.folder, self.manifest, self.vocabulary, self._shards, True)
+        prepared = Prepared(self.folder, self.manifest, self.vocabulary, self._shards)
+        prepared._before_test = True
+        return prepared
 
     @functools.cached_property
     def items(self) -> pd.DataFrame:
         """The table `items.parquet`, row `j` for item `j + 1`.
 
-        Columns `id`, `item`, `count` (events), `train_count` (events that train), and others
-        that the preparation has given.
-
-        Raises:
-            ValueError: the table does not hold the ids of the vocabulary, each once.
+        Columns `id`, `item`, `count` (events), `train_count` (events that train) and
+        `train_positive_count`. It must hold the ids of the vocabulary, each once.
         """
         path = self.folder / "items.parquet"
         table = pd.read_parquet(path).sort_values("id", ignore_index=True)
@@ -107,12 +190,7 @@ class Prepared:
     def item_counts(self, num_items: int, positive: bool = False) -> np.ndarray:
         """How often each item occurs in what trains, or with `positive` is kept.
 
-        Returns:
-            int64 array of shape `(num_items,)`, from the table `items` where it says so, else
-            counted in a pass over the shards.
-
-        Raises:
-            ValueError: `num_items` below the size of the vocabulary.
+        Read from the table `items` where it says so, else counted in a pass over the shards.
         """
         self.check_catalogue(num_items)
         name = "train_positive_count" if positive else "train_count"
@@ -159,13 +237,10 @@ class Prepared:
         return rows.take(np.argsort(rows.keys, kind="stable"))
 
     def examples(self, split: str) -> Examples:
-        """The examples to tune on, or to report, in memory.
+        """The examples to tune on, or to report, in memory and in the order of their keys.
 
         Args:
             split: `"validation"` or `"test"`.
-
-        Returns:
-            `Examples`, in the order of their keys.
 
         Raises:
             ValueError: a session whose cut has no positive event after it.

@@ -2,115 +2,165 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import numbers
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
+from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.backend.length_multiple import length_multiple
-
-if TYPE_CHECKING:
-    from keras_negrec.data.sessions import Sessions
+from keras_negrec.data.sessions import Sessions
 
 _READERS = 2  # threads; reading one pool while another is sent takes no more
 
-Group = TypeVar("Group")
 
+class SessionStream:
+    """What `TrainingData.batches` describes, of rows that come in groups: arrays, each iteration.
 
-@dataclass(frozen=True)
-class BatchSizes:
-    """Which rows go together in a batch: those of similar length, or any.
+    An epoch takes the groups in a random order and collects them until there are `buffer_events`
+    events. These are cut into windows, shuffled and sent as batches, while the next ones are read;
+    windows that fill no batch stay for the next round. What is sent depends on the seed and the
+    epoch alone. All workers have `num_steps` steps in an epoch: one that would have fewer sends
+    some batches in two halves.
 
-    There is a bucket for each of `longest`, its longest row, which rise. `rows` is how many rows a
-    batch of it holds.
+    Args:
+        groups: each hashable and small enough for memory.
+        read: gives the rows of a group.
+        lengths: gives their lengths without reading the events.
+        columns: names of the columns of events.
+        source: what messages call the rows.
     """
 
-    longest: np.ndarray
-    rows: np.ndarray
+    def __init__(
+        self,
+        groups: Sequence,
+        *,
+        read: Callable[[Any], Sessions],
+        lengths: Callable[[Any], np.ndarray],
+        columns: Sequence[str],
+        source: str,
+        batch_size: int,
+        max_length: int,
+        overlap: int = 0,
+        shuffle: bool = True,
+        seed: int = 0,
+        start_step: int = 0,
+        repeat: bool = False,
+        worker: int = 0,
+        num_workers: int = 1,
+        buffer_events: int = 4_000_000,
+        transform: Callable[[Sessions], Sessions] | None = None,
+    ):
+        check_positive_int("batch_size", batch_size)
+        check_positive_int("max_length", max_length)
+        check_positive_int("num_workers", num_workers)
+        check_positive_int("buffer_events", buffer_events)
+        for name, number in (("seed", seed), ("start_step", start_step), ("worker", worker)):
+            if not isinstance(number, numbers.Integral) or isinstance(number, bool) or number < 0:
+                raise ValueError(
+                    f"`{name}` must be an integer of at least 0. Received: {name}={number!r}"
+                )
+        if worker >= num_workers:
+            raise ValueError(f"`worker` must lie in 0..{num_workers - 1}. Received: {worker=}")
+        if not 0 <= overlap < max_length:
+            raise ValueError(
+                "`overlap` must be at least 0 and below `max_length`. Received: "
+                f"{overlap=}, {max_length=}"
+            )
+        self._max_length, self._shuffle, self._seed = max_length, shuffle, int(seed)
+        self._start_step, self.repeat, self._buffer_events = start_step, repeat, buffer_events
+        # A bucket of similar lengths for each of these, its longest row, or one of any length; and
+        # how many rows make a batch of it: all batches hold about as many events.
+        multiple = length_multiple(max_length) if shuffle else max_length
+        self._longest = np.append(np.arange(multiple, max_length, multiple), max_length)
+        self._batch_rows = batch_size * max_length // self._longest
 
-    @classmethod
-    def by_length(cls, batch_size: int, max_length: int) -> BatchSizes:
-        """Buckets of as many lengths each; all batches hold about as many events."""
-        multiple = length_multiple(max_length)
-        longest = np.append(np.arange(multiple, max_length, multiple), max_length)
-        return cls(longest, batch_size * max_length // longest)
+        def windows(group) -> Sessions:
+            rows = read(group)
+            if transform is not None:
+                rows = transform(rows)
+                rows = rows.take(np.flatnonzero(rows.lengths))
+            return rows.windows(max_length, overlap=overlap)
 
-    @classmethod
-    def of_any_length(cls, batch_size: int, max_length: int) -> BatchSizes:
-        return cls(np.array([max_length]), np.array([batch_size]))
+        filled, num_events, counts = [], [], []
+        for group in groups:
+            if transform is None:
+                found = _window_lengths(lengths(group), max_length, overlap)
+            else:
+                found = windows(group).lengths
+            if len(found):
+                filled.append(group)
+                num_events.append(int(found.sum()))
+                counts.append(np.bincount(self._buckets(found), minlength=len(self._longest)))
+        if not filled:
+            why = f" of which `{transform.__name__}` leaves something" if transform else ""
+            raise ValueError(f"There are no rows to train on{why}. Received: {source}")
+        if len(filled) < num_workers:
+            raise ValueError(
+                f"In {source}: {num_workers} workers need at least as many groups of rows to train "
+                f"on. Received: {len(filled)}"
+            )
+        shares = _share_out(np.array(num_events), num_workers)
+        share_counts = [np.sum([counts[group] for group in share], axis=0) for share in shares]
+        steps = [int(np.sum(-(-count // self._batch_rows))) for count in share_counts]
+        self.num_steps, self._num_halved = max(steps), max(steps) - steps[worker]
+        for count, own_steps in zip(share_counts, steps, strict=True):
+            whole, rest = np.divmod(count, self._batch_rows)
+            if max(steps) - own_steps > np.sum(whole * (self._batch_rows > 1) + (rest > 1)):
+                raise ValueError(
+                    f"In {source}: groups of rows are too unequal to give {num_workers} workers "
+                    "the same number of steps; take fewer workers. Received: "
+                    f"{sorted(steps)} steps"
+                )
+        self._groups = [(filled[group], num_events[group]) for group in shares[worker]]
+        # What fits in the buffer as a whole is read once.
+        is_small = sum(events for _, events in self._groups) <= buffer_events
+        self._windows = functools.cache(windows) if is_small else windows
+        self.column_names = columns
+        if transform is not None:
+            self.column_names = self._windows(self._groups[0][0]).column_names
+        self._skipped = start_step % self.num_steps
+        self._epochs = itertools.count(start_step // self.num_steps)
 
-    def buckets(self, lengths: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.longest, lengths)
+    def __len__(self) -> int:
+        """The steps of a pass that does not repeat."""
+        return self.num_steps - self._skipped
 
-    def count(self, lengths: np.ndarray) -> np.ndarray:
-        """How many of the rows fall into each bucket."""
-        return np.bincount(self.buckets(lengths), minlength=len(self.longest))
+    def __iter__(self) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+        """The batches of one pass, each with its step, counted from the first of epoch 0."""
+        epoch = self._start_step // self.num_steps
+        if not self.repeat and not self._skipped:
+            epoch = next(self._epochs)
+        yield from self._steps(epoch, self._skipped)
+        while self.repeat:
+            epoch += 1
+            yield from self._steps(epoch)
 
-    def num_batches(self, counts: np.ndarray) -> int:
-        return int(np.sum(-(-counts // self.rows)))
-
-    def num_divisible(self, counts: np.ndarray) -> int:
-        """How many of these batches have two rows or more."""
-        return int(np.sum((counts // self.rows) * (self.rows > 1) + (counts % self.rows > 1)))
-
-
-@dataclass(frozen=True)
-class SessionStream(Generic[Group]):
-    """The batches of one worker, epoch by epoch, made of windows of at most `max_length` events.
-
-    An epoch takes the groups of rows in a random order and collects them until there are
-    `buffer_events` events. These are cut into windows, shuffled and sent as batches, while the
-    next ones are read; windows that fill no batch stay for the next round. What is sent depends
-    on the seed and the epoch alone.
-
-    All workers have `num_steps` steps in an epoch: one that would have fewer sends `num_halved`
-    batches in two halves. `num_events` tells the events of each group, of which `read` makes the
-    windows.
-    """
-
-    groups: Sequence[Group]
-    num_events: np.ndarray
-    read: Callable[[Group], Sessions]
-    sizes: BatchSizes
-    num_steps: int
-    num_halved: int
-    max_length: int
-    shuffle: bool
-    seed: int
-    buffer_events: int
-
-    def steps(self, start: int) -> Iterator[tuple[dict[str, np.ndarray], int]]:
-        """The batches from step `start` to the end of its epoch, each with its step.
-
-        Steps are counted from the first of epoch 0.
-        """
-        epoch, skipped = divmod(start, self.num_steps)
+    def _steps(self, epoch: int, skipped: int = 0) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+        multiple = length_multiple(self._max_length)
         for nth, (windows, rows) in enumerate(self._batches(epoch)):
             if nth >= skipped:
-                length = self._padded_length(windows, rows)
+                longest = int((windows.row_splits[rows + 1] - windows.row_splits[rows]).max())
+                length = min(-(-longest // multiple) * multiple, self._max_length)
                 yield windows.padded(length, rows), epoch * self.num_steps + nth
-
-    def _padded_length(self, windows: Sessions, rows: np.ndarray) -> int:
-        longest = int((windows.row_splits[rows + 1] - windows.row_splits[rows]).max())
-        multiple = length_multiple(self.max_length)
-        return min(-(-longest // multiple) * multiple, self.max_length)
 
     def _batches(self, epoch: int) -> Iterator[tuple[Sessions, np.ndarray]]:
         """The rows of each batch among some windows."""
-        random = np.random.default_rng([self.seed, epoch])
-        to_halve = self.num_halved
+        random = np.random.default_rng([self._seed, epoch])
+        to_halve = self._num_halved
         carried: list[Sessions] = []
         pools = self._pools(random)
         with ThreadPoolExecutor(_READERS) as readers:
-            pending = self._submit(readers, pools[0])
+            pending = readers.map(self._windows, pools[0])
             for nth in range(1, len(pools) + 1):
-                parts = [*carried, *(part.result() for part in pending)]
-                windows = parts[0].concatenate(parts)
+                windows = Sessions.concatenate([*carried, *pending])
                 is_last = nth == len(pools)
                 if not is_last:
-                    pending = self._submit(readers, pools[nth])
+                    pending = readers.map(self._windows, pools[nth])
                 batches, left = self._divide(windows, random, is_last)
                 for rows in batches:
                     if to_halve and len(rows) > 1:
@@ -122,41 +172,41 @@ class SessionStream(Generic[Group]):
                         yield windows, rows
                 carried = [windows.take(left)]
 
-    def _pools(self, random: np.random.Generator) -> list[list[Group]]:
+    def _pools(self, random: np.random.Generator) -> list[list]:
         """The groups that are in memory together, in the order of the epoch."""
-        order = random.permutation(len(self.groups)) if self.shuffle else range(len(self.groups))
-        pools: list[list[Group]] = []
-        events = self.buffer_events
-        for group in order:
-            if events >= self.buffer_events:
+        order = random.permutation(len(self._groups)) if self._shuffle else range(len(self._groups))
+        pools: list[list] = []
+        pool_events = self._buffer_events
+        for group, num_events in (self._groups[nth] for nth in order):
+            if pool_events >= self._buffer_events:
                 pools.append([])
-                events = 0
-            pools[-1].append(self.groups[group])
-            events += self.num_events[group]
+                pool_events = 0
+            pools[-1].append(group)
+            pool_events += num_events
         return pools
 
-    def _submit(self, readers: ThreadPoolExecutor, pool: list[Group]) -> list[Future]:
-        return [readers.submit(self.read, group) for group in pool]
+    def _buckets(self, lengths: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._longest, lengths)
 
     def _divide(
         self, windows: Sessions, random: np.random.Generator, is_last: bool
     ) -> tuple[list[np.ndarray], np.ndarray]:
         """Batches of the windows, and the windows that fill none (of the last ones: none)."""
-        order = random.permutation(len(windows)) if self.shuffle else np.arange(len(windows))
-        buckets = self.sizes.buckets(windows.lengths)[order]
+        order = random.permutation(len(windows)) if self._shuffle else np.arange(len(windows))
+        buckets = self._buckets(windows.lengths)[order]
         batches: list[np.ndarray] = []
         left = []
-        for bucket, size in enumerate(self.sizes.rows):
+        for bucket, size in enumerate(self._batch_rows):
             rows = order[buckets == bucket]
             end = len(rows) if is_last else len(rows) // size * size
             batches += [rows[start : min(start + size, end)] for start in range(0, end, size)]
             left.append(rows[end:])
-        if self.shuffle:
+        if self._shuffle:
             batches = [batches[nth] for nth in random.permutation(len(batches))]
         return batches, np.concatenate(left)
 
 
-def window_lengths(lengths: np.ndarray, max_length: int, overlap: int) -> np.ndarray:
+def _window_lengths(lengths: np.ndarray, max_length: int, overlap: int) -> np.ndarray:
     """The lengths of the windows that `Sessions.windows` cuts, in any order."""
     step = max_length - overlap
     counts = np.maximum(1, -(-(lengths - overlap) // step))
@@ -164,7 +214,7 @@ def window_lengths(lengths: np.ndarray, max_length: int, overlap: int) -> np.nda
     return np.append(oldest, np.full(np.sum(counts - 1), max_length))
 
 
-def share_out(num_events: np.ndarray, num_workers: int) -> list[np.ndarray]:
+def _share_out(num_events: np.ndarray, num_workers: int) -> list[np.ndarray]:
     """Which groups each worker takes: each group once, and about as many events for all."""
     loads = np.zeros(num_workers, "int64")
     worker_of = np.empty(len(num_events), int)
