@@ -54,10 +54,9 @@ def load_prepared(folder: str | Path) -> Prepared:
     (50, 30)
     """
     folder = Path(folder)
-    path = folder / MANIFEST
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no such folder. Received: {folder}")
-    manifest = read_manifest(folder)
+    path, manifest = folder / MANIFEST, read_manifest(folder)
     if manifest is None:
         raise FileNotFoundError(
             f"{folder} has no manifest.json, which is written last: its preparation did not come "
@@ -78,47 +77,35 @@ def load_prepared(folder: str | Path) -> Prepared:
             f"keras_negrec.data.register_event_column({unknown[0]!r}, ...). Received columns: "
             f"{manifest['columns']}"
         )
-    vocabulary_path = _existing(folder / "vocabulary.json")
+    shards = [folder / "shards" / Path(shard["file"]).name for shard in manifest["shards"]]
+    for path in (folder / "vocabulary.json", *shards):
+        if not path.is_file():
+            raise FileNotFoundError(f"The manifest names a file that is not there: {path}")
     digest = vocabulary_hash(folder)
     if digest != manifest["vocabulary_sha256"]:
         raise ValueError(
-            f"{vocabulary_path} is not the vocabulary that the shards were written with: its "
-            f"SHA-256 must be {manifest['vocabulary_sha256']}. Received: {digest}"
+            f"{folder / 'vocabulary.json'} is not the vocabulary that the shards were written "
+            f"with: its SHA-256 must be {manifest['vocabulary_sha256']}. Received: {digest}"
         )
-    return Prepared(
-        folder=folder,
-        manifest=manifest,
-        vocabulary=Vocabulary.load(vocabulary_path),
-        shards=_checked_shards(folder / "shards", manifest["shards"]),
-    )
-
-
-def _checked_shards(folder: Path, shards: list[dict]) -> list[Path]:
-    paths = [_existing(folder / Path(shard["file"]).name) for shard in shards]
-    for path, shard in zip(paths, shards, strict=True):
-        if path.stat().st_size != shard["bytes"]:
-            raise ValueError(
-                f"{path} must have {shard['bytes']} bytes by the manifest. Received: "
-                f"{path.stat().st_size}"
-            )
-        num_rows = sum(group.num_rows for group in row_groups(path))
-        if num_rows != shard["rows"]:
-            raise ValueError(
-                f"{path} must have {shard['rows']} rows by the manifest. Received: {num_rows}"
-            )
-    strangers = sorted(set(folder.glob("part-*.parquet")) - set(paths))
+    groups: list[RowGroup] = []
+    for path, shard in zip(shards, manifest["shards"], strict=True):
+        found = {"bytes": path.stat().st_size}
+        if found["bytes"] == shard["bytes"]:  # else it may not be read
+            of_shard = row_groups(path)
+            groups += of_shard
+            found["rows"] = sum(group.num_rows for group in of_shard)
+        for name, number in found.items():
+            if number != shard[name]:
+                raise ValueError(
+                    f"{path} must have {shard[name]} {name} by the manifest. Received: {number}"
+                )
+    strangers = sorted(set((folder / "shards").glob("part-*.parquet")) - set(shards))
     if strangers:
         raise ValueError(
             f"{folder} holds shards that the manifest does not name, of another run of "
             f"`prepare`. Received: {strangers[0].name}"
         )
-    return paths
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise FileNotFoundError(f"The manifest names a file that is not there: {path}")
-    return path
+    return Prepared(folder, manifest, Vocabulary.load(folder / "vocabulary.json"), groups)
 
 
 class Prepared:
@@ -135,11 +122,13 @@ class Prepared:
         keras_negrec.evaluate(model, prepared.examples("test"))
     """
 
-    def __init__(self, folder: Path, manifest: dict, vocabulary: Vocabulary, shards: list[Path]):
+    def __init__(
+        self, folder: Path, manifest: dict, vocabulary: Vocabulary, groups: list[RowGroup]
+    ):
         self.folder = folder
         self.manifest = manifest
         self.vocabulary = vocabulary
-        self._shards = shards
+        self._groups = groups
         self._before_test = False
         self._counted: dict[bool, np.ndarray] = {}
 
@@ -149,7 +138,7 @@ class Prepared:
         For a last training, with what validation has chosen, before the metrics are reported:
         `model.training_dataset(prepared.before_test())`, as with `Split.before_test`.
         """
-        prepared = Prepared(self.folder, self.manifest, self.vocabulary, self._shards)
+        prepared = Prepared(self.folder, self.manifest, self.vocabulary, self._groups)
         prepared._before_test = True
         return prepared
 
@@ -157,8 +146,8 @@ class Prepared:
     def items(self) -> pd.DataFrame:
         """The table `items.parquet`, row `j` for item `j + 1`.
 
-        Columns `id`, `item`, `count` (events), `train_count` (events that train) and
-        `train_positive_count`. It must hold the ids of the vocabulary, each once.
+        Columns `id`, `item`, `count` (events), `train_count` (events that train), and others
+        that the preparation has given.
         """
         path = self.folder / "items.parquet"
         table = pd.read_parquet(path).sort_values("id", ignore_index=True)
@@ -205,10 +194,9 @@ class Prepared:
         return np.pad(counts, (0, num_items - len(counts)))
 
     def batches(self, *, batch_size: int, max_length: int, **options: Any) -> tf.data.Dataset:
-        """Batches of what trains, streamed from the shards.
+        """Batches of what trains, streamed from the shards: see `TrainingData.batches`.
 
-        The row groups of all shards are taken in a random order and shuffled in a buffer. See
-        `keras_negrec.data.TrainingData.batches`, also for further options.
+        The row groups of all shards are taken in a random order and shuffled in a buffer.
         """
         from keras_negrec.data.training.stream_batches import stream_batches  # loads TensorFlow
 
@@ -216,16 +204,9 @@ class Prepared:
             ends = self._training_ends(group)
             return ends[ends > 0]
 
-        return stream_batches(
-            self._groups,
-            read=self._training_rows,
-            lengths=lengths,
-            columns=self.column_names,
-            source=str(self.folder),
-            batch_size=batch_size,
-            max_length=max_length,
-            **options,
-        )
+        options |= {"batch_size": batch_size, "max_length": max_length}
+        options |= {"columns": self.column_names, "source": str(self.folder)}
+        return stream_batches(self._groups, read=self._training_rows, lengths=lengths, **options)
 
     def chunks(self) -> Iterator[Sessions]:
         """What trains, one row group after the other."""
@@ -237,13 +218,9 @@ class Prepared:
         return rows.take(np.argsort(rows.keys, kind="stable"))
 
     def examples(self, split: str) -> Examples:
-        """The examples to tune on, or to report, in memory and in the order of their keys.
+        """The examples of `"validation"` or `"test"`, in memory and in the order of their keys.
 
-        Args:
-            split: `"validation"` or `"test"`.
-
-        Raises:
-            ValueError: a session whose cut has no positive event after it.
+        A session whose cut has no positive event after it is a ValueError.
         """
         check_choice("split", split, ("validation", "test"))
         found = [
@@ -263,15 +240,7 @@ class Prepared:
 
     def split(self) -> Split:
         """All three in memory, as the functions that split `Sessions` give them."""
-        return Split(
-            train=self.sessions(),
-            validation=self.examples("validation"),
-            test=self.examples("test"),
-        )
-
-    @functools.cached_property
-    def _groups(self) -> list[RowGroup]:
-        return [group for path in self._shards for group in row_groups(path)]
+        return Split(self.sessions(), self.examples("validation"), self.examples("test"))
 
     def _whole_rows(self, group: RowGroup) -> Sessions:
         return read_rows(group, num_items=len(self.vocabulary), columns=self.column_names)

@@ -15,24 +15,23 @@ from keras_negrec.data.event_columns import EVENT_COLUMNS
 class Targets:
     """A batch with the positions that predict and what they are to predict.
 
-    All are tensors of TensorFlow, integers int32. `length` is that of whole rows.
+    All are tensors of TensorFlow, integers int32, of shape `(batch, num_positions)` where no other
+    is given. `length` is that of whole rows.
 
     Args:
         batch: dict of event columns `(batch, length)`, the whole rows.
         inputs: dict of event columns, what the encoder sees of them.
-        positions: int `(batch, num_positions)`, columns of `inputs` that predict.
-        is_target: bool `(batch, num_positions)`, False for slots without a target.
-        target_ids: int `(batch, num_positions)`, item ids, 0 where there is no target.
-        target_feedback: int `(batch, num_positions)`, how the targets were received.
-        skip_target_ids: int `(batch, num_positions)`, the item that was skipped right there, 0
-            where none was.
-        positive_columns: int `(batch, num_positions)`, the column of `batch` of the next kept
-            item, -1 where there is none.
+        positions: columns of `inputs` that predict.
+        is_target: bool, False for slots without a target.
+        target_ids: item ids, 0 where there is no target.
+        target_feedback: how the targets were received.
+        skip_target_ids: the item that was skipped right there, 0 where none was.
+        positive_columns: the column of `batch` of the next kept item, -1 where there is none.
         same_session: bool `(batch, length, length)`, whether two events are of one session.
         session_columns: bool `(batch, num_positions, length)`, which events are of the session
             that a position predicts in.
-        next_positive_columns: int `(batch, length)`, for each event the column of the first kept
-            one after it in its session, -1 where there is none.
+        next_positive_columns: `(batch, length)`, for each event the column of the first kept one
+            after it in its session, -1 where there is none.
     """
 
     batch: dict[str, tf.Tensor]
@@ -159,11 +158,10 @@ def check_target(target: str, feedback: Sequence) -> None:
     check_choice("target", target, ("next_positive", "next"))
     wanted = {term.target: term.name for term in feedback if term.target is not None}
     if len(wanted) > 1:
+        names, targets = (sorted(found, reverse=True) for found in (wanted.values(), wanted))
         raise ValueError(
-            f"{' and '.join(f'`{name}`' for name in sorted(wanted.values(), reverse=True))} cannot "
-            "be combined: they need different targets, "
-            + " and ".join(f'"{name}"' for name in sorted(wanted, reverse=True))
-            + "."
+            f"`{'` and `'.join(names)}` cannot be combined: they need different targets, "
+            f'"{targets[0]}" and "{targets[1]}".'
         )
     for needed, name in wanted.items():
         if needed != target:

@@ -3,56 +3,30 @@ import pytest
 import tensorflow as tf
 from prepared_folder import all_train, epoch, leave_one_out_cuts, numbered, rows_in
 
-from keras_negrec.data import (
-    Sessions,
-    leave_one_out,
-    simulate_sessions,
-)
-from keras_negrec.data.vocabulary import Vocabulary
+from keras_negrec.data import Sessions, Vocabulary, leave_one_out, simulate_sessions
 
 
 def prepare(tmp_path_factory, sessions, **options):
     return all_train(tmp_path_factory.mktemp("data"), sessions, **options)
 
 
-@pytest.fixture(scope="module")
-def sixty(tmp_path_factory):
-    """60 rows of 1 to 30 events in 9 shards of 3 row groups."""
-    lengths = np.random.default_rng(0).integers(1, 31, 60)
-    return prepare(tmp_path_factory, numbered(lengths))
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
+def test_the_split_is_that_of_the_in_memory_path(tmp_path_factory):
     events = simulate_sessions(num_sessions=80, num_items=60, mean_kept=4, seed=2).events
     vocabulary = Vocabulary.from_items(events["item"])
     sessions = Sessions.from_events(events, vocabulary)
-    order = np.random.default_rng(0).permutation(80)
-    prepared = prepare(
-        tmp_path_factory,
-        sessions,
-        vocabulary=vocabulary,
-        order=order,
-        rows_per_shard=30,
-        cuts=leave_one_out_cuts(sessions),
-    )
-    return sessions, prepared
-
-
-def test_the_split_is_that_of_the_in_memory_path(simulated):
-    sessions, prepared = simulated
+    options = {"order": np.random.default_rng(0).permutation(80), "rows_per_shard": 30}
+    options["cuts"] = leave_one_out_cuts(sessions)
+    prepared = prepare(tmp_path_factory, sessions, vocabulary=vocabulary, **options)
     expected, split = leave_one_out(sessions), prepared.split()
     assert split.train.fingerprint() == expected.train.fingerprint()
     for part in ("validation", "test"):
-        assert getattr(split, part).fingerprint() == getattr(expected, part).fingerprint()
-        np.testing.assert_array_equal(
-            getattr(split, part).histories.keys, getattr(expected, part).histories.keys
-        )
+        found, examples = getattr(split, part), getattr(expected, part)
+        assert found.fingerprint() == examples.fingerprint()
+        np.testing.assert_array_equal(found.histories.keys, examples.histories.keys)
     assert (expected.validation.skip_targets > 0).any()
-    before_test = prepared.before_test().sessions()
     in_memory = expected.before_test()
     in_memory = in_memory.take(np.argsort(in_memory.keys))
-    assert before_test.fingerprint() == in_memory.fingerprint()
+    assert prepared.before_test().sessions().fingerprint() == in_memory.fingerprint()
 
 
 def test_rows_that_do_not_train_and_rows_with_one_cut(tmp_path_factory):
@@ -86,12 +60,8 @@ def test_an_example_without_a_target(tmp_path_factory):
 @pytest.mark.parametrize("positive_counts", [True, False])
 def test_counts_of_the_rows_that_train(tmp_path_factory, positive_counts):
     sessions = Sessions.from_lists([[1, 2, 2], [2, 1]], [[1, 1, -1], [1, 1]])
-    prepared = prepare(
-        tmp_path_factory,
-        sessions,
-        cuts=([3, 1], [-1, -1], [-1, 1]),
-        positive_counts=positive_counts,
-    )
+    cuts = ([3, 1], [-1, -1], [-1, 1])
+    prepared = prepare(tmp_path_factory, sessions, cuts=cuts, positive_counts=positive_counts)
     assert prepared.item_counts(2).tolist() == [1, 3]
     assert prepared.item_counts(3, positive=True).tolist() == [1, 2, 0]
     assert prepared.before_test().item_counts(2).tolist() == [1, 3]

@@ -1,25 +1,42 @@
-"""A rule that was changed is another parameter."""
+"""Parameters are checked, and a rule that was changed is another parameter."""
 
 import functools
 import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
-from prepare_log import once
+from prepare_log import log, prepare_log
 
-from keras_negrec.data.preparation.function_digest import as_json
+from keras_negrec.data.preparation.parameters import CHOICES, as_json
 
-pytestmark = once
+COUNTS = ("min_item_count", "min_session_length", "k_core", "max_length", "num_shards")
 
 
-def rule_of(tmp_path, text):
-    """`rule` of a module of this text, in a folder of its own as a user may have it."""
-    namespace = {"__name__": "rules"}
-    code = compile(textwrap.dedent(text), str(tmp_path / "rules.py"), "exec")
-    exec(code, namespace)
-    return namespace["rule"]
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        *(({name: "other"}, f"`{name}` must be one of") for name in CHOICES),
+        *(({name: 0}, f"`{name}` must be a positive integer") for name in COUNTS),
+        ({"min_item_count": None}, "`min_item_count` must be a positive integer"),
+        ({"session_gap": 0}, "`session_gap` must be above 0"),
+        ({"test_share": 1}, "`test_share` must be at least 0 and below 1"),
+        ({"test_share": 0.5, "validation_share": 0.5}, "leave something to train on"),
+        ({"test_from": 5}, 'for split="time", and go together'),
+        ({"split": "time", "test_from": 5}, "go together"),
+        ({"split": "time", "validation_from": 6, "test_from": 5}, "must not be after `test_from`"),
+        ({"engine": "pandas"}, "`engine` must be"),
+        ({"format": "excel"}, "`format` must be one of 'frame'.* Received: format='excel'"),
+        ({"group_by": "user"}, 'group_by="user" needs a log with a column `user`'),
+        ({"session_gap": 5}, "`session_gap` needs a log with a column `timestamp`"),
+        ({"split": "time"}, 'split="time" needs a log with a column `timestamp`'),
+    ],
+    ids=str,
+)
+def test_wrong_arguments(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        prepare_log(log(("s", "a+ b- c+ d+")), tmp_path / "out", **settings)
+    assert list(tmp_path.iterdir()) == []
 
 
 BASE = """
@@ -36,6 +53,13 @@ def middle(plays):
 def rule(plays, *, low=-1, high=1):
     return [middle(play).ifelse(low, high) for play in plays if play in {"a", "b", "c"}]
 """
+
+
+def rule_of(tmp_path, text):
+    """`rule` of a module of this text, in a folder of its own as a user may have it."""
+    namespace = {"__name__": "rules"}
+    exec(compile(text, str(tmp_path / "rules.py"), "exec"), namespace)
+    return namespace["rule"]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +82,7 @@ def test_a_change_is_seen(tmp_path, before, after):
 
 def test_partials_closures_methods_and_callables():
     def rule(plays, threshold):
-        return plays < threshold
+        return rule(plays - 1, threshold) if plays else 0
 
     def closed(threshold):
         return lambda plays: plays < threshold
@@ -86,16 +110,9 @@ def test_partials_closures_methods_and_callables():
     assert as_json(kinds[0](1)) != as_json(kinds[1](1))
 
 
-def test_functions_that_call_themselves(tmp_path):
-    def again(n):
-        return again(n - 1) if n else 0
-
-    assert as_json(again) == as_json(again)
-
-
 def test_a_digest_is_the_same_in_every_process(tmp_path):
     (tmp_path / "rules.py").write_text(BASE)
-    command = "import rules; from keras_negrec.data.preparation.function_digest import as_json; "
+    command = "import rules; from keras_negrec.data.preparation.parameters import as_json; "
     found = {
         subprocess.run(
             [sys.executable, "-c", command + "print(as_json(rules.rule))"],
@@ -109,4 +126,6 @@ def test_a_digest_is_the_same_in_every_process(tmp_path):
 
 
 def test_other_values():
+    # As JSON and the command write it, True is "true".
+    assert as_json({True: -1, False: 1}) == as_json({"true": -1, "false": 1})
     assert as_json({"a": (1, None, "x"), 2: np.arange(2)}) == {"a": [1, None, "x"], "2": [0, 1]}
