@@ -76,12 +76,10 @@ def describe_sources(source) -> list[dict[str, Any]]:
     paths = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     files: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.is_file())
-        elif path.is_file():
-            files.append(path)
-        else:
+        if not path.exists():
             raise FileNotFoundError(f"There is no such file or folder. Received: {path}")
+        found = sorted(path.rglob("*")) if path.is_dir() else [path]
+        files += [file for file in found if file.is_file()]
     if not files:
         raise FileNotFoundError(f"There are no files in it. Received: {source}")
     stats = [(str(file.resolve()), file.stat()) for file in files]
@@ -136,17 +134,12 @@ def _locked(folder: Path) -> Iterator[bool]:
     """Whether the lock on a folder that is still there could be had, which is then held."""
     import fcntl  # Not on Windows, where the rest of the package works.
 
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:  # Its process has just finished.
-        yield False
-        return
-    try:
-        try:
+    with contextlib.ExitStack() as stack:
+        is_ours = False
+        # Its process has just finished, or is under way.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_ours = os.path.samestat(os.fstat(descriptor), os.stat(folder))
-        except (BlockingIOError, FileNotFoundError):
-            is_ours = False
         yield is_ours
-    finally:
-        os.close(descriptor)

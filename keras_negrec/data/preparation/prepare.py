@@ -69,7 +69,7 @@ def prepare(
         folder: what to write.
         format, format_options: the name of a format, or a function that is one, and what it takes,
             for example the rule of what is a skip. See `read_log`.
-        engine: `"duckdb"`, `"spark"`, or an Ibis connection to one of them.
+        engine: what does the work: `"duckdb"`, `"spark"`, or an Ibis connection to one of them.
         errors: what an event with a problem, or a session that contradicts itself (where rows are
             sessions, also one of several users), does: `"raise"` ends the run with an error,
             `"skip"` counts it and leaves it out.
@@ -87,11 +87,13 @@ def prepare(
             train.
         long_rows: what to do with the older events of longer rows: `"windows"` makes rows of
             them that only train (where the row trains), `"newest"` drops them.
-        split: what is held out: `"leave_one_out"` the last positive events of each row, as the
-            function of that name; `"session"` whole rows, their last positive event being the
-            target; `"time"` what happened last: rows that are under way at a cut are cut there,
-            rows that begin later right after their last positive event but one; None nothing.
-        validation_share, test_share: of rows for split `"session"`, of events for `"time"`.
+        split: what is held out. `"leave_one_out"`: the last positive events of each row, as the
+            function of that name does. `"session"`: whole rows, their last positive event being
+            the target. `"time"`: what happened last; rows that are under way at a cut are cut
+            there, rows that begin later right after their last positive event but one. None:
+            nothing.
+        validation_share, test_share: the share that is held out, of rows for split `"session"`,
+            of events for `"time"`.
         validation_from, test_from: for split `"time"`, in place of the shares: when the two
             periods begin. Numbers in the unit of the log's times, or dates (UTC).
         seed: draws the order of rows, their shards, and those held out by split `"session"`.

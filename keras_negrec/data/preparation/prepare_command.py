@@ -13,12 +13,9 @@ from typing import Any
 from keras_negrec.data.preparation.parameters import CHOICES
 from keras_negrec.data.preparation.prepare import prepare
 
-FORMATS = "frame (any CSV or Parquet), kuairand, lastfm1k, movielens, mssd, sequences or yambda"
-
-# Arguments of `prepare` that are options of another kind here, or none.
-_OTHERS = ("source", "folder", "format", "format_options", "overwrite", "verbose", "progress")
 _PARAMETERS = inspect.signature(prepare).parameters
-_OPTIONS = [name for name in _PARAMETERS if name not in _OTHERS]
+_SETTINGS = [n for n in _PARAMETERS if n not in ("source", "folder", "verbose", "progress")]
+_OPTIONS = [name for name in _SETTINGS if name not in ("format", "format_options", "overwrite")]
 
 
 def add_prepare_command(commands) -> None:
@@ -29,7 +26,12 @@ def add_prepare_command(commands) -> None:
         description="Reads a raw log of any size, and writes filtered sessions with their split "
         "to a folder that training reads.",
     )
-    parser.add_argument("--format", required=True, help=f"what the log is: {FORMATS}")
+    parser.add_argument(
+        "--format",
+        required=True,
+        help="what the log is: frame (any CSV or Parquet), kuairand, lastfm1k, movielens, mssd, "
+        "sequences or yambda",
+    )
     parser.add_argument(
         "--input", nargs="+", required=True, help="the files of the log, or a folder of them"
     )
@@ -43,19 +45,17 @@ def add_prepare_command(commands) -> None:
         '\'{"session": "listener", "item": "track", "feedback": "rating"}\'',
     )
     types: dict[str, Any] = {"split": lambda text: None if text == "none" else text}
-    types |= dict.fromkeys(("validation_from", "test_from"), _time)
-    types |= dict.fromkeys(("session_gap", "validation_share", "test_share"), float)
-    counts = ("min_item_count", "min_session_length", "k_core", "max_length", "seed", "num_shards")
-    types |= dict.fromkeys(counts, int)
-    choices = CHOICES | {"engine": ("duckdb", "spark")}
+    types |= {"validation_from": _time, "test_from": _time}
+    choices = CHOICES | {"engine": ("duckdb", "spark"), "split": ()}
     texts = _texts()
     for name in _OPTIONS:
-        default = _PARAMETERS[name].default
+        default, annotation = _PARAMETERS[name].default, str(_PARAMETERS[name].annotation)
+        plain = {"int": int, "float": float}.get(annotation.split(" ")[0], str)
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             default=default,
-            type=types.get(name, str),
-            choices=None if name in types else [c for c in choices.get(name, ()) if c] or None,
+            type=types.get(name, plain),
+            choices=[choice for choice in choices.get(name, ()) if choice] or None,
             help=texts[name] if default is None else f"{texts[name]} Default: {default}.",
         )
     parser.add_argument(
@@ -67,11 +67,10 @@ def add_prepare_command(commands) -> None:
 def _texts() -> dict[str, str]:
     """What the docstring of `prepare` says of each argument."""
     arguments = (inspect.getdoc(prepare) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    arguments = re.sub('`"?|"?`', "", arguments).replace(" None", " none")
     found = re.findall(r"^    (\w[\w, ]*): (.*(?:\n     .*)*)", arguments, re.MULTILINE)
     texts = {name: " ".join(text.split()) for names, text in found for name in names.split(", ")}
-    return dict.fromkeys(_OPTIONS, "") | {
-        name: re.sub('`"?|"?`', "", t) for name, t in texts.items()
-    }
+    return dict.fromkeys(_OPTIONS, "") | texts
 
 
 def _json_object(text: str) -> dict:
@@ -85,18 +84,16 @@ def _json_object(text: str) -> dict:
 
 
 def _time(text: str) -> float | str:
-    try:
+    with contextlib.suppress(ValueError):
         return float(text)
-    except ValueError:
-        return text
+    return text
 
 
 def _run(given: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    names = ["format", "format_options", "overwrite", *_OPTIONS]
-    settings = {name: getattr(given, name) for name in names}
+    settings = {name: getattr(given, name) for name in _SETTINGS}
     source = given.input[0] if len(given.input) == 1 else given.input
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     tasks: dict[str, Any] = {}
@@ -115,16 +112,16 @@ def _run(given: argparse.Namespace) -> None:
         with progress, contextlib.redirect_stdout(report):
             prepare(source, given.output, **settings, progress=tell)
     except (ValueError, OSError) as error:
-        raise ValueError(_in_options(str(error), names)) from error
+        raise ValueError(_in_options(str(error))) from error
     print(report.getvalue(), end="")
 
 
-def _in_options(message: str, names: list[str]) -> str:
+def _in_options(message: str) -> str:
     """A message of `prepare` to a user of the command: `errors="skip"` is `--errors skip`."""
 
     def option(found: re.Match) -> str:
         name = f"--{(found[1] or found[2]).replace('_', '-')}"
         return f"{name} {found[3]}" if found[3] else name
 
-    listed = "|".join(names)
-    return re.sub(rf'(?<!column )`({listed})`|\b({listed})=(?:True|"(\w+)")', option, message)
+    names = "|".join(_SETTINGS)
+    return re.sub(rf'(?<!column )`({names})`|\b({names})=(?:True|"(\w+)")', option, message)

@@ -34,8 +34,7 @@ class SessionTable:
     """Sessions in an engine.
 
     Args:
-        table: the columns of `keys`, `events` (an array of structs with the fields `fields`, in
-            order) and `num_events`.
+        table: the columns of `keys`, `events` (a sorted array of structs) and `num_events`.
         keys: `["session"]` or `["user", "session"]`.
         fields: names of the fields of an event: `order`, `code` and `feedback`, with `row` and
             `time` where they are known and needed, and the further columns of the log.
@@ -144,13 +143,10 @@ def to_sessions(
 def to_rows(sessions: SessionTable, seed: int, with_times: bool) -> ibis.Table:
     """One row a session, or one a user's history, in an order that is random but always the same.
 
-    Returns:
-        A table with the columns `digest`, 32 characters by which it is ordered, `key`, one array
-        for each column of events (`item_ids` are codes), with `session_ids` where rows are
-        histories of users, and `times` where asked.
+    Columns are `digest`, 32 characters that give the order, `key`, an array for each column of
+    events (`item_ids` are codes; `session_ids` where rows are of users), and `times` where asked.
     """
     table, time = sessions.table, sessions.time
-    columns: dict[str, Any] = {}
     if sessions.keys == ["session"]:
         table = table.select("events", key=table.session)
     else:
@@ -162,11 +158,10 @@ def to_rows(sessions: SessionTable, seed: int, with_times: bool) -> ibis.Table:
         whole = ibis.struct({name: table[name] for name in names})
         table = table.group_by(key=table.user).agg(sessions=whole.collect())
         table = table.mutate(sessions=table.sessions.sort())
-        columns["session_ids"] = table.sessions.map(
-            lambda s, index: s.events.map(lambda _: index.cast("int32"))
-        ).flatten()
-        table = table.mutate(events=table.sessions.map(lambda s: s.events).flatten(), **columns)
-    columns = {name: table[name] for name in columns}
+        numbers = table.sessions.map(lambda s, index: s.events.map(lambda _: index.cast("int32")))
+        events = table.sessions.map(lambda s: s.events).flatten()
+        table = table.mutate(events=events, session_ids=numbers.flatten())
+    columns = {name: table[name] for name in ("session_ids",) if name in table.columns}
     fields = {"item_ids": "code", "feedback": "feedback"}
     fields |= {column.name: column.log_column for column in further_columns()}
     for name, field in fields.items():

@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from keras_negrec.atomic_write import sync
 from keras_negrec.data.logs.engine import Engine
-from keras_negrec.data.logs.event_table import EventTable, read_events
+from keras_negrec.data.logs.event_table import read_events
 from keras_negrec.data.logs.formats import Scan
 from keras_negrec.data.preparation.cut_rows import ROW_GROUP_EVENTS, RowSpool, Totals, cut_rows
 from keras_negrec.data.preparation.filter_sessions import filter_sessions
@@ -40,14 +40,21 @@ def write_folder(
     log = read_events(scan, source, parameters["format_options"], engine, parameters["errors"])
     dropped = [Dropped(kind, count) for kind, count in sorted(log.problems.items())]
     with_times = parameters["split"] == "time"
-    _check_columns(log, parameters)
+    for why, needed, column in (
+        ('group_by="user"', parameters["group_by"] == "user", "user"),
+        ('split="time"', with_times, "time"),
+        ("`session_gap`", parameters["session_gap"] is not None, "time"),
+    ):
+        if needed and column not in log.table.columns:
+            name = "timestamp" if column == "time" else column
+            raise ValueError(f"{why} needs a log with a column `{name}`. Received one without.")
 
     tell("grouping them into sessions", None)
     sessions, found, odd = to_sessions(log, engine, parameters, several_files)
     dropped += found
-    table = sessions.items.order_by("code").select("item").to_pyarrow()
-    is_text = not pa.types.is_integer(table["item"].type)
-    items = pd.Series(table["item"].to_pylist(), dtype=object if is_text else "int64").to_numpy()
+    item = sessions.items.order_by("code").select("item").to_pyarrow()["item"]
+    is_text = not pa.types.is_integer(item.type)
+    items = pd.Series(item.to_pylist(), dtype=object if is_text else "int64").to_numpy()
 
     tell("filtering", None)
     sessions, found = filter_sessions(sessions, engine, parameters)
@@ -94,7 +101,14 @@ def write_folder(
     (folder / "shards").mkdir()
     shards = spool.write_shards(folder / "shards", ids, parameters["num_shards"])
     vocabulary.save(folder / "vocabulary.json")
-    _write_items(folder / "items.parquet", vocabulary, totals, codes)
+    table = {
+        "id": pa.array(np.arange(1, len(vocabulary) + 1), pa.int32()),
+        "item": pa.array(vocabulary.items, pa.string() if vocabulary.is_string else pa.int64()),
+    }
+    for name in ("count", "train_count", "train_positive_count"):
+        table[name] = pa.array(getattr(totals, name)[codes])
+    pa.parquet.write_table(pa.table(table), folder / "items.parquet", compression="zstd")
+    sync(folder / "items.parquet")
     kept = {"events": totals.events, "sessions": num_sessions, "rows": totals.rows}
     return {
         "counts": {
@@ -114,17 +128,6 @@ def write_folder(
     }
 
 
-def _check_columns(log: EventTable, parameters: dict[str, Any]) -> None:
-    for needed, column, why in (
-        (parameters["group_by"] == "user", "user", 'group_by="user"'),
-        (parameters["split"] == "time", "time", 'split="time"'),
-        (parameters["session_gap"] is not None, "time", "`session_gap`"),
-    ):
-        if needed and column not in log.table.columns:
-            column = {"time": "timestamp"}.get(column, column)
-            raise ValueError(f"{why} needs a log with a column `{column}`. Received one without.")
-
-
 def _periods(sessions, parameters: dict[str, Any]) -> tuple[float, float]:
     """When validation and test begin."""
     if parameters["test_from"] is not None:
@@ -137,18 +140,3 @@ def _periods(sessions, parameters: dict[str, Any]) -> tuple[float, float]:
     )
     [row] = begins.to_pyarrow().to_pylist()
     return row["validation"], row["test"]
-
-
-def _write_items(path: Path, vocabulary: Vocabulary, totals: Totals, codes: np.ndarray) -> None:
-    kind = pa.string() if vocabulary.is_string else pa.int64()
-    table = pa.table(
-        {
-            "id": pa.array(np.arange(1, len(vocabulary) + 1), pa.int32()),
-            "item": pa.array(vocabulary.items, kind),
-            "count": totals.count[codes],
-            "train_count": totals.train_count[codes],
-            "train_positive_count": totals.train_positive_count[codes],
-        }
-    )
-    pa.parquet.write_table(table, path, compression="zstd")
-    sync(path)

@@ -124,12 +124,10 @@ class ClozeTargets:
             (tf.range(shape[1]) == positions[..., tf.newaxis]) & used[..., tf.newaxis], axis=1
         )
         hidden = {name: EVENT_COLUMNS[name].masked for name in batch} | {"item_ids": self.mask_id}
-        inputs = {
-            name: values
-            if hidden[name] is None
-            else tf.where(masked, tf.cast(hidden[name], values.dtype), values)
-            for name, values in batch.items()
-        }
+        inputs = dict(batch)
+        for name, value in hidden.items():
+            if value is not None:
+                inputs[name] = tf.where(masked, tf.cast(value, batch[name].dtype), batch[name])
         item_at, feedback_at = take(items, positions), take(feedback, positions)
         same = same_session(batch)
         targets = Targets(

@@ -37,8 +37,7 @@ def load_prepared(folder: str | Path) -> Prepared:
         folder: the folder that `prepare` was given.
 
     Raises:
-        FileNotFoundError: no such folder, or one that is not complete: its `manifest.json` or
-            one of the files that it names is not there.
+        FileNotFoundError: no such folder, or its manifest or a file that it names is not there.
         ValueError: another schema version; a vocabulary or a shard that is not the one of the
             manifest; a column of events that is not registered.
 
@@ -261,9 +260,6 @@ class Prepared:
         return Sessions(empty, np.zeros(1, "int64"), np.zeros(0, "int64"))
 
     def __repr__(self) -> str:
-        shards = self.manifest["shards"]
-        return (
-            f"<Prepared: {sum(shard['rows'] for shard in shards)} rows, "
-            f"{sum(shard['events'] for shard in shards)} events in {len(shards)} shards, "
-            f"{len(self.vocabulary)} items>"
-        )
+        shards, items = self.manifest["shards"], len(self.vocabulary)
+        rows, events = (sum(shard[name] for shard in shards) for name in ("rows", "events"))
+        return f"<Prepared: {rows} rows, {events} events in {len(shards)} shards, {items} items>"

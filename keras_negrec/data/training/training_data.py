@@ -69,9 +69,9 @@ class TrainingData(Protocol):
             seed: int. The same seed gives the same epochs.
             start_step: int, 0 by default. Where to begin; the epoch is read up to there. Inside of
                 an epoch and without `repeat`, the dataset is the rest of that epoch.
-            repeat: bool, False by default. Go on with the next epoch without an end, for `fit`
-                with `steps_per_epoch`. The dataset then always begins at `start_step`; without
-                `repeat` each pass over it (one from which a batch was taken) is the next epoch.
+            repeat: bool, False by default. Go on without an end, for `fit` with `steps_per_epoch`.
+                Each pass then begins at `start_step`; without `repeat` each pass (one from which a
+                batch was taken) is the next epoch.
             worker: int from 0 to `num_workers - 1`, 0 by default. Which share to give: together
                 the workers give each session exactly once an epoch, in equally many steps.
             num_workers: int, 1 by default. How many hosts train.
