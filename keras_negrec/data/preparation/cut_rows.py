@@ -33,7 +33,7 @@ def cut_rows(
     if parameters["split"] == "leave_one_out":
         cuts = leave_one_out_cuts(sessions)
     elif parameters["split"] == "session":
-        # Other digits than the shard's, or the rows held out would all be in one shard.
+        # Other digits than the shard's, or all rows held out would be in one shard.
         draw = np.array([int(digest[8:16], 16) / 2**32 for digest in digests], "float64")
         cuts = session_cuts(
             sessions, draw, parameters["validation_share"], parameters["test_share"]

@@ -55,13 +55,13 @@ def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
             f"Received: split={parameters['split']!r}, validation_from={begins[0]!r}, "
             f"test_from={begins[1]!r}"
         )
-    times = [_to_time(begin) for begin in begins]
-    if times[0] > times[1]:
+    validation, test = map(_to_time, begins)
+    if validation > test:
         raise ValueError(
-            "`validation_from` must not be after `test_from`. Received: "
-            f"{begins[0]!r} and {begins[1]!r}"
+            f"`validation_from` must not be after `test_from`. Received: {begins[0]!r} and "
+            f"{begins[1]!r}"
         )
-    return parameters | {"validation_from": times[0], "test_from": times[1]}
+    return parameters | {"validation_from": validation, "test_from": test}
 
 
 def _to_time(value) -> float:

@@ -83,17 +83,14 @@ def prepare(
         require_feedback: takes out sessions that do not have `"any"` feedback other than unknown,
             `"negative"` feedback, or `"both"` negative and positive.
         k_core: takes out items and rows with fewer events, until there are none.
-        max_length: limits the part of each row that trains, and the history of rows that do not
-            train.
+        max_length: limits what trains of each row, and the history of rows that do not train.
         long_rows: what to do with the older events of longer rows: `"windows"` makes rows of
             them that only train (where the row trains), `"newest"` drops them.
         split: what is held out. `"leave_one_out"`: the last positive events of each row, as the
             function of that name does. `"session"`: whole rows, their last positive event being
-            the target. `"time"`: what happened last; rows that are under way at a cut are cut
-            there, rows that begin later right after their last positive event but one. None:
-            nothing.
-        validation_share, test_share: the share that is held out, of rows for split `"session"`,
-            of events for `"time"`.
+            the target. `"time"`: what happened last; rows under way at a cut are cut there, rows
+            that begin later right after their last positive event but one. None: nothing.
+        validation_share, test_share: how much of rows (split `"session"`) or events (`"time"`).
         validation_from, test_from: for split `"time"`, in place of the shares: when the two
             periods begin. Numbers in the unit of the log's times, or dates (UTC).
         seed: draws the order of rows, their shards, and those held out by split `"session"`.
@@ -109,8 +106,8 @@ def prepare(
     Raises:
         FileNotFoundError: a source that is not there.
         FileExistsError: the folder holds something else, with `overwrite=False`.
-        ValueError: arguments out of range; what `errors` and `duplicates` say; nothing remains;
-            no row can be held out.
+        ValueError: bad arguments; what `errors` and `duplicates` say; nothing remains or can be
+            held out.
 
     Example:
 

@@ -178,7 +178,6 @@ def _first_of_equals(events, *names: str):
 
     def is_first(event, index):
         before = events[ibis.greatest(index - 1, 0)]
-        differs = [event[name] != before[name] for name in names]
-        return (index == 0) | ibis.or_(*differs)
+        return ibis.or_(index == 0, *(event[name] != before[name] for name in names))
 
     return events.filter(is_first)

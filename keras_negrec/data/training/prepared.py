@@ -13,12 +13,7 @@ import pandas as pd
 from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.examples import Examples
-from keras_negrec.data.preparation.manifest import (
-    MANIFEST,
-    SCHEMA_VERSION,
-    read_manifest,
-    vocabulary_hash,
-)
+from keras_negrec.data.preparation.manifest import SCHEMA_VERSION, read_manifest, vocabulary_hash
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.splits.split import Split
 from keras_negrec.data.training.shard_rows import RowGroup, read_cuts, read_rows, row_groups
@@ -29,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def load_prepared(folder: str | Path) -> Prepared:
-    """Opens what `keras_negrec.data.prepare` wrote, and checks that it is whole.
+    """Opens the folder that `prepare` was given, and checks that it is whole.
 
     Nothing but the vocabulary is read into memory here.
 
     Args:
-        folder: the folder that `prepare` was given.
+        folder: what `prepare` has written.
 
     Raises:
         FileNotFoundError: no such folder, or its manifest or a file that it names is not there.
@@ -45,9 +40,7 @@ def load_prepared(folder: str | Path) -> Prepared:
 
     >>> plays = keras_negrec.data.simulate_sessions(num_sessions=50, num_items=30).events
     >>> columns = {name: name for name in ("session", "item", "feedback", "position")}
-    >>> manifest = keras_negrec.data.prepare(
-    ...     plays, "prepared", format_options=columns, verbose=False
-    ... )
+    >>> _ = keras_negrec.data.prepare(plays, "prepared", format_options=columns, verbose=False)
     >>> prepared = keras_negrec.data.load_prepared("prepared")
     >>> len(prepared.sessions()), len(prepared.vocabulary)
     (50, 30)
@@ -55,7 +48,7 @@ def load_prepared(folder: str | Path) -> Prepared:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no such folder. Received: {folder}")
-    path, manifest = folder / MANIFEST, read_manifest(folder)
+    path, manifest = folder / "manifest.json", read_manifest(folder)
     if manifest is None:
         raise FileNotFoundError(
             f"{folder} has no manifest.json, which is written last: its preparation did not come "

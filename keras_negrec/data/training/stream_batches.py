@@ -148,7 +148,8 @@ class SessionStream:
             if len(found):
                 filled.append(group)
                 num_events.append(int(found.sum()))
-                counts.append(np.bincount(self._buckets(found), minlength=len(self._longest)))
+                buckets = np.searchsorted(self._longest, found)
+                counts.append(np.bincount(buckets, minlength=len(self._longest)))
         if not filled:
             why = f" of which `{transform.__name__}` leaves something" if transform else ""
             raise ValueError(f"There are no rows to train on{why}. Received: {source}")
@@ -238,15 +239,12 @@ class SessionStream:
             pool_events += num_events
         return pools
 
-    def _buckets(self, lengths: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self._longest, lengths)
-
     def _divide(
         self, windows: Sessions, random: np.random.Generator, is_last: bool
     ) -> tuple[list[np.ndarray], np.ndarray]:
         """Batches of the windows, and the windows that fill none (of the last ones: none)."""
         order = random.permutation(len(windows)) if self._shuffle else np.arange(len(windows))
-        buckets = self._buckets(windows.lengths)[order]
+        buckets = np.searchsorted(self._longest, windows.lengths)[order]
         batches: list[np.ndarray] = []
         left = []
         for bucket, size in enumerate(self._batch_rows):

@@ -121,8 +121,7 @@ class NextItemTargets:
     def transform(self, batch: dict) -> tuple[dict, dict, dict]:
         """One batch of rows to `(x, y, sample_weight)`."""
         batch = as_inputs(batch)
-        items, feedback = batch["item_ids"], batch["feedback"]
-        same = same_session(batch)
+        items, feedback, same = batch["item_ids"], batch["feedback"], same_session(batch)
         next_positive = tf.where(items > 0, next_column(feedback > 0, same), -1)
         next_target = next_positive
         if self.target == "next":
