@@ -26,10 +26,6 @@ from keras_negrec.data import (
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 
 
-def flat(rows, name):
-    return np.concatenate([row[name] for row in rows])
-
-
 def assert_equals_in_memory(frame, folder):
     """Rows, vocabulary and split are those of the in-memory path, event for event."""
     vocabulary, sessions = in_memory(frame)
@@ -39,7 +35,7 @@ def assert_equals_in_memory(frame, folder):
     assert [row["key"] for row in written] == sessions.keys.tolist()
     assert [len(row["item_ids"]) for row in written] == sessions.lengths.tolist()
     for name, values in sessions.columns.items():
-        np.testing.assert_array_equal(flat(written, name), values)
+        np.testing.assert_array_equal(np.concatenate([row[name] for row in written]), values)
     split, expected = prepared.split(), leave_one_out(sessions)
     assert split.train.fingerprint() == expected.train.fingerprint()
     for part in ("validation", "test"):

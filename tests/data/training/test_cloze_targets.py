@@ -32,12 +32,8 @@ def transform(batch, seed=0, **arguments):
 
 def shifted(batch, row, shift):
     """A row without its last `shift` events, moved to the right."""
-    return {
-        name: np.concatenate([np.zeros(shift, "int32"), values[row, : values.shape[1] - shift]])[
-            np.newaxis
-        ]
-        for name, values in batch.items()
-    }
+    moved = {name: np.pad(values[[row]], ((0, 0), (shift, 0))) for name, values in batch.items()}
+    return {name: values[:, : batch[name].shape[1]] for name, values in moved.items()}
 
 
 def is_target(batch, target):
@@ -126,17 +122,16 @@ def test_any_event_is_masked_for_the_next_item():
 def test_share_of_rows_that_end_with_the_mask():
     batch = long_rows()
     x, y, weight = transform(batch, mask_probability=0.5, last_probability=0.3)
-    only_last = weight["next_item"].sum(1) == 1  # others have 8 or 9
+    items, only_last = x["item_ids"], weight["next_item"].sum(1) == 1  # others have 8 or 9
     assert only_last.mean() == pytest.approx(0.3, abs=0.06)
-    rows = np.flatnonzero(only_last)
-    assert (x["item_ids"][rows, -1] == MASK).all()
-    assert (x["item_ids"][rows, :-1] != MASK).all()
+    assert (items[only_last, -1] == MASK).all() and (items[only_last, :-1] != MASK).all()
     # The three skips after the last kept event are gone, and padding has come in front.
-    np.testing.assert_array_equal(x["item_ids"][rows, 3:-1], batch["item_ids"][rows, :-4])
-    assert (x["item_ids"][rows, :3] == 0).all()
-    np.testing.assert_array_equal(y["next_item"][rows, 0] + 1, batch["item_ids"][rows, -4])
-    others = np.flatnonzero(~only_last)
-    assert (x["item_ids"][others, -1] != MASK).all()
+    np.testing.assert_array_equal(items[only_last, 3:-1], batch["item_ids"][only_last, :-4])
+    assert (items[only_last, :3] == 0).all()
+    np.testing.assert_array_equal(
+        y["next_item"][only_last, 0] + 1, batch["item_ids"][only_last, -4]
+    )
+    assert (items[~only_last, -1] != MASK).all()
 
 
 def epochs(seed):

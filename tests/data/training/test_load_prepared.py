@@ -47,26 +47,14 @@ def write(name, text):
         (shutil.rmtree, FileNotFoundError, "There is no such folder"),
         (unlink("manifest.json"), FileNotFoundError, "Run `prepare` again .* to complete it"),
         (write("manifest.json", "{"), ValueError, "manifest.json cannot be read as JSON"),
-        (
-            lambda folder: write_manifest(folder, schema_version=1),
-            ValueError,
-            "reads schema version 2.* Received: 1",
-        ),
+        (lambda f: write_manifest(f, schema_version=1), ValueError, "version 2.* Received: 1"),
         (write("manifest.json", '{"schema_version": 2}'), ValueError, "`shards` is missing"),
         (write("vocabulary.json", '["k"]'), ValueError, "not the vocabulary that the shards were"),
         (unlink("vocabulary.json"), FileNotFoundError, "names a file .* not there: .*vocabulary"),
         (unlink(SHARD), FileNotFoundError, "names a file that is not there: .*part-00000.parquet"),
         (write(SHARD, ""), ValueError, r"part-00000.parquet must have \d+ bytes .* Received: 0"),
-        (
-            lambda folder: rewrite(folder, lambda table: table.slice(1)),
-            ValueError,
-            "must have 7 rows by the manifest. Received: 6",
-        ),
-        (
-            write("shards/part-00007.parquet", ""),
-            ValueError,
-            "does not name.* Received: part-00007.parquet",
-        ),
+        (lambda f: rewrite(f, lambda t: t.slice(1)), ValueError, "have 7 rows by .* Received: 6"),
+        (write("shards/part-00007.parquet", ""), ValueError, "does not name.* part-00007.parquet"),
     ],
 )
 def test_a_folder_that_is_not_whole(folder, damage, error, message):

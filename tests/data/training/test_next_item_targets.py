@@ -102,12 +102,9 @@ def test_another_session_gives_neither_positives_nor_negatives():
 
 
 def test_an_item_both_kept_next_and_skipped_elsewhere_is_no_negative():
-    batch = one_row([1, 2, 3, 2], [1, -1, -1, 1])
-    _, y, _ = transform(batch, contrastive="item")
-    assert y["contrastive"][0, 0].tolist() == [-1, -1, 0, 1]
-    batch = one_row([1, 2, 2], [1, -1, 1])
-    _, y, _ = transform(batch, contrastive="item")
-    assert y["contrastive"][0, 0].tolist() == [-1, -1, -1]
+    for items, expected in (([1, 2, 3, 2], [-1, -1, 0, 1]), ([1, 2, 2, 2], [-1] * 4)):
+        _, y, _ = transform(one_row(items, [1, -1, -1, 1]), contrastive="item")
+        assert y["contrastive"][0, 0].tolist() == expected
 
 
 def test_as_a_dataset_transformation():
