@@ -123,5 +123,6 @@ def _in_options(message: str) -> str:
         name = f"--{(found[1] or found[2]).replace('_', '-')}"
         return f"{name} {found[3]}" if found[3] else name
 
-    names = "|".join(_SETTINGS)
-    return re.sub(rf'(?<!column )`({names})`|\b({names})=(?:True|"(\w+)")', option, message)
+    names = "|".join([*_SETTINGS, "folder"])
+    pattern = rf'(?<!column )`({names})`|\b({names})=(?:True|"(\w+)")'
+    return re.sub(pattern, option, message).replace("--folder", "--output")

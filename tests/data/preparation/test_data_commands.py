@@ -65,6 +65,8 @@ def test_bad_input_is_one_message_in_the_words_of_the_command(plays, capsys):
     assert "with other seed. Pass --overwrite to replace it" in capsys.readouterr().err
     assert prepare_plays(plays, "--validation-from", 1) == 1
     assert "--validation-from and --test-from are for --split time" in capsys.readouterr().err
+    plays.with_name("out").joinpath("manifest.json").unlink()
+    assert prepare_plays(plays) == 1 and "--output must be new" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
