@@ -88,11 +88,9 @@ def as_json(value: Any) -> Any:
         return dict(zip(keys, map(as_json, value.values()), strict=True))
     if isinstance(value, (list, tuple)):
         return [as_json(entry) for entry in value]
-    if isinstance(value, (str, int, float, bool)) or value is None:
-        return value
     if hasattr(value, "tolist"):
         return value.tolist()
-    return str(value)
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 def _name_of(function: Any) -> str:
