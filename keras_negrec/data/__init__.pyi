@@ -22,8 +22,8 @@ from .splits.split import Split as Split
 from .splits.split import leave_one_out as leave_one_out
 from .splits.split import split_at as split_at
 from .training.cloze_targets import ClozeTargets as ClozeTargets
-from .training.load_prepared import load_prepared as load_prepared
-from .training.next_item_targets import NextItemTargets as NextItemTargets
 from .training.prepared import Prepared as Prepared
+from .training.prepared import load_prepared as load_prepared
+from .training.targets import NextItemTargets as NextItemTargets
 from .training.training_data import TrainingData as TrainingData
 from .vocabulary import Vocabulary as Vocabulary

@@ -14,7 +14,7 @@ from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.backend.memory import keep_memory
 from keras_negrec.backend.table_rows import is_item_table, row_train_step
 from keras_negrec.data import Examples, Sessions, TrainingData, Vocabulary
-from keras_negrec.data.training.without_autotuning import without_autotuning
+from keras_negrec.data.training.stream_batches import without_autotuning
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
 

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_negrec import layers
 from keras_negrec.argument_checks import check_fraction
-from keras_negrec.data.training.next_item_targets import NextItemTargets
+from keras_negrec.data.training.targets import NextItemTargets
 from keras_negrec.models.part import Part
 
 
