@@ -112,13 +112,12 @@ def compare(
     a stored run is never done again: after an interruption, call again. The runs are done seed
     by seed over all configurations, so that an interrupted comparison has whole seeds.
 
-    A run is known by its label, settings, seed, `exclude_seen` and examples. What `train` does
-    besides its settings is not seen: put all that matters, the number of epochs or the
-    fingerprint of the training data, into the settings.
+    A run is known by its label, settings, seed, `exclude_seen` and examples. What else `train`
+    does is not seen: put all that matters, such as the number of epochs, into the settings.
 
     Args:
-        train: function of the settings and the seed that returns a trained model. Keras's seed is
-            set before each call. The training curves of a Keras model are stored with its run.
+        train: function of settings and seed, which Keras has been set to, that returns a trained
+            model. The training curves of a Keras model are stored with its run.
         configurations: dict from label to settings, a JSON-able dict that `train` understands.
         examples: `Examples`, as a rule `split.test`.
         folder: path. Where finished runs are stored.
@@ -156,16 +155,11 @@ def compare(
     seeds = list(seeds)
     whole = [isinstance(seed, (int, np.integer)) and seed >= 0 for seed in seeds]
     if not all(whole) or not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(
-            f"`seeds` must be integers from 0, one or more, each once. Received: seeds={seeds!r}"
-        )
+        raise ValueError(f"`seeds` must be integers from 0, each once. Received: {seeds=}")
     if not settings and not scorers:
         raise ValueError("`configurations` must hold at least one. Received: none.")
-    twice = ", ".join(repr(label) for label in settings if label in scorers)
-    if twice:
-        raise ValueError(
-            f"A label stands for one configuration or one scorer. Received both under: {twice}"
-        )
+    if twice := [label for label in settings if label in scorers]:
+        raise ValueError(f"A label stands for one configuration or scorer. Received twice: {twice}")
     check_examples(examples)
     if not check_positive_ints("k", k):
         raise ValueError(f"`k` must hold at least one cut-off. Received: k={k!r}")

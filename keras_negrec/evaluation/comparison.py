@@ -66,13 +66,14 @@ class Comparison:
                 raise ValueError(
                     f"A configuration has one run a seed. Received: {label!r} with seeds {seeds}"
                 )
-            ranked = {run.examples for run in of_label}
-            if ranked != {examples.fingerprint()}:
-                raise ValueError(
-                    "All runs must have ranked `examples`. Received: runs on examples with the "
-                    f"fingerprints {sorted(ranked)}, and examples with {examples.fingerprint()}"
-                )
-        if len({run.exclude_seen for of_label in self.runs.values() for run in of_label}) > 1:
+        every = [run for of_label in self.runs.values() for run in of_label]
+        ranked, own = {run.examples for run in every}, examples.fingerprint()
+        if ranked != {own}:
+            raise ValueError(
+                "All runs must have ranked `examples`. Received: runs on examples with the "
+                f"fingerprints {sorted(ranked)}, and examples with {own}"
+            )
+        if len({run.exclude_seen for run in every}) > 1:
             raise ValueError("`exclude_seen` must be the same in all runs. Received: both.")
 
     @property
@@ -152,10 +153,9 @@ class Comparison:
         examples = {label: self.example_metrics(label) for label in self.runs}
         seeds = {label: self.seed_metrics(label) for label in self.runs}
         known = tuple(examples[baseline])
-        if metrics is None:
-            metrics = [name for name in known if metric_of(name).in_reports]
-        for name in metrics:
+        for name in metrics or ():
             check_choice("metrics", name, known)
+        metrics = metrics or [name for name in known if metric_of(name).in_reports]
         others = [label for label in self.runs if label != baseline] or [baseline]
         if num_resamples is None:
             num_resamples = max(10_000, 400 * len(others) * len(metrics))
@@ -190,8 +190,7 @@ class Comparison:
     def sampled_table(self) -> pd.DataFrame:
         """The metrics of the sampled protocol, which never stand beside the full ones.
 
-        Index `(configuration, metric)`, columns `mean`, over the seeds, and `spread`, their
-        standard deviation; no rows where `compare` did not take these metrics.
+        Index and columns `mean` and `spread` as in `table`; no rows where `compare` took none.
         """
         parts = {}
         for label, runs in self.runs.items():
@@ -236,18 +235,12 @@ class Comparison:
     def report(self, folder, baseline: str | None = None) -> Path:
         """Writes `report.md`, with its charts beside it, and `report.html`, one file for all.
 
-        First the verdict and what changed against the baseline, in words; then means, charts and
-        tests. The family of the correction is all that `report_metrics` names.
-
-        Args:
-            folder: path. Is made where it does not exist.
-            baseline: label. Default: the first.
+        First the verdict and what changed against the baseline, by default the first
+        configuration, in words; then means, charts and tests. The family of the correction is all
+        that `report_metrics` names. Needs matplotlib.
 
         Returns:
             The path of `report.html`.
-
-        Raises:
-            ImportError: matplotlib is not installed.
         """
         from keras_negrec.evaluation.comparison_report import write_report
 

@@ -84,10 +84,8 @@ def _hit_rate_curves(comparison, styles):
             cutoffs, found["low"], found["high"], color=style["color"], alpha=0.15, linewidth=0
         )
     panel.set(xlabel="K", ylabel="HR@K (higher is better)", ylim=(0, None))
-    return (
-        "How often the next kept item is among the first K of the whole catalogue. Bands: 95 % "
-        "intervals over the examples."
-    ), figure
+    caption = "How often the next kept item is among the first K. Bands: 95 % intervals."
+    return caption, figure
 
 
 def _trade_off(comparison, styles):
@@ -104,9 +102,9 @@ def _trade_off(comparison, styles):
         panel.text(0.98, 0.98, "better ↗", transform=panel.transAxes, ha="right", va="top")
     panels[0].invert_xaxis()
     return (
-        "Keeping against skipping: up and to the right is better in both panels (the left axis "
-        "runs backwards). Bars: 95 % intervals over the examples; they are wider than those of the "
-        "differences, which compare the same examples. Ready scorers are in the first chart only."
+        "Keeping against skipping: up and to the right is better in both panels. Bars: 95 % "
+        "intervals over the examples; they are wider than those of the differences, which compare "
+        "the same examples. Ready scorers are in the first chart only."
     ), figure
 
 

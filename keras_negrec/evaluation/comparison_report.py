@@ -17,8 +17,8 @@ from keras_negrec.evaluation.comparison_charts import comparison_charts
 from keras_negrec.evaluation.ranking_metrics import metric_of, metric_title
 
 _HEAD = """\
-<!doctype html>
-<html lang='en'><head><meta charset='utf-8'><title>Comparison</title>
+<!DOCTYPE html>
+<html lang='en'><head><meta charset='utf-8'/><title>Comparison</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70em; margin: 2em auto }
 table { border-collapse: collapse; font-size: 14px; display: block; overflow-x: auto }
@@ -80,7 +80,7 @@ def _html(block: str | pd.DataFrame, folder: Path) -> str:
     if block.startswith("!["):
         name = block[2 : block.index("]")]
         data = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-        return f"<img alt='{name}' src='data:image/png;base64,{data}'>"
+        return f"<img alt='{name}' src='data:image/png;base64,{data}'/>"
     # Every second piece between `**` is bold.
     pieces = html.escape(block).split("**")
     text = "".join(f"<b>{piece}</b>" if i % 2 else piece for i, piece in enumerate(pieces))

@@ -33,17 +33,14 @@ def rank_targets(
     items with the same score. Padding and mask token are no items and never compete.
 
     A `VectorScorer`, such as the trained models of this package, is ranked by products of its
-    vectors, some thousand items at a time: memory does not grow with the catalogue, and time is
-    not much more than that of the products. Others give all their scores at once.
+    vectors, some thousand items at a time: memory does not grow with the catalogue. Others give
+    all their scores at once, for fewer histories where the catalogue is large.
 
     Args:
-        model: a model of this package, or any `Scorer` or `VectorScorer`.
-        examples: `Examples`.
+        model, examples, batch_size: as in `evaluate`.
         exclude_seen: bool or None. Whether items of the history are taken out of the ranking,
             besides the `excluded_items` of the examples; None: as the examples say. A target
             that is itself among them can never be recommended: its rank is infinite.
-        batch_size: int. The most histories that `score` scores at once, fewer where the
-            catalogue is large. Products of vectors have blocks of their own.
         top_k: int or None. How many of the first items of each ranking are returned too.
 
     Returns:
@@ -55,7 +52,7 @@ def rank_targets(
 
     Raises:
         ValueError: scores of another shape than `(num_rows, num_items)`, or that are NaN;
-            vectors that are not finite; a `batch_size` or `top_k` that is not a positive integer.
+            vectors that are not finite; a `batch_size` or `top_k` that is not positive.
 
     Example:
 
@@ -88,10 +85,8 @@ def _count_products(count: RankCount, model: VectorScorer, examples: Examples) -
     if not np.isfinite(vectors).all():
         raise ValueError("The vectors of the histories must be finite, and some are not.")
     blocks = [slice(i, min(i + _ROWS, len(vectors))) for i in range(0, len(vectors), _ROWS)]
-    block_vectors = [
-        ops.convert_to_tensor(np.resize(vectors[rows], (_ROWS, vectors.shape[1])))
-        for rows in blocks
-    ]
+    shape = (_ROWS, vectors.shape[1])
+    block_vectors = [ops.convert_to_tensor(np.resize(vectors[rows], shape)) for rows in blocks]
 
     def item_vectors(columns):
         table = model.item_vectors(np.resize(columns, _COLUMNS).astype("int32"))

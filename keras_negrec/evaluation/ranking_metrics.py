@@ -12,8 +12,6 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_choice, check_positive_int, check_positive_ints
 
-NEEDS = ("target", "skip_target", "preference", "top_items", "num_items")
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -34,7 +32,7 @@ class Metric:
     @property
     def of_examples(self) -> bool:
         """Whether it has a value for each example, from the ranks of its targets alone."""
-        return not {"top_items", "num_items"} & set(self.needs)
+        return not set(_OF_ALL) & set(self.needs)
 
     def values(self, ranks, cutoff: int | None) -> np.ndarray:
         """Its value for each example, NaN where what it needs is not known; or one for all."""
@@ -50,6 +48,7 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {}  # filled in below, and by `register_metric`
+_OF_ALL = ("top_items", "num_items")
 
 
 def register_metric(
@@ -100,7 +99,7 @@ def register_metric(
         raise ValueError(f"`name` must not be one of {sorted(_OWN)}. Received: name={name!r}")
     needs = (needs,) if isinstance(needs, str) else tuple(needs)
     for need in needs:
-        check_choice("needs", need, NEEDS)
+        check_choice("needs", need, ("target", "skip_target", "preference", *_OF_ALL))
     title = title or base.replace("_", " ")
     METRICS[name] = Metric(name, title, function, label, needs, higher_is_better, in_reports)
     return METRICS[name]
@@ -127,15 +126,11 @@ def metric_title(name: str) -> str:
 def named_metrics(
     k: Iterable[int], known: Collection[str]
 ) -> Iterable[tuple[str, Metric, int | None]]:
-    """Name, metric and cut-off of all that can be had from what is known, of `NEEDS`."""
+    """Name, metric and cut-off of all that can be had from what is known."""
     for metric in METRICS.values():
         if set(metric.needs) <= set(known):
             for cutoff in k if metric.name.endswith("@K") else (None,):
                 yield metric.name.replace("@K", f"@{cutoff}"), metric, cutoff
-
-
-def _hit_rate(rank: np.ndarray, k: int) -> np.ndarray:
-    return rank <= k
 
 
 def _reciprocal_rank(rank: np.ndarray, k: float = np.inf) -> np.ndarray:
@@ -155,17 +150,17 @@ _SKIP_HR = "how often the next skipped item is among the first K"
 _AUC = "how often the next kept item scores above the next skipped one, ties half"
 _COVERAGE = "the share of the catalogue that is among the first K of at least one ranking"
 for _metric in (
-    Metric("hr@K", "HR", _hit_rate, "how often the next kept item is among the first K"),
+    Metric("hr@K", "HR", np.less_equal, "how often the next kept item is among the first K"),
     Metric("ndcg@K", "NDCG", _ndcg, "1 / log2(1 + rank) of the next kept item, 0 beyond K"),
     Metric("mrr@K", "MRR", _reciprocal_rank, "as mrr, 0 beyond K", in_reports=False),
     Metric("map@K", "MAP", _reciprocal_rank, "equal to mrr@K with one target", in_reports=False),
     Metric("mrr", "MRR", _reciprocal_rank, "1 / rank of the next kept item"),
-    Metric("skip_hr@K", "skip HR", _hit_rate, _SKIP_HR, _SKIP, False),
+    Metric("skip_hr@K", "skip HR", np.less_equal, _SKIP_HR, _SKIP, False),
     Metric(
         "skip_mrr", "skip MRR", _reciprocal_rank, "1 / rank of the next skipped item", _SKIP, False
     ),
     Metric("feedback_auc", "feedback AUC", np.asarray, _AUC, ("preference",)),
-    Metric("coverage@K", "coverage", _coverage, _COVERAGE, ("top_items", "num_items")),
+    Metric("coverage@K", "coverage", _coverage, _COVERAGE, _OF_ALL),
 ):
     METRICS[_metric.name] = _metric
 _OWN = frozenset(METRICS)
@@ -185,31 +180,27 @@ class Metrics(dict):
     """
 
     def __repr__(self) -> str:
-        rows: dict[str, dict[int, str]] = {}
+        rows: dict[str, dict[int, str]] = {"metric": {}}
+        better = {"metric": "better"}
         for name, value in self.items():
             base, _, cutoff = name.partition("@")
             text = f"{value:,.0f}" if "num_" in base or abs(value) >= 1000 else f"{value:.4f}"
             rows.setdefault(base, {})[int(cutoff or 0)] = "-" if math.isnan(value) else text
-        cutoffs = sorted({cutoff for row in rows.values() for cutoff in row})
-        first = max(map(len, [*rows, "metric"]))
-        at_once = (80 - first - len("  higher")) // 9
-        blocks = []
-        for start in range(0, len(cutoffs), at_once):
-            columns = cutoffs[start : start + at_once]
-            lines = [("metric", [f"@{k}" if k else "" for k in columns], "better")]
-            for base, row in rows.items():
+            rows["metric"][int(cutoff or 0)] = f"@{cutoff}" if cutoff else ""
+            own = base.removeprefix("sampled_")
+            metric = METRICS.get(own, METRICS.get(f"{own}@K"))
+            better[base] = "" if metric is None else metric.better
+        first = max(map(len, rows))
+
+        def block(columns):
+            for name, row in rows.items():
                 if row.keys() & set(columns):
-                    own = base.removeprefix("sampled_")
-                    metric = METRICS.get(own, METRICS.get(f"{own}@K"))
-                    better = "" if metric is None else metric.better
-                    lines.append((base, [row.get(cutoff, "") for cutoff in columns], better))
-            blocks += [
-                "\n".join(
-                    f"{name:<{first}}{''.join(f'{cell:>9}' for cell in cells)}  {better}".rstrip()
-                    for name, cells, better in lines
-                )
-            ]
-        return "\n\n".join(blocks)
+                    cells = "".join(f"{row.get(cutoff, ''):>9}" for cutoff in columns)
+                    yield f"{name:<{first}}{cells}  {better[name]}".rstrip()
+
+        cutoffs, at_once = sorted(rows["metric"]), (80 - first - len("  higher")) // 9
+        starts = range(0, len(cutoffs), at_once)
+        return "\n\n".join("\n".join(block(cutoffs[i : i + at_once])) for i in starts)
 
 
 def ranking_metrics(

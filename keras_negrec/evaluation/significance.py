@@ -10,7 +10,6 @@ import pandas as pd
 from keras_negrec.argument_checks import check_positive_int
 
 _DRAWS_AT_ONCE = 2**22  # some 100 MB
-_ROUNDING = 1e-12
 
 
 class BootstrapMean(NamedTuple):
@@ -42,7 +41,7 @@ def bootstrap_mean(
         seed: int.
 
     Returns:
-        `BootstrapMean(mean, low, high, p)`, NaN where there is no example.
+        `BootstrapMean`, NaN where there is no example.
 
     Raises:
         ValueError: values that are not finite or have other shapes; a `confidence` outside 0 to 1.
@@ -59,18 +58,12 @@ def bootstrap_mean(
     """
     check_positive_int("num_resamples", num_resamples)
     if not 0 < confidence < 1:
-        raise ValueError(
-            f"`confidence` must lie between 0 and 1. Received: confidence={confidence!r}"
-        )
+        raise ValueError(f"`confidence` must lie between 0 and 1. Received: {confidence=}")
     values = np.asarray(values, "float64")
     if values.ndim not in (1, 2):
-        raise ValueError(
-            f"`values` must have one or two dimensions. Received: shape {values.shape}"
-        )
+        raise ValueError(f"`values` must have one or two dimensions. Received: {values.shape}")
     if not np.isfinite(values).all():
-        raise ValueError(
-            f"`values` must be finite. Received: {values[~np.isfinite(values)][0]} among them"
-        )
+        raise ValueError(f"`values` must be finite. Received: {values[~np.isfinite(values)][0]}")
     if len(values) == 0:
         return BootstrapMean(*[np.full(values.shape[1:], np.nan)[()]] * 4)
     # Products of the values with how often each example was drawn: on 20,000 examples with 20
@@ -87,8 +80,7 @@ def bootstrap_mean(
     means = np.concatenate(parts)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
-    below = np.count_nonzero(means <= _ROUNDING, axis=0)
-    above = np.count_nonzero(means >= -_ROUNDING, axis=0)
+    below, above = (np.count_nonzero(sign * means <= 1e-12, axis=0) for sign in (1, -1))
     p = np.minimum(1, 2 * (1 + np.minimum(below, above)) / (1 + num_resamples))
     return BootstrapMean(values.mean(axis=0), low, high, p)
 
@@ -111,10 +103,7 @@ def holm_correction(p_values) -> np.ndarray:
     made and however they depend on each other.
 
     Args:
-        p_values: floats, the family. NaN, a test that was not made, stays NaN and does not count.
-
-    Raises:
-        ValueError: a value outside of 0 to 1.
+        p_values: floats from 0 to 1. NaN, a test that was not made, stays NaN and does not count.
 
     Example:
 

@@ -30,17 +30,15 @@ def skip_sensitivity(
 
     Falls are relative to the mean fall of all remaining items, so that a shift of all scores
     counts as nothing, and in standard deviations of the history's scores over the catalogue, so
-    that models can be compared. 0 is a model that does not listen; below 0, one that recommends
-    an item more for having been skipped. A model without feedback inputs gives exactly 0,
-    whatever it has learned from skips in training.
+    that models can be compared. A model that does not listen, as any without feedback inputs,
+    gives exactly 0; one that recommends an item more for having been skipped, less.
 
     Args:
-        model: a model of this package, or any object with `num_items` and `score`.
+        model, batch_size: as in `evaluate`; the model must have `score`.
         examples: `Examples`. Their histories count, their targets do not.
         num_neighbors: int. How many neighbors an item has, by cosine of their vectors.
         item_vectors: float array of shape `(num_items, dim)`, row `j` for item `j + 1`. Default:
             the model's own; to compare models, give all of them the same vectors.
-        batch_size: int. The most histories that are scored at once.
 
     Returns:
         `Metrics`. The falls are NaN where no history ends with a kept event; where all scores of

@@ -77,73 +77,48 @@ def taken_out_of(examples, row):
     return taken_out
 
 
-@given(rankings(), st.integers(1, 7))
-def test_against_reference(ranking, batch_size):
+@given(rankings(), st.integers(1, 7), st.integers(1, 9))
+def test_against_reference(ranking, batch_size, top_k):
     scores, examples = ranking
-    ranks = rank_targets(Table(scores), examples, batch_size=batch_size)
+    ranks = rank_targets(Table(scores), examples, batch_size=batch_size, top_k=top_k)
+    assert ranks["top_items"].shape == (len(scores), min(top_k, len(scores[0])))
     for row, score in enumerate(scores):
         target, skip = examples.targets[row], examples.skip_targets[row]
+        taken_out = taken_out_of(examples, row)
         for name, item in (("target", target), ("skip_target", skip)):
-            expected = reference_rank(score, item, taken_out_of(examples, row))
-            np.testing.assert_equal(ranks[name][row], expected)
-        if target == 0 or skip == 0:
-            assert np.isnan(ranks["preference"][row])
-            continue
-        above, below = score[target - 1] > score[skip - 1], score[target - 1] < score[skip - 1]
-        expected = 1.0 if above else 0.0 if below else 0.5
-        assert ranks["preference"][row] == expected
-
-
-@pytest.mark.parametrize("num_items", [1, 2, 9])
-def test_equal_scores_share_the_middle_rank(num_items):
-    model = Table(np.zeros((num_items, num_items)))
-    examples = examples_of([[1]] * num_items, range(1, num_items + 1), [0] * num_items)
-    ranks = rank_targets(model, examples, exclude_seen=False)["target"]
-    np.testing.assert_array_equal(ranks, np.full(num_items, (num_items + 1) / 2))
-
-
-def test_seen_items_do_not_compete():
-    model = Table([[5.0, 4.0, 3.0, 2.0]])
-    examples = examples_of([[1, 2, 1]], [4], [3])
-    ranks = rank_targets(model, examples)
-    assert (ranks["target"], ranks["skip_target"]) == ([2], [1])
-    ranks = rank_targets(model, examples, exclude_seen=False)
-    assert (ranks["target"], ranks["skip_target"]) == ([4], [3])
-
-
-def test_a_seen_target_is_out_of_reach():
-    ranks = rank_targets(Table([[5.0, 4.0]]), examples_of([[1]], [1], [2]))
-    assert ranks["target"][0] == np.inf
-    assert ranks["preference"][0] == 1  # compares scores alone
-
-
-@given(rankings(), st.integers(1, 9))
-def test_top_items_against_a_sort(ranking, top_k):
-    scores, examples = ranking
-    top_items = rank_targets(Table(scores), examples, batch_size=2, top_k=top_k)["top_items"]
-    assert top_items.shape == (len(scores), min(top_k, len(scores[0])))
-    for row, score in enumerate(scores):
-        items = [
-            item
-            for item in range(1, len(score) + 1)
-            if score[item - 1] > -np.inf and item not in taken_out_of(examples, row)
-        ]
+            np.testing.assert_equal(ranks[name][row], reference_rank(score, item, taken_out))
+        competing = set(range(1, len(score) + 1)) - taken_out
+        items = [item for item in competing if score[item - 1] > -np.inf]
         best = sorted(items, key=lambda item: (-score[item - 1], item))[:top_k]
-        assert [item for item in top_items[row] if item > 0] == best
-        assert top_items[row, : len(best)].tolist() == best
+        top_items = ranks["top_items"][row].tolist()
+        assert top_items == best + [0] * (len(top_items) - len(best))
+        expected = np.nan
+        if target and skip:
+            above, below = score[target - 1] > score[skip - 1], score[target - 1] < score[skip - 1]
+            expected = 1.0 if above else 0.0 if below else 0.5
+        np.testing.assert_equal(ranks["preference"][row], expected)
 
 
-def test_nan_scores():
-    model = Table([[1.0, 2.0], [np.nan, 1.0]])
+def test_by_hand():
+    """What was seen does not compete and is out of reach; the preference compares scores alone."""
+    model = Table([[5.0, 4.0, 3.0, 3.0]] * 2)
+    examples = examples_of([[1, 2, 1], [1]], [4, 1], [3, 2])
+    ranks = rank_targets(model, examples)
+    assert {name: values.tolist() for name, values in ranks.items()} == {
+        "target": [1.5, np.inf],
+        "skip_target": [1.5, 1],
+        "preference": [0.5, 1],
+    }
+    assert rank_targets(model, examples, exclude_seen=False)["target"].tolist() == [3.5, 1]
+
+
+def test_scores_that_are_none():
+    model, examples = Table([[1.0, 2.0], [np.nan, 1.0]]), examples_of([[1], [1]], [2, 2], [0, 0])
     with pytest.raises(ValueError, match=r"must not be NaN. Received NaN for the history .*1"):
-        rank_targets(model, examples_of([[1], [1]], [2, 2], [0, 0]))
-
-
-def test_wrong_shape():
-    model = Table([[1.0, 2.0]])
+        rank_targets(model, examples)
     model.num_items = 3
-    with pytest.raises(ValueError, match=r"must return shape \(1, 3\). Received: \(1, 2\)"):
-        rank_targets(model, examples_of([[1]], [2], [0]))
+    with pytest.raises(ValueError, match=r"must return shape \(2, 3\). Received: \(2, 2\)"):
+        rank_targets(model, examples)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "top_k"])
@@ -171,7 +146,7 @@ def random_examples(num_items, num_rows=11):
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
-@pytest.mark.parametrize("num_items", [1, 75, 6145, 13_000])
+@pytest.mark.parametrize("num_items", [1, 6145, 13_000])
 def test_products_of_vectors_in_blocks(num_items, exclude_seen):
     rng = np.random.default_rng(1)
     # Small whole numbers, so that many scores are equal.
@@ -182,7 +157,7 @@ def test_products_of_vectors_in_blocks(num_items, exclude_seen):
     assert_same_ranks(rank_targets(model, examples, **options), expected)
 
 
-@pytest.mark.parametrize("num_items", [40, 1682, 9000])
+@pytest.mark.parametrize("num_items", [1682, 9000])
 def test_equal_vectors_have_equal_scores_in_all_blocks(num_items):
     rng = np.random.default_rng(1)
     model = Vectors(rng.normal(size=(300, 64)), np.tile(rng.normal(size=(1, 64)), (num_items, 1)))
