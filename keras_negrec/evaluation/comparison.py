@@ -160,27 +160,25 @@ class Comparison:
         if num_resamples is None:
             num_resamples = max(10_000, 400 * len(others) * len(metrics))
         differences = [examples[label][metrics] - examples[baseline][metrics] for label in others]
-        bootstrap = bootstrap_columns(
-            pd.concat(differences, axis=1, keys=others), num_resamples, seed
-        )
+        differences = pd.concat(differences, axis=1, keys=others)
+        bootstrap = bootstrap_columns(differences, num_resamples, seed)
+        bootstrap = bootstrap.rename(columns={"mean": "difference", "p": "p_sessions"})
         names = ["configuration", "metric"]
         index = pd.MultiIndex.from_product([self.labels, metrics], names=names)
         rows = []
         for label, metric in index:
-            ready = self.is_ready(label)
             row = {
                 "mean": examples[label][metric].mean(),
-                "spread": np.nan if ready else seeds[label][metric].std(),
-                "num_seeds": 0 if ready else len(seeds[label]),
+                "spread": seeds[label][metric].std(),
+                "num_seeds": 0 if self.is_ready(label) else len(seeds[label]),
                 "num_examples": examples[label][metric].notna().sum(),
             }
             if label != baseline:
-                found = bootstrap.loc[(label, metric)]
-                row |= {"difference": found["mean"], "low": found["low"], "high": found["high"]}
+                row |= bootstrap.loc[(label, metric)].to_dict()
                 each = _seed_differences(seeds[label][metric], seeds[baseline][metric])
-                row |= {"p_sessions": found["p"], "p_seeds": _t_test(each)}
-                agree = np.sign(each) == np.sign(found["mean"])
+                agree = np.sign(each) == np.sign(row["difference"])
                 row |= {"common_seeds": len(each), "agreeing_seeds": agree.sum()}
+                row["p_seeds"] = _t_test(each)
             rows.append(row)
         table = pd.DataFrame(rows, index, _COLUMNS)
         for test in ("p_sessions", "p_seeds"):

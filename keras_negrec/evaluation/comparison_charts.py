@@ -21,10 +21,7 @@ _CURVE_CUTOFFS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50)
 
 
 def comparison_charts(comparison: Comparison, baseline: str) -> dict[str, tuple[str, Figure]]:
-    """Draws what a table cannot show: a caption and a figure by name.
-
-    Charts that the runs have no data for are left out.
-    """
+    """What a table cannot show and the runs have data for: a caption and a figure by name."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:

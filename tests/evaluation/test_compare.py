@@ -67,10 +67,9 @@ def test_a_run_that_dies_while_it_is_written_is_not_there(compare, tmp_path, mon
         assert list(tmp_path.rglob("seed-*.npz")) == []  # nor while it is written
         raise OSError("no space left")
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
         patch.setattr(os, "fsync", dies)
-        with pytest.raises(OSError, match="no space left"):
-            compare()
+        compare()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
     [folder] = (tmp_path / "runs").iterdir()

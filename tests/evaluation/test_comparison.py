@@ -65,12 +65,11 @@ def test_means_and_spreads(comparison, table):
     [("hr@10", "target", NUM_EXAMPLES), ("skip_hr@10", "skip_target", NUM_WITH_SKIP)],
 )
 def test_difference_is_bootstrapped_in_pairs(comparison, table, metric, ranks, number):
-    row = table.loc[("new", metric)]
     ours, theirs = (
         np.mean([run.ranks[ranks][:number] <= 10 for run in comparison.runs[label]], axis=0)
         for label in ("new", "old")
     )
-    found = row[["difference", "low", "high", "p_sessions"]].tolist()
+    found = table.loc[("new", metric), ["difference", "low", "high", "p_sessions"]].tolist()
     expected = bootstrap_mean(ours - theirs, num_resamples=RESAMPLES)
     assert found == pytest.approx(list(expected))
 
@@ -125,8 +124,7 @@ def test_the_family_is_every_row_but_the_baseline(comparison, table):
 
     narrow = comparison.table("old", metrics=["hr@10"])
     assert narrow.index.tolist() == [(label, "hr@10") for label in comparison.labels]
-    row = narrow.loc[("new", "hr@10")]
-    assert row["p_sessions_holm"] <= 3 * row["p_sessions"]
+    assert (narrow["p_sessions_holm"] <= 3 * narrow["p_sessions"]).sum() == 3
 
 
 def test_no_skips_at_all():

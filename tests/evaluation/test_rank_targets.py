@@ -26,12 +26,8 @@ class Vectors:
 
 
 def examples_of(histories, targets, skip_targets, **options):
-    return Examples(
-        Sessions.from_lists(histories),
-        np.array(targets),
-        np.array(skip_targets, "int32"),
-        **options,
-    )
+    skip_targets = np.array(skip_targets, "int32")
+    return Examples(Sessions.from_lists(histories), np.array(targets), skip_targets, **options)
 
 
 def reference_rank(scores, item, taken_out):
@@ -127,17 +123,10 @@ def test_arguments_must_be_positive(name):
         rank_targets(Table([[1.0]]), examples_of([[1]], [1], [0]), **{name: 0})
 
 
-def assert_same_ranks(found, expected):
-    assert set(found) == set(expected)
-    for name, values in found.items():
-        np.testing.assert_array_equal(values, expected[name], err_msg=name)
-
-
-def random_examples(num_items, num_rows=11):
+def random_examples(num_items, num_rows=300):
     rng = np.random.default_rng(0)
-    histories = [
-        rng.integers(1, num_items + 1, rng.integers(1, 6)).tolist() for _ in range(num_rows)
-    ]
+    lengths = rng.integers(1, 6, num_rows)
+    histories = [rng.integers(1, num_items + 1, length).tolist() for length in lengths]
     return examples_of(
         histories,
         rng.integers(1, num_items + 1, num_rows),
@@ -152,30 +141,29 @@ def test_products_of_vectors_in_blocks(num_items, exclude_seen):
     # Small whole numbers, so that many scores are equal.
     model = Vectors(rng.integers(-9, 10, (300, 3)), rng.integers(-9, 10, (num_items, 3)))
     options = {"exclude_seen": exclude_seen, "top_k": 5}
-    examples = random_examples(num_items, num_rows=300)
+    examples = random_examples(num_items)
     expected = rank_targets(Table(model.of_histories @ model.of_items.T), examples, **options)
-    assert_same_ranks(rank_targets(model, examples, **options), expected)
+    np.testing.assert_equal(rank_targets(model, examples, **options), expected)
 
 
 @pytest.mark.parametrize("num_items", [1682, 9000])
 def test_equal_vectors_have_equal_scores_in_all_blocks(num_items):
     rng = np.random.default_rng(1)
     model = Vectors(rng.normal(size=(300, 64)), np.tile(rng.normal(size=(1, 64)), (num_items, 1)))
-    examples = random_examples(num_items, num_rows=300)
+    examples = random_examples(num_items)
     ranks = rank_targets(model, examples, exclude_seen=False)["target"]
     np.testing.assert_array_equal(ranks, np.full(300, (num_items + 1) / 2))
 
 
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
 def test_models_are_ranked_as_by_their_scores(name):
-    model = keras_negrec.build_model(
-        name, num_items=75, embedding_dim=8, max_length=5, negative_loss="keep"
-    )
+    small = {"embedding_dim": 8, "max_length": 5, "negative_loss": "keep"}
+    model = keras_negrec.build_model(name, num_items=75, **small)
     bias = model.get_layer("keep_logit").item_bias
     bias.assign(np.random.default_rng(2).normal(size=75))
-    examples = random_examples(75)
+    examples = random_examples(75, num_rows=11)
     expected = rank_targets(Table(model.score(examples.histories)), examples, top_k=5)
-    assert_same_ranks(rank_targets(model, examples, top_k=5), expected)
+    np.testing.assert_equal(rank_targets(model, examples, top_k=5), expected)
 
 
 @pytest.mark.parametrize("place", ["of the histories", "of the items"])

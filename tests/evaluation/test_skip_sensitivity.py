@@ -56,7 +56,6 @@ def test_known_answers(scores, falls_after_1, item_fall, neighbor_fall):
     metrics = sensitivity(scores, falls, examples_of([[5, 1]], [[1, 2]]))
     expected = {"item_fall": item_fall, "neighbor_fall": neighbor_fall, "num_examples": 1}
     assert metrics == pytest.approx(expected)
-    assert all(type(value) is float for value in metrics.values())
 
 
 @pytest.mark.parametrize("batch_size", [4, 1000])
@@ -93,15 +92,10 @@ def test_who_does_not_listen():
     sessions = Sessions.from_lists([[1, 2, 3], [4, 5]])
     examples = Examples(sessions, np.array([1, 2]), np.array([0, 0]))
     expected = {"item_fall": 0, "neighbor_fall": 0, "num_examples": 2}
-    for counted in (sessions, sessions.between(0, 0)):  # the second: equal scores throughout
-        model = Popularity(counted, 8)
+    nothing = sessions.between(0, 0)  # equal scores throughout
+    deaf = keras_negrec.build_model("gru4rec", num_items=8, embedding_dim=4)
+    for model in (Popularity(sessions, 8), Popularity(nothing, 8), deaf):
         assert skip_sensitivity(model, examples, num_neighbors=2, item_vectors=VECTORS) == expected
-
-
-def test_a_model_without_feedback_inputs():
-    model = keras_negrec.build_model("gru4rec", num_items=8, embedding_dim=4)
-    metrics = skip_sensitivity(model, examples_of([[1, 2]], [[1, 1]]), num_neighbors=2)
-    assert metrics == {"item_fall": 0, "neighbor_fall": 0, "num_examples": 1}
 
 
 def test_item_vectors_are_those_that_score():

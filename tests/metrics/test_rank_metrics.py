@@ -12,12 +12,6 @@ from keras_negrec.metrics import MRR, NDCG, FeedbackAUC, HitRate
 SHAPE = (2, 3, 4)  # one shape, because JAX compiles for each
 
 
-def worth(name, rank, k):
-    if k is not None and rank > k:
-        return 0.0
-    return {"hr": 1.0, "ndcg": 1 / math.log2(1 + rank), "mrr": 1 / rank}[name]
-
-
 def reference(name, k, batches):
     """The weighted mean over all targets of all batches, target by target."""
     total = count = 0.0
@@ -28,7 +22,8 @@ def reference(name, k, batches):
             for other, score in enumerate(scores):
                 if other != own:
                     rank += 1.0 * (score > scores[own]) + 0.5 * (score == scores[own])
-            total += weight[slot] * worth(name, rank, k)
+            worth = {"hr": 1.0, "ndcg": 1 / math.log2(1 + rank), "mrr": 1 / rank}[name]
+            total += weight[slot] * worth * (rank <= (k or math.inf))
             count += weight[slot]
     return total / count if count else 0.0
 
@@ -66,16 +61,14 @@ def test_shapes_of_labels_and_weights():
     of_rows = np.array([2.0, 1.0], "float32")
     expected = reference("mrr", None, [(y_true, y_pred, np.repeat(of_rows[:, None], 3, axis=1))])
     for labels in (y_true, y_true[..., np.newaxis], y_true.astype("float32")):
-        metric = MRR()
-        metric.update_state(labels, y_pred, of_rows)
-        assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+        assert float(MRR()(labels, y_pred, of_rows)) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_nan_is_no_hit(dtype):
     metric = HitRate(k=4)
-    logits = keras.ops.cast([[[math.nan] * 4, [1.0, 0.0, 0.0, math.nan]]], dtype)
-    metric.update_state([[0, 1]], logits)
+    logits = [[[math.nan] * 4, [1.0, 0.0, 0.0, math.nan]]]
+    metric.update_state([[0, 1]], keras.ops.cast(logits, dtype))
     assert float(metric.result()) == 0.5  # rank 3.5 of the second
 
 
