@@ -25,32 +25,26 @@ class ItemCooccurrence:
 
     An item is no neighbor of its own. The score of item `j` after a history is the sum of
     `decay ** age * s(i, j)` over the history's kept events, with `age` the number of kept events
-    that came later. Events with unknown feedback play no part, neither in training nor in the
-    history, and no more do skipped ones, unless `skip_weight` says so. Items that training never
-    kept score 0, and so does everything after a history that kept nothing.
+    that came later. Events with unknown feedback play no part, and no more do skipped ones, unless
+    `skip_weight` says so. Items that training never kept score 0, and so does everything after a
+    history that kept nothing.
 
-    The counts are sparse throughout, and with `num_neighbors` their size is bounded by
-    `num_items * num_neighbors`. Of prepared data only the kept events are in memory, some 50 bytes
-    each. The defaults are what did well on held-out users of LastFM and KuaiRand both.
+    The counts are sparse throughout. Of prepared data only the kept events are in memory, some 50
+    bytes each. The defaults are what did well on held-out users of LastFM and KuaiRand both.
 
     Args:
-        sessions: `Sessions` or `Prepared`, the training events.
-        num_items: int. Size of the catalogue. Default: that of `vocabulary`.
-        window: int or None. How many kept items two items may be apart; None counts the whole
-            row.
+        sessions, num_items, vocabulary: as for `Popularity`.
+        window: int or None. How many kept items two items may be apart; None: the whole row.
         directed: bool. Whether only what came later is a neighbor; otherwise what came before
             is one too, and `s` is symmetric.
         shrinkage: float of at least 0.
         decay: float above 0 and at most 1. 1 weighs all of the history alike.
         skip_weight: float. Weight of the history's skipped events where a kept one has 1; below
             0, what goes with a skipped item is pushed down.
-        num_neighbors: int or None. How many most similar items are remembered for each item;
-            None is all.
-        vocabulary: `Vocabulary` or None. What `recommend` answers with.
+        num_neighbors: int or None. How many most similar items are remembered for each item.
 
     Raises:
-        ValueError: an argument outside of its range, an item id above `num_items`, or `num_items`
-            or the sessions' vocabulary against `vocabulary`.
+        ValueError: an argument outside of its range, and as for `Popularity`.
 
     Example:
 
@@ -98,10 +92,7 @@ class ItemCooccurrence:
         self.similarities = self._similarities(sessions)
 
     def score(self, histories: Sessions) -> np.ndarray:
-        """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
-
-        Histories may be empty. An item id above `num_items` is a ValueError.
-        """
+        """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`."""
         check_item_ids(histories.item_ids, self.num_items)
         kept = histories.feedback > 0
         num_kept = np.append(0, np.cumsum(kept))  # before each event, and in all
@@ -138,12 +129,7 @@ class ItemCooccurrence:
         return scipy.sparse.vstack(blocks, format="csr")
 
     def _pair_counts(self, items, rows) -> Iterator[tuple[int, scipy.sparse.csr_array]]:
-        """`c`, some items at a time: the first item, and a matrix whose rows are it and the next.
-
-        Args:
-            items: int64 array, the kept events' items from 0.
-            rows: int array, never decreasing, the row of each.
-        """
+        """`c`, some items at a time: the first item, and a matrix whose rows are it and the next."""
         event = np.arange(len(items))
         reach = len(items) if self.window is None else self.window
         if self.directed:
@@ -173,10 +159,9 @@ class ItemCooccurrence:
             )
             in_group.sum_duplicates()
             in_group.data[:] = 1
-            num_groups = len(item_of_group)
+            item = (item_of_group - start, np.arange(len(item_of_group)))
             groups = scipy.sparse.csr_array(
-                (np.ones(num_groups), (item_of_group - start, np.arange(num_groups))),
-                shape=(stop - start, num_groups),
+                (np.ones(len(item_of_group)), item), shape=(stop - start, len(item_of_group))
             )
             yield start, groups @ in_group
             start = stop
