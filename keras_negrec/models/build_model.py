@@ -163,14 +163,13 @@ def _weights(negative_loss, negative_weight: float) -> dict[str, float]:
     if isinstance(negative_loss, bool):
         negative_loss = list(FEEDBACK_TERMS)[:1] if negative_loss else []
     names = [negative_loss] if isinstance(negative_loss, str) else list(negative_loss or ())
-    given = negative_loss if isinstance(negative_loss, Mapping) else {}
-    for term in names:
+    given = dict.fromkeys(names, negative_weight)
+    if isinstance(negative_loss, Mapping):
+        given = dict(negative_loss)
+    for term, weight in given.items():
         check_choice("negative_loss", term, (True, False, *FEEDBACK_TERMS))
-    return {
-        term: check_positive_float(f"negative_loss[{term!r}]", given.get(term, negative_weight))
-        for term in FEEDBACK_TERMS
-        if term in names
-    }
+        check_positive_float(f"negative_loss[{term!r}]", weight)
+    return {term: float(given[term]) for term in FEEDBACK_TERMS if term in given}
 
 
 def _check_options(options: dict, taken: dict[type, list[str]]) -> None:

@@ -42,9 +42,6 @@ class FeedbackTerm(Part):
         asks_for_skips: bool. Whether positions before a skip are asked for, too.
         ranks: bool. Whether the term takes part in the ranking.
         ranking_weight: float. How much it counts there; models with it can set it at any time.
-
-    Raises:
-        ValueError: a weight that is not above 0.
     """
 
     name: str
@@ -61,24 +58,19 @@ class FeedbackTerm(Part):
         """Makes the layers; models call it once. `item_embedding` knows `num_items`."""
 
     def training_columns(self, targets: Targets, objective) -> tuple[dict, dict, dict]:
-        """What a batch gives this term, in TensorFlow.
+        """Inputs of the model, labels and sample weights of a batch, in TensorFlow, dicts by name.
 
         Args:
             targets: `keras_negrec.data.training.targets.Targets`.
             objective: that of the model; `objective.label` says how it is told of items.
-
-        Returns:
-            Inputs of the model, labels and sample weights, each a dict by name.
         """
         raise NotImplementedError(f"{type(self).__name__} must override `training_columns`.")
 
     def output(self, predictions, inputs: dict, logits):
         """The output that `loss` takes.
 
-        Args:
-            predictions: float tensor of shape `(batch, num_positions, embedding_dim)`.
-            inputs: dict of the model's inputs.
-            logits: the output of the objective.
+        It is made of the encoder's predictions `(batch, num_positions, embedding_dim)`, the dict
+        of the model's inputs, and the output of the objective.
         """
         raise NotImplementedError(f"{type(self).__name__} must override `output`.")
 
@@ -179,9 +171,6 @@ class NotToRecommend(FeedbackTerm):
     The output is the logits of the objective for the skipped items. It needs the logits, so that
     it does not go with a fused softmax, and the next kept item as the target.
 
-    Args:
-        weight: float above 0.
-
     Example:
 
     >>> model = keras_negrec.build_model("sasrec", num_items=9, negative_loss="not_to_recommend")
@@ -234,9 +223,6 @@ class Keep(FeedbackTerm):
             does not depend on it: `model.set_ranking_weights(keep=...)` changes it at any time. 0
             ranks by what is shown alone, and more pushes often skipped items further down.
 
-    Raises:
-        ValueError: a `keep_weight` that is negative, not finite or no number.
-
     Example:
 
     >>> term = keras_negrec.models.feedback.Keep(keep_weight=2.0)
@@ -287,9 +273,8 @@ class Keep(FeedbackTerm):
         return ops.ones_like(predictions[:, :1])
 
     def item_columns(self, rows=None):
-        bias = self._layer.keep_biases()
-        bias = bias if rows is None else ops.take(bias, rows, axis=0)
-        return ops.expand_dims(bias, -1)
+        biases = self._layer.keep_biases()[:, None]
+        return biases if rows is None else ops.take(biases, rows, axis=0)
 
     def start_new_items(self, first):
         set_rows(self._layer.item_bias, first, lambda old: old.mean())

@@ -82,14 +82,24 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
     if model.vocabulary is None:
         raise ValueError("`grow_vocabulary` needs a model with a vocabulary. Received: None")
     vocabulary = _with_new_items(model.vocabulary, new_items)
-    features = _checked_features(
-        item_features, len(vocabulary) - model.num_items, model.item_embedding.num_features
-    )
+    num_features = model.item_embedding.num_features
+    received = None if item_features is None else np.shape(item_features)
+    if num_features is None and received is not None:
+        raise ValueError(
+            "`item_features` is for models that were built with item features. Received: "
+            f"shape {received}"
+        )
+    expected = (len(vocabulary) - model.num_items, num_features)
+    if num_features is not None and received != expected:
+        raise ValueError(
+            f"`item_features` must have shape (len(new_items), num_features), {expected}. "
+            f"Received: {received}"
+        )
     grown = type(model).from_config({**model.get_config(), "num_items": len(vocabulary)})
     grown.vocabulary = vocabulary
     for old, new in zip(model.weights, grown.weights, strict=True):
         _carry_over(old, new)
-    _start_new_items(grown, model.num_items, features)
+    _start_new_items(grown, model.num_items, item_features)
     if model.compiled:
         _compile_alike(model, grown)
     for old, new in zip(flatten_layers(model), flatten_layers(grown), strict=True):
@@ -109,29 +119,6 @@ def _with_new_items(vocabulary: Vocabulary, new_items: Iterable) -> Vocabulary:
     return Vocabulary([*vocabulary.items, *new_items])
 
 
-def _checked_features(item_features, num_new: int, num_features: int | None):
-    if num_features is None and item_features is not None:
-        raise ValueError(
-            "`item_features` is for models that were built with item features. Received: "
-            f"shape {np.shape(item_features)}"
-        )
-    if num_features is None:
-        return None
-    features = None if item_features is None else np.asarray(item_features, "float32")
-    received = None if features is None else features.shape
-    if features is None or received != (num_new, num_features):
-        raise ValueError(
-            "`item_features` must have shape (len(new_items), num_features), "
-            f"{(num_new, num_features)}. Received: {received}"
-        )
-    if not np.isfinite(features).all():
-        row = int(np.argmin(np.isfinite(features).all(axis=1)))
-        raise ValueError(
-            f"`item_features` must be finite. Received in row {row}: {features[row].tolist()}"
-        )
-    return features
-
-
 def _carry_over(old: keras.Variable, new: keras.Variable) -> None:
     """Gives `new` the values of `old`; rows that only `new` has stay as they are."""
     values = ops.convert_to_numpy(old)
@@ -147,7 +134,8 @@ def _start_new_items(grown: Recommender, first: int, features) -> None:
         set_rows(embedding.embeddings, first, lambda old: old.mean(axis=0, dtype="float64"))
     else:
         set_rows(embedding.embeddings, first, 0.0)
-        set_rows(embedding.features, first, features)
+        old_features = ops.convert_to_numpy(embedding.features)[:first]
+        embedding.set_features(np.concatenate([old_features, features]))
     if isinstance(grown, SessionRecommender):
         for part in (grown.encoder, grown.objective, *grown.feedback_terms.values()):
             part.start_new_items(first)

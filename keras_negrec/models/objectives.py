@@ -33,9 +33,6 @@ class Objective(NextItemClasses, Part):
             of `keras_negrec.optimizers.LazyAdam` costs the same whatever the catalogue.
         gives_logits: bool. Whether `logits` are logits, which other terms can use.
         counts_items: bool. Whether `adapt` wants to know how frequent the items are.
-
-    Raises:
-        ValueError: an unknown target.
     """
 
     inputs: tuple[str, ...] = ()
@@ -52,15 +49,10 @@ class Objective(NextItemClasses, Part):
         self.item_embedding = item_embedding
 
     def logits(self, predictions, inputs: dict, name: str = "target_ids"):
-        """The output that `loss` takes.
+        """The output that `loss` takes: `(batch, num_positions, num_classes)`.
 
-        Args:
-            predictions: float tensor of shape `(batch, num_positions, embedding_dim)`.
-            inputs: dict of the model's inputs.
-            name: under which name `label` was given the items to predict.
-
-        Returns:
-            Float tensor of shape `(batch, num_positions, num_classes)`.
+        It is made of predictions `(batch, num_positions, embedding_dim)` and the dict of the
+        model's inputs; `name` is that under which `label` was given the items to predict.
         """
         return self.item_embedding(predictions, reverse=True)
 

@@ -36,19 +36,14 @@ class Recommender(keras.Model):
 
     def make_train_function(self, force=False):
         keep_memory()  # Here and not at import: what loads afterwards may set it back.
-        by_rows = self._trains_by_rows and self._optimizer_takes_rows
-        for layer in self._layers_with_rows():
-            layer.row_gradients = by_rows
-        if keras.config.backend() == "tensorflow":
-            self._create_training_variables()
-        return super().make_train_function(force)
-
-    @property
-    def _optimizer_takes_rows(self) -> bool:
         optimizer = self.optimizer
         if isinstance(optimizer, LossScaleOptimizer) and keras.config.backend() != "jax":
             optimizer = optimizer.inner_optimizer
-        return isinstance(optimizer, LazyAdam)
+        for layer in self._layers_with_rows():
+            layer.row_gradients = self._trains_by_rows and isinstance(optimizer, LazyAdam)
+        if keras.config.backend() == "tensorflow":
+            self._create_training_variables()
+        return super().make_train_function(force)
 
     def _create_training_variables(self):
         """Those of optimizer and losses: TensorFlow traces a step that creates any twice."""
@@ -122,11 +117,8 @@ class Recommender(keras.Model):
     def item_vectors(self, rows=None):
         """The vectors whose products with those of `serving_model` are the scores of the items.
 
-        Args:
-            rows: optional int array of shape `(n,)`: which items, 0 the first. Default: all.
-
-        Returns:
-            Float tensor of shape `(num_items, dim)`, or `(n, dim)`.
+        A float tensor of shape `(num_items, dim)`, or `(n, dim)` of the items in `rows`, an int
+        array of shape `(n,)` that counts them from 0.
         """
         return self.item_embedding.table(rows)
 
@@ -160,13 +152,9 @@ class Recommender(keras.Model):
         return np.minimum(lengths, self.max_length)
 
     def score(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:
-        """Scores of every item as the next one after each history.
+        """Scores of every item as the next one after each history, as for `history_vectors`.
 
-        Args:
-            histories, batch_size: as for `history_vectors`.
-
-        Returns:
-            float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
+        A float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
         """
         vectors = self.history_vectors(histories, batch_size=batch_size)
         table = ops.convert_to_numpy(ops.cast(self.item_vectors(), "float32"))

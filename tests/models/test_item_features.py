@@ -47,38 +47,29 @@ def test_cold_items_are_ranked_far_better_than_by_chance(simulated):
 
 
 def test_features_travel_with_the_model(simulated, tmp_path):
+    import tensorflow as tf
+
     features, vocabulary, train, cold_test = simulated
-    assert features.shape == (200, 8)
-    model = keras_negrec.build_model(
-        "bert4rec", vocabulary=vocabulary, item_features=features, embedding_dim=8, num_layers=1
-    )
+    options = {"embedding_dim": 8, "num_layers": 1, "item_features": features}
+    model = keras_negrec.build_model("bert4rec", vocabulary=vocabulary, **options)
     model.training_dataset(train)  # tells which items occur
     expected = model.score(cold_test.histories)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded.score(cold_test.histories), expected, atol=1e-5)
-    history = vocabulary.decode(cold_test.histories.between([0], [4]).item_ids[:4]).tolist()
+    history = vocabulary.decode(cold_test.histories.item_ids[:4]).tolist()
     version = keras_negrec.export(loaded, tmp_path / "exported", k=5)
-    import tensorflow as tf
-
     serve = tf.saved_model.load(str(version)).signatures["serving_default"]
     answer = serve(item_ids=tf.constant([history]), feedback=tf.ones([1, 4], tf.int32))
     [best] = keras_negrec.recommend(loaded, [history], k=5)
     assert [item.decode() for item in answer["item_ids"][0].numpy()] == [r.item for r in best]
 
 
-def test_features_of_another_catalogue():
-    with pytest.raises(ValueError, match=r"shape \(num_items, num_features\), \(9, 3\)"):
-        keras_negrec.build_model("sasrec", num_items=9, item_features=np.zeros((8, 3)))
-
-
 def test_training_begins_where_it_does_without_features():
     """The features' part of a vector is no longer than the item's own at first."""
     sessions = data.Sessions.from_lists([[1 + (i + j) % 200 for j in range(12)] for i in range(64)])
     features = np.random.default_rng(0).normal(size=(200, 5)).astype("float32")
-    losses = []
     for options in ({}, {"item_features": features}):
-        model = keras_negrec.build_model("sasrec", num_items=200, dropout=0.0, **options)
-        batch = next(iter(model.training_dataset(sessions, shuffle=False)))
-        losses.append(float(model.evaluate(batch[0], batch[1], sample_weight=batch[2], verbose=0)))
-    assert losses == pytest.approx([np.log(200)] * 2, rel=0.05)
+        model = keras_negrec.build_model("caser", num_items=200, dropout=0.0, **options)
+        loss = model.evaluate(model.training_dataset(sessions, shuffle=False), verbose=0)
+        assert loss == pytest.approx(np.log(200), rel=0.05)

@@ -112,7 +112,13 @@ class ItemCooccurrence:
 
     def _similarities(self, sessions: TrainingData) -> scipy.sparse.csr_array:
         """`s` as a matrix of shape `(num_items, num_items)`."""
-        items, rows, num_rows = _kept_events(sessions)
+        kept_items, kept_rows, num_rows = [np.zeros(0, "int64")], [np.zeros(0, "int64")], 0
+        for chunk in sessions.chunks():
+            kept = chunk.feedback > 0
+            kept_items.append(chunk.item_ids[kept].astype("int64") - 1)
+            kept_rows.append(chunk.rows()[kept] + num_rows)
+            num_rows += len(chunk)
+        items, rows = np.concatenate(kept_items), np.concatenate(kept_rows)
         in_session = scipy.sparse.coo_array(
             (np.ones(len(items)), (items, rows)), shape=(self.num_items, num_rows)
         ).tocsr()
@@ -129,7 +135,7 @@ class ItemCooccurrence:
         return scipy.sparse.vstack(blocks, format="csr")
 
     def _pair_counts(self, items, rows) -> Iterator[tuple[int, scipy.sparse.csr_array]]:
-        """`c`, some items at a time: the first item, and a matrix whose rows are it and the next."""
+        """`c`, some items at a time: the first of them, and a matrix with a row for each."""
         event = np.arange(len(items))
         reach = len(items) if self.window is None else self.window
         if self.directed:
@@ -165,17 +171,6 @@ class ItemCooccurrence:
             )
             yield start, groups @ in_group
             start = stop
-
-
-def _kept_events(sessions: TrainingData) -> tuple[np.ndarray, np.ndarray, int]:
-    """The kept events' items from 0, the row of each, and how many rows there are."""
-    items, rows, num_rows = [np.zeros(0, "int64")], [np.zeros(0, "int64")], 0
-    for chunk in sessions.chunks():
-        kept = chunk.feedback > 0
-        items.append(chunk.item_ids[kept].astype("int64") - 1)
-        rows.append(chunk.rows()[kept] + num_rows)
-        num_rows += len(chunk)
-    return np.concatenate(items), np.concatenate(rows), num_rows
 
 
 def _keep_largest(matrix: scipy.sparse.csr_array, k: int) -> None:

@@ -45,7 +45,7 @@ class MatrixFactorization(Recommender):
     A history that kept nothing is answered with the biases.
 
     Args:
-        num_items: int. Size of the catalogue. Default: that of `vocabulary`.
+        num_items, vocabulary, dtype, name: as for `SessionRecommender`.
         embedding_dim: int. Width of `p` and `q`.
         max_length: int. The most items in a bag of training, and the newest events of a history
             that count.
@@ -55,9 +55,6 @@ class MatrixFactorization(Recommender):
         learning_rate: float above 0, of the optimizer.
         weight_decay: float of at least 0. What Adam takes off the weights at each step, times
             the learning rate. Above 0 it is Adam, and a step is of all items.
-        vocabulary: `Vocabulary` or None. Is saved with the model.
-        dtype: dtype or dtype policy of the layers.
-        name: str or None.
 
     Raises:
         ValueError: an argument outside of its range, or `num_items` against `vocabulary`.

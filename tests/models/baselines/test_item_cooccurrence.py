@@ -71,17 +71,11 @@ def sessions(draw):
 def test_against_the_definition(
     train, histories, window, directed, shrinkage, decay, skip_weight, num_neighbors
 ):
-    model = ItemCooccurrence(
-        Sessions.from_lists(*train),
-        NUM_ITEMS,
-        window=window,
-        directed=directed,
-        shrinkage=shrinkage,
-        decay=decay,
-        skip_weight=skip_weight,
-        num_neighbors=num_neighbors,
-    )
-    similarities = reference_similarities(*train, window, directed, shrinkage, num_neighbors)
+    counted = {"window": window, "directed": directed, "shrinkage": shrinkage}
+    counted["num_neighbors"] = num_neighbors
+    rows = Sessions.from_lists(*train)
+    model = ItemCooccurrence(rows, NUM_ITEMS, decay=decay, skip_weight=skip_weight, **counted)
+    similarities = reference_similarities(*train, **counted)
     np.testing.assert_allclose(model.similarities.toarray(), similarities, rtol=1e-6)
     scores = model.score(Sessions.from_lists(*histories))
     expected = [
@@ -119,10 +113,9 @@ def test_empty_and_unknown_histories_score_0():
 
 
 def test_nothing_kept_in_training():
-    model = ItemCooccurrence(Sessions.from_lists([[1, 2]], [[-1, 0]]), 3)
-    np.testing.assert_array_equal(model.score(Sessions.from_lists([[1, 2]])), np.zeros((1, 3)))
-    model = ItemCooccurrence(Sessions.from_lists([[1, 2]]).take([]), 3)
-    np.testing.assert_array_equal(model.score(Sessions.from_lists([[1, 2]])), np.zeros((1, 3)))
+    asked = Sessions.from_lists([[1, 2]])
+    for train in (Sessions.from_lists([[1, 2]], [[-1, 0]]), asked.take([])):
+        np.testing.assert_array_equal(ItemCooccurrence(train, 3).score(asked), np.zeros((1, 3)))
 
 
 def test_large_catalogue_stays_sparse():
@@ -135,23 +128,18 @@ def test_large_catalogue_stays_sparse():
     assert model.score(train.take([3, 4])).shape == (2, num_items)
 
 
-def test_evaluate_and_recommend():
+def test_recommends():
     vocabulary = Vocabulary(["a", "b", "c", "d"])
     train = Sessions.from_lists([[1, 2, 3]] * 5 + [[4, 1], [1, 2]])
-    model = ItemCooccurrence(train, vocabulary=vocabulary)
-    assert model.num_items == 4
-    examples = keras_negrec.data.Examples.after(Sessions.from_lists([[1, 2]]), np.array([1]))
-    assert keras_negrec.evaluate(model, examples, k=(1,))["hr@1"] == 1
-    [best] = keras_negrec.recommend(model, [["a", "zzz"]], k=2)
-    assert [r.item for r in best] == ["b", "c"]
-    [best] = keras_negrec.recommend(ItemCooccurrence(train, 4), [["a"]], vocabulary=vocabulary)
-    assert best[0].item == "b"
+    for own, other in ((vocabulary, None), (None, vocabulary)):
+        model = ItemCooccurrence(train, 4, vocabulary=own)
+        [best] = keras_negrec.recommend(model, [["a", "zzz"]], k=2, vocabulary=other)
+        assert [r.item for r in best] == ["b", "c"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_items": 0}, "`num_items` must be a positive integer"),
         ({"num_items": None}, "`num_items` must be a positive integer"),
         ({"window": 0}, "`window` must be a positive integer. Received: window=0"),
         ({"shrinkage": -1}, "`shrinkage` must be at least 0. Received: shrinkage=-1"),

@@ -14,17 +14,9 @@ def test_counts_kept_events_alone():
     assert scores.dtype == "float32"
 
 
-def test_nothing_kept():
-    model = Popularity(Sessions.from_lists([[1, 2]], [[-1, -1]]), num_items=3)
-    np.testing.assert_array_equal(model.score(Sessions.from_lists([[1]])), [[0, 0, 0]])
-
-
-def test_num_items_must_be_positive():
+def test_bad_catalogues():
     with pytest.raises(ValueError, match="`num_items` must be a positive integer"):
         Popularity(Sessions.from_lists([[1]]), num_items=0)
-
-
-def test_ids_above_num_items():
     with pytest.raises(ValueError, match=r"Item ids must lie in 1..2. Received: 3"):
         Popularity(Sessions.from_lists([[1, 3]]), num_items=2)
 
