@@ -1,9 +1,8 @@
 """Models, their exchangeable parts, and baselines."""
 
 from keras_negrec.models import encoders, feedback, objectives
-from keras_negrec.models.baselines.item_cooccurrence import ItemCooccurrence
+from keras_negrec.models.baselines.counts import ItemCooccurrence, Popularity
 from keras_negrec.models.baselines.matrix_factorization import MatrixFactorization
-from keras_negrec.models.baselines.popularity import Popularity
 from keras_negrec.models.build_model import build_model
 from keras_negrec.models.encoders import BERT4Rec, Caser, Encoder, GRU4Rec, SASRec
 from keras_negrec.models.ensemble import Ensemble, WeightedHybrid

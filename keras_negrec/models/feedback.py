@@ -124,10 +124,8 @@ class Contrastive(FeedbackTerm):
         self.similarity = similarity
 
     def attach(self, item_embedding, objective, *, dtype):
-        self._item_embedding = item_embedding
-        self._layer = layers.FeedbackSimilarity(
-            self.similarity, dtype=dtype, name="feedback_similarity"
-        )
+        self._item_embedding, name = item_embedding, "feedback_similarity"
+        self._layer = layers.FeedbackSimilarity(self.similarity, dtype=dtype, name=name)
 
     def training_columns(self, targets, objective):
         if self.context == "item":

@@ -122,14 +122,10 @@ class SampledObjective(Objective):
         sampling_distribution: what they are drawn from, see `keras_negrec.layers.NegativeSampler`.
         skips_as_negatives: bool. Whether a session's skipped items are negatives too.
         target: as for `Objective`.
-
-    Attributes:
-        corrects_for_sampling: bool. Whether logits are corrected for how often an item is drawn,
-            as a softmax wants it. Binary and pairwise losses are used without.
     """
 
     reads_rows = True
-    corrects_for_sampling = False
+    corrects_for_sampling = False  # Whether logits are, for how often an item is drawn.
 
     def __init__(
         self,

@@ -86,21 +86,6 @@ def state(name, model):
     }
 
 
-def start(backend, own, other):
-    return subprocess.Popen(
-        [sys.executable, __file__, str(own), str(other)],
-        env={**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def report_of(process):
-    printed, _ = process.communicate()
-    assert process.returncode == 0
-    return json.loads(printed.strip().splitlines()[-1])
-
-
 @pytest.mark.skipif(
     keras.config.backend() != "tensorflow",
     reason="one run compares all backends: that of the TensorFlow suite",
@@ -111,10 +96,18 @@ def test_training_and_saved_models_are_the_same_on_every_backend(tmp_path):
         folder.mkdir()
     reports = {"tensorflow": {"trained": train(folders["tensorflow"])}}
     processes = {
-        backend: start(backend, folders[backend], folders["tensorflow"])
+        backend: subprocess.Popen(
+            [sys.executable, __file__, str(folders[backend]), str(folders["tensorflow"])],
+            env={**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for backend in ("jax", "torch")
     }
-    reports |= {backend: report_of(process) for backend, process in processes.items()}
+    for backend, process in processes.items():
+        printed, _ = process.communicate()
+        assert process.returncode == 0
+        reports[backend] = json.loads(printed.strip().splitlines()[-1])
     reports["tensorflow"]["loaded"] = load(folders["torch"])
     for name in ENCODERS:
         expected = reports["tensorflow"]["trained"][name]

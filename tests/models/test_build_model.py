@@ -15,7 +15,6 @@ EVERYTHING = {
     "max_sessions": 2,
     "target": "next",
 }
-SAMPLED = {"sampling_distribution": "in_batch", "skips_as_negatives": True}
 MODELS = {
     "sasrec everything": {**EVERYTHING, "context": "item"},
     "bert4rec everything": EVERYTHING,
@@ -26,7 +25,8 @@ MODELS = {
     "bert4rec sampled": {
         "negative_loss": "not_to_recommend",
         "num_sampled_negatives": 5,
-        **SAMPLED,
+        "sampling_distribution": "in_batch",
+        "skips_as_negatives": True,
     },
     "gru4rec bpr": {"objective": "bpr", "sampling_distribution": "mixed", "feedback_inputs": True},
     "caser gbce": {"objective": "gbce", "num_sampled_negatives": 4, "calibration": 0.5},
@@ -45,11 +45,7 @@ def test_as_the_readme_writes_it():
         "next_item": (None, None, 1000),
         "contrastive": (None, None, None),
     }
-    # Functional: its graph can be looked at, and it can be summarized.
     assert {"item_ids", "target_positions", "candidate_ids"} == set(model.input)
-    lines = []
-    model.summary(print_fn=lines.append)
-    assert "item_embedding" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(("name", "options"), MODELS.items(), ids=MODELS)
@@ -114,12 +110,14 @@ def test_arguments_reach_the_compiled_model():
     assert float(bpr.optimizer.learning_rate) == pytest.approx(0.02)
 
 
-def test_in_batch_sampling_knows_the_frequencies_of_the_targets():
-    options = {"num_items": 4, "num_sampled_negatives": 4, "sampling_distribution": "in_batch"}
-    model = build("sasrec", **options)
+@pytest.mark.parametrize(("target", "counts"), [("next_positive", [1, 2, 0]), ("next", [1, 2, 1])])
+def test_in_batch_sampling_knows_the_frequencies_of_the_targets(target, counts):
+    options = {"num_sampled_negatives": 4, "sampling_distribution": "in_batch", "target": target}
+    model = build("caser", num_items=3, **options)
     model.training_dataset(Sessions.from_lists([[1, 2, 2, 3]], [[1, 1, 1, -1]]))
     found = numpy(model.get_layer("negative_sampler").frequencies)
-    np.testing.assert_allclose(found, [1 / 3, 2 / 3, 1 / 3, 1 / 3], rtol=1e-5)
+    smoothed = np.maximum(counts, 1)  # no item counts as never there
+    np.testing.assert_allclose(found, smoothed / np.sum(counts), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +136,6 @@ def test_in_batch_sampling_knows_the_frequencies_of_the_targets():
             "`sampling_distribution` must be one of",
         ),
         ({"name": "gru4rec", "num_heads": 2}, "No part .* `num_heads`.* GRU4Rec: .*num_layers"),
-        ({"name": "gru4rec", "num_layers": 0}, "`num_layers` must be a positive integer"),
         ({"name": "caser", "window": 0}, "`window` must be a positive integer"),
         ({"negative_loss": "not_to_recommend", "target": "next"}, 'needs target="next_positive"'),
         ({"num_items": 2.5}, "`num_items` must be a positive integer. Received: num_items=2.5"),
@@ -183,5 +180,3 @@ def test_what_is_no_sessions_is_refused():
     assert model.evaluate(held_out, verbose=0) > 0
     with pytest.raises(TypeError, match=r"Expected `Sessions`, such as .* type list"):
         model.history_vectors([[1, 2]])
-    with pytest.raises(TypeError, match=r"`examples` must be `Examples`.* type Split"):
-        keras_negrec.evaluate(model, split)

@@ -91,6 +91,9 @@ class Fixed:
         return self.scores[: len(histories)]
 
 
+FIRST = Fixed([[1, 2]], Vocabulary(["a", "b"]))
+
+
 def test_hybrid_against_the_definition():
     first, second = np.random.default_rng(0).normal(size=(2, 2, 7)) * [[[1]], [[1000]]] + 50
     found = WeightedHybrid([Fixed(first), Fixed(second)], [1, 0.3]).score(HISTORIES.take([0, 1]))
@@ -129,14 +132,10 @@ def test_hybrid_is_evaluated_and_recommends():
     ("models", "weights", "message"),
     [
         ([], [], "at least one model"),
-        ([Fixed([[1, 2]])], [1, 2], r"each of the 1 models\. Received: weights=\[1, 2\]"),
-        ([Fixed([[1, 2]])], [float("nan")], r"a finite number for each"),
-        ([Fixed([[1, 2]]), Fixed([[1, 2, 3]])], [1, 1], "of 2 items .* and of 3"),
-        (
-            [Fixed([[1, 2]], Vocabulary(["a", "b"])), Fixed([[1, 2]], Vocabulary(["a", "c"]))],
-            [1, 1],
-            "of one catalogue",
-        ),
+        ([FIRST], [1, 2], r"each of the 1 models\. Received: weights=\[1, 2\]"),
+        ([FIRST], [float("nan")], r"a finite number for each"),
+        ([FIRST, Fixed([[1, 2, 3]])], [1, 1], "of 2 items .* and of 3"),
+        ([FIRST, Fixed([[1, 2]], Vocabulary(["a", "c"]))], [1, 1], "of one catalogue"),
     ],
 )
 def test_bad_hybrids(models, weights, message):

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 from prepared_folder import write_prepared
-from small_models import build, fit, numpy
-from toy_sessions import NUM_KEPT, toy_sessions
+from small_models import build, numpy
+from toy_sessions import toy_sessions
 
 from keras_negrec.data import Sessions, Vocabulary, load_prepared
 from keras_negrec.models import ItemCooccurrence, MatrixFactorization, Popularity
@@ -52,26 +52,21 @@ def test_batches_are_those_of_the_rows_in_memory(prepared, options):
     assert len(streamed) == len(in_memory)
 
 
-def test_masks_are_of_the_seed_and_new_at_each_epoch(prepared):
+def test_masks_are_of_the_seed_and_the_step(prepared):
     model = build_on(prepared, "bert4rec")
 
-    def epochs(seed, number=2, **options):
+    def epochs(seed, number, **options):
         dataset = model.training_dataset(prepared, batch_size=10, seed=seed, **options)
         return [elements(dataset) for _ in range(number)]
 
-    def items(epoch):
-        return np.concatenate([x["item_ids"].ravel() for x, _, _ in epoch])
-
-    first, second = epochs(seed=1)
-    assert_same([first, second], epochs(seed=1))
-    masked = [items(epoch) == model.mask_id for epoch in (first, second)]
-    assert not np.array_equal(*masked)
-    assert not np.array_equal(items(epochs(seed=2, number=1)[0]), items(first))
+    first, second = epochs(seed=1, number=2)
+    assert_same([first, second], epochs(seed=1, number=2))
     # Taken up again at the second epoch, its masks are the same.
     assert_same(epochs(seed=1, number=1, start_step=len(first))[0], second)
-    # In the same order, rows are masked otherwise at each epoch.
-    ordered = epochs(seed=1, shuffle=False)
-    assert not np.array_equal(items(ordered[0]), items(ordered[1]))
+    # In the same order, rows are masked otherwise at each epoch, and with another seed.
+    ordered = epochs(seed=1, number=2, shuffle=False) + epochs(seed=2, number=1, shuffle=False)
+    masked = {epoch[0][0]["item_ids"].tobytes() for epoch in ordered}
+    assert len(masked) == 3
 
 
 class Interruption(keras.callbacks.Callback):
@@ -109,18 +104,6 @@ def test_an_interrupted_training_ends_like_one_that_was_not(prepared, tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-@pytest.mark.parametrize("target", ["next_positive", "next"])
-def test_in_batch_sampling_knows_the_counts_of_the_training_rows(prepared, target):
-    options = {"num_sampled_negatives": 4, "sampling_distribution": "mixed", "target": target}
-    frequencies = []
-    for rows in (prepared, prepared.sessions()):
-        model = build_on(prepared, "caser", **options)
-        model.training_dataset(rows)
-        frequencies.append(numpy(model.objective.sampler.frequencies))
-    np.testing.assert_array_equal(*frequencies)
-    assert len(np.unique(frequencies[0])) > 2
-
-
 def test_item_features_know_which_items_train(tmp_path):
     sessions = Sessions.from_lists([[1, 2, 3], [1, 2]])
     cuts = ([2, 2], [-1, -1], [2, -1])
@@ -132,18 +115,13 @@ def test_item_features_know_which_items_train(tmp_path):
 
 
 def test_matrix_factorization_takes_the_bags_of_the_rows(prepared):
-    model = MatrixFactorization(
-        vocabulary=prepared.vocabulary, embedding_dim=4, num_sampled_negatives=5, learning_rate=0.05
-    )
+    model = MatrixFactorization(vocabulary=prepared.vocabulary, embedding_dim=4)
     streamed, in_memory = (
         model.training_dataset(rows, batch_size=7, shuffle=False)
         for rows in (prepared, prepared.sessions())
     )
     assert_same(elements(streamed), elements(in_memory))
     assert len(streamed) == len(in_memory)
-    fit(model, prepared, epochs=10, batch_size=10)
-    scores = model.score(prepared.sessions()).mean(axis=0)
-    assert scores[:NUM_KEPT].min() > scores[NUM_KEPT:].max()
 
 
 @pytest.mark.parametrize("baseline", [Popularity, ItemCooccurrence])

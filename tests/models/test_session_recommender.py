@@ -1,5 +1,4 @@
 import functools
-import shutil
 
 import keras
 import numpy as np
@@ -159,23 +158,6 @@ def test_training_dataset_asks_for_every_event_of_a_long_row():
     assert weight["next_item"].sum() == 29
     assert x["item_ids"].shape[1] <= model.max_length
     assert set(x) == set(model.input)
-
-
-def test_training_dataset_repeats_with_the_seed():
-    def masked(seed):
-        dataset = made("bert4rec").training_dataset(toy_sessions(16), batch_size=4, seed=seed)
-        return [x["item_ids"].numpy().tolist() for x, _, _ in dataset]
-
-    assert masked(1) == masked(1)
-    assert masked(1) != masked(2)
-
-
-def test_plot_model(tmp_path):
-    pytest.importorskip("pydot", reason="plots need pydot")
-    if shutil.which("dot") is None:
-        pytest.skip("plots need graphviz")
-    keras.utils.plot_model(made("sasrec"), tmp_path / "model.png", show_shapes=True)
-    assert (tmp_path / "model.png").stat().st_size > 0
 
 
 @every_encoder

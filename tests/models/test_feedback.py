@@ -1,11 +1,25 @@
-"""The losses of feedback terms in whole models, against their definitions."""
+"""The losses of feedback terms in whole models, against their definitions, and their ranking."""
 
 import math
 
+import keras
 import numpy as np
 import pytest
-from small_models import ENCODERS, batch_of, build, layer_outputs, numpy, random_sessions, rows_of
-from toy_sessions import NUM_ITEMS
+from small_models import (
+    ENCODERS,
+    batch_of,
+    build,
+    fit,
+    layer_outputs,
+    numpy,
+    random_sessions,
+    rows_of,
+    with_random_weights,
+)
+from toy_sessions import NUM_ITEMS, toy_sessions
+
+import keras_negrec
+from keras_negrec.data import Sessions
 
 
 def trained_on(name, negative_loss, sessions, **options):
@@ -120,3 +134,68 @@ def test_keep(name, num_sampled_negatives):
     assert len(losses) >= 5
     assert len(losses) == weight["keep"].sum()
     assert found == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+# The ranking that comes of the keep term
+
+HISTORIES = toy_sessions(5)
+KEEP = {"negative_loss": "keep"}
+
+
+def keep_biases(model):
+    return numpy(model.get_layer("keep_logit").keep_biases())
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_score_is_what_is_shown_plus_the_keep_bias(name, tmp_path):
+    model = with_random_weights(build(name, **KEEP, keep_weight=0.0))
+    shown = model.score(HISTORIES)
+    inputs = {key: HISTORIES.padded(8)[key] for key in model.serving_model.input}
+    vectors = numpy(model.serving_model(inputs))
+    table = numpy(model.item_embedding.table())
+    np.testing.assert_allclose(shown, vectors[:, :-1] @ table.T, atol=1e-5)
+    model.set_ranking_weights(keep=1.5)
+    np.testing.assert_allclose(model.score(HISTORIES), shown + 1.5 * keep_biases(model), atol=1e-5)
+    assert model.item_vectors().shape == (NUM_ITEMS, 9)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.ranking_weights == {"keep": 1.5}
+    np.testing.assert_allclose(loaded.score(HISTORIES), model.score(HISTORIES), atol=1e-6)
+
+
+def test_strength_out_of_range():
+    model = build(**KEEP)
+    for strength in (-0.1, math.nan, math.inf, True, "1"):
+        with pytest.raises(ValueError, match=r"`keep_weight` must be a number of at least 0. Rec"):
+            keras_negrec.models.feedback.Keep(keep_weight=strength)
+        with pytest.raises(ValueError, match=r"`keep_weight` must be a number of at least 0. Rec"):
+            model.set_ranking_weights(keep=strength)
+    with pytest.raises(ValueError, match=r"rank in this model are \[\]. Received: keep=1.0"):
+        build(negative_loss="contrastive").set_ranking_weights(keep=1.0)
+
+
+def test_what_cannot_be_combined():
+    assert build(**KEEP).target == "next"
+    assert build(negative_loss=True).target == "next_positive"
+    with pytest.raises(ValueError, match=r'`keep` needs target="next".*Received: target=.next_p'):
+        build(**KEEP, target="next_positive")
+    with pytest.raises(ValueError, match="`not_to_recommend` and `keep` cannot be combined"):
+        build(negative_loss=["keep", "not_to_recommend"])
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_learns_which_of_the_shown_items_are_kept(name):
+    """All items come equally often after all others; five of the ten are always skipped."""
+    items = np.random.default_rng(0).integers(1, 11, (96, 9))
+    sessions = Sessions.from_lists(items.tolist(), np.where(items > 5, -1, 1).tolist())
+    keras.utils.set_random_seed(0)
+    model = build(name, **KEEP)
+    history = fit(model, sessions, epochs=12)
+    assert history["keep_loss"][-1] < 0.5 < history["keep_loss"][0]  # chance: log 2
+    scores, bias = model.score(sessions), keep_biases(model)
+    assert bias[:5].min() > 0 > bias[5:].max()
+    model.set_ranking_weights(keep=0.0)
+    shown = model.score(sessions)
+    # What is shown does not depend on what is kept: half the items above, half below.
+    assert np.mean(shown[:, :5] > shown[:, 5:]) < 0.65
+    assert np.mean(scores[:, :5] > scores[:, 5:]) > 0.75
