@@ -54,6 +54,7 @@ class SessionRecommender(Recommender):
         encoder, objective: this model's own copies of these parts, with their layers.
         feedback_terms: dict of this model's own feedback terms by their names.
         target: `"next_positive"` or `"next"`, what training predicts.
+        mask_id: int. The id of the mask token of a cloze model, one past the last item.
 
     Raises:
         ValueError: an argument outside of its range; `num_items` against `vocabulary`; feedback
@@ -133,13 +134,15 @@ class SessionRecommender(Recommender):
 
         self.encoder = encoder
         self.objective = objective
+        self.feedback_terms: dict[str, FeedbackTerm] = {term.name: term for term in terms}
         self.target = target
         self._trains_by_rows = objective.reads_rows
         self.num_items = num_items
         self.max_length = max_length
         self.item_embedding = item_embedding
         self.vocabulary = vocabulary
-        self._terms = terms
+        self.mask_id = num_items + 1
+        self._ranking_terms = tuple(term for term in terms if term.ranks)
         self._config = {
             "num_items": num_items,
             "max_length": max_length,
@@ -149,17 +152,18 @@ class SessionRecommender(Recommender):
         }
 
     def get_config(self):
-        parts = {"encoder": self.encoder, "objective": self.objective, "feedback": [*self._terms]}
+        parts: dict = {"encoder": self.encoder, "objective": self.objective}
+        parts["feedback"] = list(self.feedback_terms.values())
         return {**keras.saving.serialize_keras_object(parts), **super().get_config()}
 
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, **kwargs):
         """As in Keras; without `loss`, with the losses and weights of the model's parts."""
         if loss is None:
             loss = {"next_item": self.objective.loss(self.num_items)}
-            loss |= {term.name: term.loss() for term in self._terms}
+            loss |= {name: term.loss() for name, term in self.feedback_terms.items()}
             if loss_weights is None:
                 loss_weights = {"next_item": 1.0}
-                loss_weights |= {term.name: term.weight for term in self._terms}
+                loss_weights |= {name: term.weight for name, term in self.feedback_terms.items()}
         if self._trains_by_rows and keras.config.backend() == "tensorflow":
             kwargs.setdefault("jit_compile", False)  # XLA copies a table to change rows of it.
         super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, **kwargs)
@@ -169,16 +173,6 @@ class SessionRecommender(Recommender):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
-
-    @property
-    def mask_id(self) -> int:
-        """The id of the mask token of a cloze model, one past the last item."""
-        return self.num_items + 1
-
-    @property
-    def feedback_terms(self) -> dict[str, FeedbackTerm]:
-        """The feedback terms by their names."""
-        return {term.name: term for term in self._terms}
 
     @property
     def ranking_weights(self) -> dict[str, float]:
@@ -200,10 +194,6 @@ class SessionRecommender(Recommender):
                 )
             self.feedback_terms[name].ranking_weight = weight
 
-    @property
-    def _ranking_terms(self) -> list[FeedbackTerm]:
-        return [term for term in self._terms if term.ranks]
-
     def _training_batches(self, sessions, options):
         if self.item_embedding.num_features is not None:
             self.item_embedding.adapt(sessions.item_counts(self.num_items))
@@ -222,7 +212,8 @@ class SessionRecommender(Recommender):
         def keep_own_inputs(x, y, sample_weight):
             return {name: x[name] for name in names}, y, sample_weight
 
-        targets = self.encoder.targets(self.target, self.objective, self._terms, options["seed"])
+        terms = tuple(self.feedback_terms.values())
+        targets = self.encoder.targets(self.target, self.objective, terms, options["seed"])
         return batches.apply(targets).map(keep_own_inputs)
 
     @functools.cached_property

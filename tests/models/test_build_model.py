@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 from small_models import VOCABULARY, batch_of, build, numpy
-from toy_sessions import toy_sessions
+from toy_sessions import NUM_ITEMS, toy_sessions
 
 import keras_negrec
 from keras_negrec import losses
@@ -33,6 +33,7 @@ MODELS = {
     "bert4rec keep": {"negative_loss": {"keep": 2.0}, "max_sessions": 2},
     "gru4rec keep": {"negative_loss": ["contrastive", "keep"], "num_sampled_negatives": 5},
     "sasrec fused": {"fused_softmax": True},
+    "caser features": {"item_features": np.eye(NUM_ITEMS)},
 }
 
 
