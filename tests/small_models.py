@@ -14,7 +14,9 @@ numpy = ops.convert_to_numpy
 
 
 def build(name="sasrec", **options):
-    small = {"max_length": 8, "embedding_dim": 8, "dropout": 0.0, "learning_rate": 0.01}
+    small = {"max_length": 8, "embedding_dim": 8, "learning_rate": 0.01}
+    if isinstance(name, str):
+        small["dropout"] = 0.0
     if name in ("sasrec", "bert4rec"):
         small |= {"num_layers": 1, "intermediate_dim": 8}
     if options.get("vocabulary") is None:

@@ -153,9 +153,9 @@ def test_score_is_what_is_shown_plus_the_keep_bias(name, tmp_path):
     inputs = {key: HISTORIES.padded(8)[key] for key in model.serving_model.input}
     vectors = numpy(model.serving_model(inputs))
     table = numpy(model.item_embedding.table())
-    np.testing.assert_allclose(shown, vectors[:, :-1] @ table.T, atol=1e-5)
+    np.testing.assert_allclose(shown, vectors[:, :-1] @ table.T, atol=1e-4)
     model.set_ranking_weights(keep=1.5)
-    np.testing.assert_allclose(model.score(HISTORIES), shown + 1.5 * keep_biases(model), atol=1e-5)
+    np.testing.assert_allclose(model.score(HISTORIES), shown + 1.5 * keep_biases(model), atol=1e-4)
     assert model.item_vectors().shape == (NUM_ITEMS, 9)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -109,7 +109,7 @@ def sessions_on_devices(num_rows, length=9):
     random = np.random.default_rng(0)
     device = random.integers(1, 3, (num_rows, length))
     steps = np.concatenate([random.integers(12, size=(num_rows, 1)), device[:, :-1]], axis=1)
-    feedback = np.where(np.arange(length) % 4, 1, -1)
+    feedback = np.where(np.arange(length) % 4, 1, -1).tolist()
     rows = Sessions.from_lists((np.cumsum(steps, axis=1) % 12 + 1).tolist(), [feedback] * num_rows)
     columns = {**rows.columns, "device": device.ravel().astype("int32")}
     return Sessions(columns, rows.row_splits, rows.keys)

@@ -41,10 +41,9 @@ def test_a_clone_is_of_the_same_class_and_answers_alike(name):
 
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec", "caser"])
 def test_quantized_to_int8_it_ranks_nearly_as_before(name):
-    options = (
-        {"embedding_dim": 16, "intermediate_dim": 64, "num_layers": 2} if name != "caser" else {}
-    )
-    model = with_random_weights(build(name, feedback_inputs=True, **options), scale=0.3)
+    options = {} if name == "caser" else {"num_layers": 2, "intermediate_dim": None}
+    model = build(name, feedback_inputs=True, embedding_dim=16, **options)
+    with_random_weights(model, scale=0.3)
     sessions = toy_sessions(16)
     before = model.score(sessions)
     model.quantize("int8")
