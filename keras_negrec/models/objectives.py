@@ -20,8 +20,8 @@ def __dir__():
 class Objective(NextItemClasses, Part):
     """How the next item is learned: what it needs of a batch, its logits, and its Keras loss.
 
-    A subclass overrides `loss`, and what differs from a full softmax: `logits`, `label` and
-    `inputs`.
+    A subclass overrides what differs from a softmax over the whole catalogue: `loss`, `logits`,
+    `label` and `inputs`.
 
     Args:
         target: what training predicts: `"next_positive"`, the next kept item; `"next"`, whatever
@@ -58,17 +58,12 @@ class Objective(NextItemClasses, Part):
 
     def loss(self, num_items: int) -> keras.losses.Loss:
         """The Keras loss of classes against logits, for a catalogue of that size."""
-        raise NotImplementedError(f"{type(self).__name__} must override `loss`.")
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        )
 
     def adapt(self, item_counts) -> None:
         """Is told how often each item is a target: int array of shape `(num_items,)`."""
-
-
-def softmax_crossentropy() -> keras.losses.Loss:
-    """Cross-entropy over the classes of logits, as a mean over what has a target."""
-    return keras.losses.SparseCategoricalCrossentropy(
-        from_logits=True, reduction="mean_with_sample_weight"
-    )
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec.models")
@@ -108,7 +103,7 @@ class Softmax(Objective):
         return self.item_embedding(predictions, reverse=True, **options)
 
     def loss(self, num_items):
-        return losses.Identity() if self.fused else softmax_crossentropy()
+        return losses.Identity() if self.fused else super().loss(num_items)
 
 
 class SampledObjective(Objective):
@@ -210,9 +205,6 @@ class SampledSoftmax(SampledObjective):
     """
 
     corrects_for_sampling = True
-
-    def loss(self, num_items):
-        return softmax_crossentropy()
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec.models")
