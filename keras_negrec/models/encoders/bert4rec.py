@@ -20,11 +20,7 @@ class BERT4Rec(TransformerEncoder):
     Args:
         mask_probability: float. The share of a row's events that is masked in training.
         last_probability: float. The share of rows in which only the last event is masked.
-        num_layers: int. Transformer blocks.
-        num_heads: int. Attention heads; must divide `embedding_dim`.
-        intermediate_dim: int or None. Width of the feed-forward networks; None is 4 times
-            `embedding_dim`.
-        **kwargs: arguments of `Encoder`.
+        **kwargs: arguments of `SASRec` and `Encoder`.
 
     Example:
 
@@ -67,10 +63,3 @@ class BERT4Rec(TransformerEncoder):
             feedback=feedback,
             seed=seed,
         )
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "mask_probability": self.mask_probability,
-            "last_probability": self.last_probability,
-        }

@@ -1,4 +1,4 @@
-"""The item-to-item baseline: what was kept together."""
+"""The baselines that count what was kept: popularity, and what was kept together."""
 
 from __future__ import annotations
 
@@ -14,6 +14,42 @@ _PAIRS_AT_ONCE = 2**22
 _SCORES_AT_ONCE = 2**24  # at most 200 MB as a sparse matrix
 
 
+class Popularity:
+    """Scores every item by how often it was kept in training, whoever asks.
+
+    Args:
+        sessions: `Sessions` or `Prepared`, the training events.
+        num_items: int. Size of the catalogue. Default: that of `vocabulary`.
+        vocabulary: `Vocabulary` or None. What `recommend` answers with.
+
+    Raises:
+        ValueError: an item id above `num_items`, or `num_items` or the sessions' vocabulary
+            against `vocabulary`.
+
+    Example:
+
+    >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 2, 3]], [[1, 1, 1, -1]])
+    >>> keras_negrec.models.Popularity(sessions, num_items=3).score(sessions)
+    array([[1., 2., 0.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        sessions: TrainingData,
+        num_items: int | None = None,
+        *,
+        vocabulary: Vocabulary | None = None,
+    ):
+        self.num_items = check_num_items(num_items, vocabulary)
+        self.vocabulary = vocabulary
+        sessions.check_catalogue(self.num_items, vocabulary)
+        self.counts = sessions.item_counts(self.num_items, positive=True).astype("float32")
+
+    def score(self, histories: Sessions) -> np.ndarray:
+        """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`."""
+        return np.repeat(self.counts[np.newaxis], len(histories), axis=0)
+
+
 class ItemCooccurrence:
     """Scores an item by how often it was kept in the sessions of what the history kept.
 
@@ -25,32 +61,26 @@ class ItemCooccurrence:
 
     An item is no neighbor of its own. The score of item `j` after a history is the sum of
     `decay ** age * s(i, j)` over the history's kept events, with `age` the number of kept events
-    that came later. Events with unknown feedback play no part, neither in training nor in the
-    history, and no more do skipped ones, unless `skip_weight` says so. Items that training never
-    kept score 0, and so does everything after a history that kept nothing.
+    that came later. Events with unknown feedback play no part, and no more do skipped ones, unless
+    `skip_weight` says so. Items that training never kept score 0, and so does everything after a
+    history that kept nothing.
 
-    The counts are sparse throughout, and with `num_neighbors` their size is bounded by
-    `num_items * num_neighbors`. Of prepared data only the kept events are in memory, some 50 bytes
-    each. The defaults are what did well on held-out users of LastFM and KuaiRand both.
+    The counts are sparse throughout. Of prepared data only the kept events are in memory, some 50
+    bytes each. The defaults are what did well on held-out users of LastFM and KuaiRand both.
 
     Args:
-        sessions: `Sessions` or `Prepared`, the training events.
-        num_items: int. Size of the catalogue. Default: that of `vocabulary`.
-        window: int or None. How many kept items two items may be apart; None counts the whole
-            row.
+        sessions, num_items, vocabulary: as for `Popularity`.
+        window: int or None. How many kept items two items may be apart; None: the whole row.
         directed: bool. Whether only what came later is a neighbor; otherwise what came before
             is one too, and `s` is symmetric.
         shrinkage: float of at least 0.
         decay: float above 0 and at most 1. 1 weighs all of the history alike.
         skip_weight: float. Weight of the history's skipped events where a kept one has 1; below
             0, what goes with a skipped item is pushed down.
-        num_neighbors: int or None. How many most similar items are remembered for each item;
-            None is all.
-        vocabulary: `Vocabulary` or None. What `recommend` answers with.
+        num_neighbors: int or None. How many most similar items are remembered for each item.
 
     Raises:
-        ValueError: an argument outside of its range, an item id above `num_items`, or `num_items`
-            or the sessions' vocabulary against `vocabulary`.
+        ValueError: an argument outside of its range, and as for `Popularity`.
 
     Example:
 
@@ -98,10 +128,7 @@ class ItemCooccurrence:
         self.similarities = self._similarities(sessions)
 
     def score(self, histories: Sessions) -> np.ndarray:
-        """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
-
-        Histories may be empty. An item id above `num_items` is a ValueError.
-        """
+        """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`."""
         check_item_ids(histories.item_ids, self.num_items)
         kept = histories.feedback > 0
         num_kept = np.append(0, np.cumsum(kept))  # before each event, and in all
@@ -121,7 +148,13 @@ class ItemCooccurrence:
 
     def _similarities(self, sessions: TrainingData) -> scipy.sparse.csr_array:
         """`s` as a matrix of shape `(num_items, num_items)`."""
-        items, rows, num_rows = _kept_events(sessions)
+        kept_items, kept_rows, num_rows = [np.zeros(0, "int64")], [np.zeros(0, "int64")], 0
+        for chunk in sessions.chunks():
+            kept = chunk.feedback > 0
+            kept_items.append(chunk.item_ids[kept].astype("int64") - 1)
+            kept_rows.append(chunk.rows()[kept] + num_rows)
+            num_rows += len(chunk)
+        items, rows = np.concatenate(kept_items), np.concatenate(kept_rows)
         in_session = scipy.sparse.coo_array(
             (np.ones(len(items)), (items, rows)), shape=(self.num_items, num_rows)
         ).tocsr()
@@ -138,12 +171,7 @@ class ItemCooccurrence:
         return scipy.sparse.vstack(blocks, format="csr")
 
     def _pair_counts(self, items, rows) -> Iterator[tuple[int, scipy.sparse.csr_array]]:
-        """`c`, some items at a time: the first item, and a matrix whose rows are it and the next.
-
-        Args:
-            items: int64 array, the kept events' items from 0.
-            rows: int array, never decreasing, the row of each.
-        """
+        """`c`, some items at a time: the first of them, and a matrix with a row for each."""
         event = np.arange(len(items))
         reach = len(items) if self.window is None else self.window
         if self.directed:
@@ -173,24 +201,12 @@ class ItemCooccurrence:
             )
             in_group.sum_duplicates()
             in_group.data[:] = 1
-            num_groups = len(item_of_group)
+            item = (item_of_group - start, np.arange(len(item_of_group)))
             groups = scipy.sparse.csr_array(
-                (np.ones(num_groups), (item_of_group - start, np.arange(num_groups))),
-                shape=(stop - start, num_groups),
+                (np.ones(len(item_of_group)), item), shape=(stop - start, len(item_of_group))
             )
             yield start, groups @ in_group
             start = stop
-
-
-def _kept_events(sessions: TrainingData) -> tuple[np.ndarray, np.ndarray, int]:
-    """The kept events' items from 0, the row of each, and how many rows there are."""
-    items, rows, num_rows = [np.zeros(0, "int64")], [np.zeros(0, "int64")], 0
-    for chunk in sessions.chunks():
-        kept = chunk.feedback > 0
-        items.append(chunk.item_ids[kept].astype("int64") - 1)
-        rows.append(chunk.rows()[kept] + num_rows)
-        num_rows += len(chunk)
-    return np.concatenate(items), np.concatenate(rows), num_rows
 
 
 def _keep_largest(matrix: scipy.sparse.csr_array, k: int) -> None:

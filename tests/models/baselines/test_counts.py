@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import keras_negrec
 from keras_negrec.data import Sessions, Vocabulary
-from keras_negrec.models import ItemCooccurrence
+from keras_negrec.models import ItemCooccurrence, Popularity
 
 NUM_ITEMS = 6
 PLAIN = {"window": None, "directed": False, "shrinkage": 0, "decay": 1.0, "num_neighbors": None}
@@ -71,17 +71,11 @@ def sessions(draw):
 def test_against_the_definition(
     train, histories, window, directed, shrinkage, decay, skip_weight, num_neighbors
 ):
-    model = ItemCooccurrence(
-        Sessions.from_lists(*train),
-        NUM_ITEMS,
-        window=window,
-        directed=directed,
-        shrinkage=shrinkage,
-        decay=decay,
-        skip_weight=skip_weight,
-        num_neighbors=num_neighbors,
-    )
-    similarities = reference_similarities(*train, window, directed, shrinkage, num_neighbors)
+    counted = {"window": window, "directed": directed, "shrinkage": shrinkage}
+    counted["num_neighbors"] = num_neighbors
+    rows = Sessions.from_lists(*train)
+    model = ItemCooccurrence(rows, NUM_ITEMS, decay=decay, skip_weight=skip_weight, **counted)
+    similarities = reference_similarities(*train, **counted)
     np.testing.assert_allclose(model.similarities.toarray(), similarities, rtol=1e-6)
     scores = model.score(Sessions.from_lists(*histories))
     expected = [
@@ -101,14 +95,6 @@ def test_hand_worked():
     )
 
 
-def test_the_newest_kept_item_weighs_most():
-    train = Sessions.from_lists([[1, 3], [2, 4]])
-    model = ItemCooccurrence(train, 5, **{**PLAIN, "decay": 0.5})
-    histories = Sessions.from_lists([[1, 2], [2, 1], [1, 5]], [[1, 1], [1, 1], [1, -1]])
-    expected = [[0, 0, 0.5, 1, 0], [0, 0, 1, 0.5, 0], [0, 0, 1, 0, 0]]  # a skip ages nothing
-    np.testing.assert_allclose(model.score(histories), expected)
-
-
 def test_empty_and_unknown_histories_score_0():
     train = Sessions.from_lists([[1, 2, 3]] * 3)
     model = ItemCooccurrence(train, 5)
@@ -119,10 +105,9 @@ def test_empty_and_unknown_histories_score_0():
 
 
 def test_nothing_kept_in_training():
-    model = ItemCooccurrence(Sessions.from_lists([[1, 2]], [[-1, 0]]), 3)
-    np.testing.assert_array_equal(model.score(Sessions.from_lists([[1, 2]])), np.zeros((1, 3)))
-    model = ItemCooccurrence(Sessions.from_lists([[1, 2]]).take([]), 3)
-    np.testing.assert_array_equal(model.score(Sessions.from_lists([[1, 2]])), np.zeros((1, 3)))
+    asked = Sessions.from_lists([[1, 2]])
+    for train in (Sessions.from_lists([[1, 2]], [[-1, 0]]), asked.take([])):
+        np.testing.assert_array_equal(ItemCooccurrence(train, 3).score(asked), np.zeros((1, 3)))
 
 
 def test_large_catalogue_stays_sparse():
@@ -135,23 +120,18 @@ def test_large_catalogue_stays_sparse():
     assert model.score(train.take([3, 4])).shape == (2, num_items)
 
 
-def test_evaluate_and_recommend():
+def test_recommends():
     vocabulary = Vocabulary(["a", "b", "c", "d"])
     train = Sessions.from_lists([[1, 2, 3]] * 5 + [[4, 1], [1, 2]])
-    model = ItemCooccurrence(train, vocabulary=vocabulary)
-    assert model.num_items == 4
-    examples = keras_negrec.data.Examples.after(Sessions.from_lists([[1, 2]]), np.array([1]))
-    assert keras_negrec.evaluate(model, examples, k=(1,))["hr@1"] == 1
-    [best] = keras_negrec.recommend(model, [["a", "zzz"]], k=2)
-    assert [r.item for r in best] == ["b", "c"]
-    [best] = keras_negrec.recommend(ItemCooccurrence(train, 4), [["a"]], vocabulary=vocabulary)
-    assert best[0].item == "b"
+    for own, other in ((vocabulary, None), (None, vocabulary)):
+        model = ItemCooccurrence(train, 4, vocabulary=own)
+        [best] = keras_negrec.recommend(model, [["a", "zzz"]], k=2, vocabulary=other)
+        assert [r.item for r in best] == ["b", "c"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_items": 0}, "`num_items` must be a positive integer"),
         ({"num_items": None}, "`num_items` must be a positive integer"),
         ({"window": 0}, "`window` must be a positive integer. Received: window=0"),
         ({"shrinkage": -1}, "`shrinkage` must be at least 0. Received: shrinkage=-1"),
@@ -166,3 +146,35 @@ def test_evaluate_and_recommend():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ItemCooccurrence(Sessions.from_lists([[1, 2, 3]]), **{"num_items": 5, **arguments})
+
+
+# Popularity
+
+
+def test_counts_kept_events_alone():
+    sessions = Sessions.from_lists([[1, 2, 2, 3], [2, 4]], [[1, 2, 1, -1], [0, 1]])
+    model = Popularity(sessions, num_items=5)
+    scores = model.score(Sessions.from_lists([[5], [1, 2]]))
+    np.testing.assert_array_equal(scores, [[1, 2, 0, 1, 0]] * 2)
+    assert scores.dtype == "float32"
+
+
+def test_bad_catalogues():
+    with pytest.raises(ValueError, match="`num_items` must be a positive integer"):
+        Popularity(Sessions.from_lists([[1]]), num_items=0)
+    with pytest.raises(ValueError, match=r"Item ids must lie in 1..2. Received: 3"):
+        Popularity(Sessions.from_lists([[1, 3]]), num_items=2)
+
+
+def test_popularity_recommends():
+    vocabulary = Vocabulary(["a", "b", "c"])
+    sessions = Sessions.from_lists([[1, 3], [3, 2], [3, 2]])
+    for model in (Popularity(sessions, vocabulary=vocabulary), Popularity(sessions, 3)):
+        [best] = keras_negrec.recommend(model, [["b"]], vocabulary=vocabulary)
+        assert best == [("c", 3.0), ("a", 1.0)]
+    [best] = keras_negrec.recommend(Popularity(sessions, vocabulary=vocabulary), [["zzz"]], k=1)
+    assert best == [("c", 3.0)]
+    with pytest.raises(ValueError, match="The model has no vocabulary"):
+        keras_negrec.recommend(Popularity(sessions, 3), [["b"]])
+    with pytest.raises(ValueError, match=r"must be the size of the vocabulary, 3. Received"):
+        Popularity(sessions, 4, vocabulary=vocabulary)
