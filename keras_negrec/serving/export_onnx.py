@@ -15,55 +15,40 @@ from keras_negrec.atomic_write import atomic_write
 from keras_negrec.data import Vocabulary
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.models.ensemble import Ensemble
-from keras_negrec.serving.in_tensorflow import in_tensorflow, needs_process
-from keras_negrec.serving.vocabulary_of import exported_vocabulary
+from keras_negrec.serving.in_tensorflow import exported_vocabulary, in_tensorflow, needs_process
 
 _MAX_BYTES = 2**31 - 1  # of a protocol buffer
 
 
 def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None) -> Path:
-    """Writes an ONNX model: histories in, prediction vectors and scores of all items out.
+    """Writes an ONNX model, histories in, scores of all items out, and returns its path.
 
-    The one file holds the vocabulary too, and is written whole or not at all. Its inputs are int32
-    and of shape `(batch, n)`, any batch size and any n, oldest event first:
+    The file is written whole or not at all. Its inputs are `(batch, n)`, any batch size and any
+    n, oldest event first. Their values are not checked:
 
-    - `item_ids`: internal ids, which are places in the vocabulary counted from 1. 0 pads on the
-      left. The newest `max_length` events count.
-    - `feedback`: -2 to 2, 0 for padding. Only where the model sees feedback.
-    - further event columns that the model's encoder sees, int32 or float32, such as `session_ids`
-      for models built with `max_sessions`.
+    - `item_ids`: int32, places in the vocabulary counted from 1. 0 pads on the left. The newest
+      `max_length` events count.
+    - `feedback`, int32, -2 to 2, and further columns that the encoder sees, 0 for padding.
 
-    Its outputs are float32:
+    Its float32 outputs are `scores` `(batch, num_items)`, column `j` for the item `j` of the
+    vocabulary, id `j + 1`, and items of the history like all others; and `vectors`
+    `(batch, dim)`, whose products with the item vectors are the scores. Its metadata has
+    `vocabulary`, the external ids as a JSON list, and `max_length`.
 
-    - `scores`: `(batch, num_items)`, column `j` for the item `j` of the vocabulary, id `j + 1`.
-      Items of the history are scored like all others.
-    - `vectors`: `(batch, dim)`, whose products with the item vectors are the scores.
-
-    Values are not checked: what lies outside of these ranges is not refused by the ONNX model.
-
-    The ONNX metadata has `vocabulary`, the external ids in the order of their internal ids as a
-    JSON list, and `max_length`.
-
-    All encoders, `MatrixFactorization` and an `Ensemble` of these can be exported. The conversion
-    is that of tf2onnx, from TensorFlow on the CPU: a model trained on JAX, on PyTorch or on a GPU
-    is saved and exported by a second process. Models in half precision are exported in float32.
+    All encoders, `MatrixFactorization` and an `Ensemble` of these can be exported, models in half
+    precision in float32. The conversion is that of tf2onnx, from TensorFlow on the CPU: a model
+    trained on JAX, on PyTorch or on a GPU is exported by a second process.
 
     Args:
         model: a model of this package that is trained with Keras.
         path: the file to write. Its folder is made if it is missing.
         vocabulary: `Vocabulary`. Default: the model's own.
 
-    Returns:
-        Path of the file.
-
     Raises:
         ImportError: tf2onnx is not installed (`pip install 'keras-negrec[onnx]'`).
-        TypeError: a model that is not trained with Keras.
-        ValueError: no vocabulary, or one that does not hold the model's items; a model larger
-            than the 2 GiB that the conversion and an ONNX file can hold.
+        TypeError, ValueError: as `export` does; a model larger than an ONNX file's 2 GiB.
         FileExistsError: the file is there already.
-        RuntimeError: the model has operations that tf2onnx does not know; the TensorFlow process
-            failed.
+        RuntimeError: tf2onnx does not know an operation; the TensorFlow process failed.
 
     Example:
 
@@ -76,17 +61,23 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
     >>> import json, onnxruntime
     >>> session = onnxruntime.InferenceSession("model.onnx")
     >>> items = json.loads(session.get_modelmeta().custom_metadata_map["vocabulary"])
-    >>> ids = {item: i for i, item in enumerate(items, start=1)}
-    >>> history = [ids[item] for item in ["verse", "unknown", "intro"] if item in ids]
+    >>> history = [items.index(item) + 1 for item in ["verse", "intro"]]
     >>> [scores] = session.run(["scores"], {"item_ids": np.array([history], "int32")})
-    >>> scores[0, np.array(history, int) - 1] = -np.inf  # what was seen
-    >>> [items[j] for j in np.argsort(-scores[0])[:1]]
-    ['outro']
+    >>> scores[0, np.array(history) - 1] = -np.inf  # what was seen
+    >>> items[np.argmax(scores)]
+    'outro'
     """
     vocabulary = exported_vocabulary("export_onnx", model, vocabulary)
     if importlib.util.find_spec("tf2onnx") is None:
         raise ImportError("`export_onnx` needs tf2onnx: pip install 'keras-negrec[onnx]'")
-    _check_size(model)
+    # Checked here, since the conversion fails only after minutes. The table is there twice.
+    tables = [embedding.embeddings for embedding, _ in model.item_columns]
+    num_bytes = sum(4 * math.prod(weight.shape) for weight in [*model.weights, *tables])
+    if num_bytes > _MAX_BYTES:
+        raise ValueError(
+            f"One ONNX file holds at most {_MAX_BYTES:,} bytes. Received a model that needs "
+            f"{num_bytes:,}: num_items={model.num_items}"
+        )
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"`export_onnx` does not overwrite a file. Received: path={path}")
@@ -98,17 +89,6 @@ def export_onnx(model, path: str | Path, *, vocabulary: Vocabulary | None = None
         with atomic_write(path) as partial:
             partial.write_bytes(content)
     return path
-
-
-def _check_size(model) -> None:
-    """Refuses what would fail only after minutes of conversion."""
-    tables = [embedding.embeddings for embedding, _ in model.item_columns]  # again, for the scores
-    num_bytes = sum(4 * math.prod(weight.shape) for weight in [*model.weights, *tables])
-    if num_bytes > _MAX_BYTES:
-        raise ValueError(
-            f"One ONNX file holds at most {_MAX_BYTES:,} bytes. Received a model that needs "
-            f"{num_bytes:,}: num_items={model.num_items}"
-        )
 
 
 def _in_float32(model):

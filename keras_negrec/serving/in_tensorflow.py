@@ -1,4 +1,4 @@
-"""A second process whose Keras runs on TensorFlow, for what only TensorFlow can write."""
+"""How exports begin: with a vocabulary, and in a process whose Keras runs on TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import keras
 from keras_negrec.backend.tensorflow import tf
 from keras_negrec.data import Vocabulary
 from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.serving.recommend import vocabulary_of
 
 # `-P` keeps the current folder off the path, where a file may have the name of a module. What this
 # process finds there is found last, and this package is the one that runs here.
@@ -23,57 +24,64 @@ import contextlib, importlib.util, json, sys
 request = json.loads(sys.argv[1])
 sys.path += [folder for folder in request["path"] if folder not in sys.path]
 spec = importlib.util.spec_from_file_location("keras_negrec", request["package"])
-keras_negrec = importlib.util.module_from_spec(spec)
-sys.modules["keras_negrec"] = keras_negrec
+sys.modules["keras_negrec"] = keras_negrec = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(keras_negrec)
 import keras
 from keras_negrec.data.event_columns import EVENT_COLUMNS, EventColumn
 for column in request["columns"]:
     EVENT_COLUMNS[column["name"]] = EventColumn(**column)
-function = getattr(keras_negrec.serving, request["function"])
 for module in request["modules"]:
     with contextlib.suppress(ImportError):
         importlib.import_module(module)
-model = keras.saving.load_model(request["model"])
-vocabulary = keras_negrec.data.Vocabulary.load(request["vocabulary"])
+model = keras.saving.load_model(request["folder"] + "/model.keras")
+vocabulary = keras_negrec.data.Vocabulary.load(request["folder"] + "/vocabulary.json")
+function = getattr(keras_negrec.serving, sys.argv[2])
 print(function(model, request["to"], vocabulary=vocabulary, **request["options"]))
 """
 
 
-def needs_process() -> bool:
-    """Whether models must be exported elsewhere.
+def exported_vocabulary(function: str, model, vocabulary: Vocabulary | None) -> Vocabulary:
+    """The vocabulary for a function that exports models that Keras has trained."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`{function}` takes a model that is trained with Keras. Received one of type "
+            f"{type(model).__name__}."
+        )
+    vocabulary = vocabulary_of(model, vocabulary)
+    if len(vocabulary) != model.num_items:
+        raise ValueError(
+            f"The vocabulary must hold the model's {model.num_items} items. Received: "
+            f"{len(vocabulary)} items."
+        )
+    return vocabulary
 
-    On a GPU, too: Keras would trace a GRU to operations that no other processor has.
-    """
-    on_tensorflow = keras.config.backend() == "tensorflow"
-    return not on_tensorflow or bool(tf.config.list_physical_devices("GPU"))
+
+def needs_process() -> bool:
+    """On a GPU, too: Keras would trace a GRU to operations that no other processor has."""
+    return keras.config.backend() != "tensorflow" or bool(tf.config.list_physical_devices("GPU"))
 
 
 def in_tensorflow(function: str, model, path: Path, vocabulary: Vocabulary, **options) -> Path:
-    """Calls a function of `keras_negrec.serving` there, on the CPU, for the path that it returns.
+    """What a function of `keras_negrec.serving` returns there, on the CPU.
 
-    It is called with the model, which travels as a `.keras` file, `path`, the vocabulary and the
-    options. Event columns that were registered here are known there, and so are classes that were
-    registered with Keras, if the modules that define them can be imported.
+    Event columns that were registered here are known there, and so are classes registered with
+    Keras, if the modules that define them can be imported.
     """
     modules = {custom.__module__ for custom in keras.saving.get_custom_objects().values()}
     with tempfile.TemporaryDirectory() as folder:
-        saved, items = Path(folder) / "model.keras", Path(folder) / "vocabulary.json"
+        model.save(Path(folder) / "model.keras")
+        vocabulary.save(Path(folder) / "vocabulary.json")
         request = {
             "path": [os.path.abspath(entry) for entry in sys.path],
             "package": sys.modules["keras_negrec"].__file__,
             "columns": [dataclasses.asdict(column) for column in EVENT_COLUMNS.values()],
             "modules": sorted(modules - {"__main__"}),
-            "function": function,
-            "model": str(saved),
-            "vocabulary": str(items),
+            "folder": folder,
             "to": str(path),
             "options": options,
         }
-        model.save(saved)
-        vocabulary.save(items)
         result = subprocess.run(
-            [sys.executable, "-P", "-c", _PROGRAM, json.dumps(request, default=float)],
+            [sys.executable, "-P", "-c", _PROGRAM, json.dumps(request, default=float), function],
             env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"},
             capture_output=True,
             text=True,

@@ -4,59 +4,73 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import inspect
+from pathlib import Path
 
+import numpy as np
+import tensorflow as tf
+
+from keras_negrec.data import Sessions, Vocabulary
 from keras_negrec.models.ensemble import Ensemble
-from keras_negrec.serving.further_inputs import further_inputs
-from keras_negrec.serving.servable import Servable
-
-PACKAGES = ("keras_negrec", "keras", "tensorflow", "numpy")
+from keras_negrec.serving.recommend import further_inputs
+from keras_negrec.serving.servable import ItemTable, Servable
 
 
 def model_card(
-    model, servable: Servable, *, name, version, recall, metrics, data, trained_on
+    model, vocabulary: Vocabulary, servable: Servable, version: Path, *, metrics, data, trained_on
 ) -> str:
-    """A page in Markdown: the model, its data and metrics, how it is called, what made it.
-
-    `recall` is the share of the k best items that a smaller item table keeps, or None; the other
-    arguments are those of `export`.
-    """
-    is_string = servable.id_dtype == "string"
-    padding, dtype = ('""', "") if is_string else ("-1", ", tf.int64")
-    further = further_inputs(model)
-    also_send = "".join(f"`{column.name}` [[0]], " for column in further)
-    also_sent = "".join(
-        f", {column.name}=tf.zeros([1, 1], tf.{column.input_dtype})" for column in further
-    )
+    """A page in Markdown: the model, its data and metrics, how it is called, what made it."""
     stored = f"Item vectors are stored as {servable.item_dtype}."
-    if recall is not None:
+    if servable.item_dtype != "float32":
         stored += (
             f" Of the {min(servable.k, model.num_items)} best items after histories of one item, "
-            f"{recall:.2%} are the same as with float32."
+            f"{table_recall(model, servable.table, servable.k):.2%} are the same as with float32."
         )
     figures = [(key, f"{value:.5g}") for key, value in (metrics or {}).items()]
+    signatures = [_describe(name, function) for name, function in servable.functions.items()]
+    padding, cast = ('""', "") if vocabulary.is_string else ("-1", ", tf.int64")
+    further = further_inputs(model)
+    also_send = "".join(f"`{column.name}` [[0]], " for column in further)
+    zeros = "".join(f", {c.name}=tf.zeros([1, 1], tf.{c.input_dtype})" for c in further)
     versions = [("training backend", trained_on)]
-    for package in PACKAGES:
+    for package in ("keras_negrec", "keras", "tensorflow", "numpy"):
         versions.append((package, importlib.import_module(package).__version__))
-    lines = [
-        *(f"# {name}, version {version}", ""),
-        *(f"Exported {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.", ""),
-        *("## Model", "", *_table(("", "value"), _configuration(model)), "", stored, ""),
-        *("## Data", "", data or "Not given.", ""),
-        *("## Metrics", "", *(_table(("", "value"), figures) if figures else ["Not given."]), ""),
-        *("## Signatures", ""),
-        *_table(("signature", "inputs", "outputs"), map(_describe, servable.functions.items())),
-        "",
+    parts = [
+        f"# {version.parent.name}, version {version.name}",
+        f"Exported {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.",
+        *("## Model", _table(("", "value"), _configuration(model)), stored),
+        *("## Data", data or "Not given."),
+        *("## Metrics", _table(("", "value"), figures) if figures else "Not given."),
+        *("## Signatures", _table(("signature", "inputs", "outputs"), signatures)),
         "Over gRPC, TF Serving fills in inputs that have a default. In TensorFlow and over REST "
         f"send them: `feedback` [[1]] (all kept), {also_send}`k` {servable.k}, the lists of ids "
         f"[[{padding}]] (no ids). {padding} also pads shorter histories. For example:",
-        "",
-        f"    serve = tf.saved_model.load('{name}/{version}').signatures['serving_default']",
-        f"    serve(item_ids=tf.constant([{servable.example}]{dtype}), "
-        f"feedback=tf.constant([[1]]){also_sent})",
-        "",
-        *("## Versions", "", *_table(("", "version"), versions)),
+        f"    serve = tf.saved_model.load('{version.parent.name}/{version.name}')"
+        ".signatures['serving_default']\n"
+        f"    serve(item_ids=tf.constant([{vocabulary.items[:1].tolist()}]{cast}), "
+        f"feedback=tf.constant([[1]]){zeros})",
+        *("## Versions", _table(("", "version"), versions)),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(parts) + "\n"
+
+
+def table_recall(model, table: ItemTable, k: int, *, num_histories: int = 256) -> float:
+    """The mean share of the model's k best items that are among the k best by `table`, too.
+
+    Histories are of one kept item, left in, and encoded with the model's own vectors.
+    """
+    k = min(k, model.num_items)
+    ids = np.unique(np.linspace(1, model.num_items, num_histories).astype("int32"))
+    columns = {"item_ids": ids, "feedback": np.ones(len(ids))}
+    columns |= {column.name: np.zeros(len(ids)) for column in further_inputs(model)}
+    vectors = model.history_vectors(Sessions(columns, np.arange(len(ids) + 1), ids))
+    tables = ItemTable(model.item_vectors().numpy()), table
+    shares = []
+    for some in np.array_split(vectors, -(-len(ids) // 16)):  # 16 rows of scores at a time
+        scores = (each.scores(some, 0, model.num_items) for each in tables)
+        best = [tf.math.top_k(each, k).indices.numpy() for each in scores]
+        shares += [len(np.intersect1d(*pair)) / k for pair in zip(*best, strict=True)]
+    return float(np.mean(shares))
 
 
 def _configuration(model) -> list[tuple[str, str]]:
@@ -80,19 +94,17 @@ def _plain(value) -> str:
     return str(value)
 
 
-def _describe(item) -> tuple[str, str, str]:
-    name, function = item
-    concrete = function.get_concrete_function()
-    defaults = function.function_spec.fullargspec.defaults or ()
-    specs = function.input_signature
-    names = function.function_spec.arg_names[-len(specs) :]
-    required = len(names) - len(defaults)
+def _describe(name: str, function) -> tuple[str, str, str]:
     inputs = [
-        f"`{argument}` {_shape(spec)}" + (" (has a default)" if i >= required else "")
-        for i, (argument, spec) in enumerate(zip(names, specs, strict=True))
+        f"`{each.name}` {_shape(spec)}" + " (has a default)" * (each.default is not each.empty)
+        for each, spec in zip(
+            inspect.signature(function.python_function).parameters.values(),
+            function.input_signature,
+            strict=True,
+        )
     ]
-    outputs = [f"`{key}` {_shape(value)}" for key, value in concrete.structured_outputs.items()]
-    return f"`{name}`", ", ".join(inputs), ", ".join(outputs)
+    outputs = function.get_concrete_function().structured_outputs.items()
+    return f"`{name}`", ", ".join(inputs), ", ".join(f"`{key}` {_shape(v)}" for key, v in outputs)
 
 
 def _shape(spec) -> str:
@@ -100,6 +112,6 @@ def _shape(spec) -> str:
     return f"{spec.dtype.name} ({sizes})"
 
 
-def _table(header, rows) -> list[str]:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+def _table(header, rows) -> str:
+    lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in (header, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])

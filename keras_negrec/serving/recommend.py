@@ -9,10 +9,8 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data import Sessions, Vocabulary
-from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.data.event_columns import EVENT_COLUMNS, EventColumn
 from keras_negrec.evaluation.top_columns import top_columns
-from keras_negrec.serving.further_inputs import further_inputs
-from keras_negrec.serving.vocabulary_of import vocabulary_of
 
 
 class Recommendation(NamedTuple):
@@ -35,17 +33,14 @@ def recommend(
     """The k best next items for each history, also of listeners never seen in training.
 
     Items of a history that the vocabulary does not know are passed over. A history without a known
-    item, because it is empty or knows none of them, is answered with what the model gives for no
-    history, as the exported model does: mostly what is popular.
+    item is answered with what the model gives for no history: mostly what is popular.
 
     Args:
         model: a model of this package.
         histories: for each listener the external ids of their events, oldest first.
         k: int. How many items to recommend; fewer come back where fewer are left.
-        feedback: for each listener one value -2 to 2 an event; all events are taken as kept
-            (+1) when not given.
-        exclude_seen: bool. Whether items of the history are never recommended. Skipped items
-            belong to the history.
+        feedback: for each listener one value -2 to 2 an event. Default: all events were kept (+1).
+        exclude_seen: bool. Whether items of the history, skipped ones too, are left out.
         vocabulary: `Vocabulary`. Default: the model's own.
         **columns: further event columns by name, such as `session_ids`: for each listener one
             value an event. Those that the model sees and that are not given are 0.
@@ -55,31 +50,49 @@ def recommend(
         the more frequent item comes first.
 
     Raises:
-        ValueError: feedback outside of -2..2; a column of another length than its history; a model
-            without a vocabulary where none is given.
+        ValueError: feedback outside of -2..2; a column of another length; no vocabulary.
         TypeError: ids of another type than the vocabulary's; an unknown column.
 
     Example:
 
     >>> vocabulary = keras_negrec.data.Vocabulary(["intro", "verse", "outro"])
     >>> model = keras_negrec.build_model("sasrec", vocabulary=vocabulary)
-    >>> [best] = keras_negrec.recommend(model, [["intro", "verse"]], k=1)
-    >>> best[0].item
+    >>> keras_negrec.recommend(model, [["intro", "verse"]])[0][0].item
     'outro'
     """
     check_positive_int("k", k)
     vocabulary = vocabulary_of(model, vocabulary)
-    if isinstance(histories, (str, bytes)) or any(isinstance(h, (str, bytes)) for h in histories):
+    if any(isinstance(history, (str, bytes)) for history in histories):
         raise TypeError(
-            "`histories` must be a list of lists of item ids. Received a string where a list "
-            f"was expected: {histories!r:.100}"
+            f"`histories` must be a list of lists of item ids. Received: {histories!r:.100}"
         )
     if len(histories) == 0:
         return []
-    sessions = _sessions(model, histories, {"feedback": feedback, **columns}, vocabulary)
+    names = set(EVENT_COLUMNS) - {"item_ids"}
+    if unknown := sorted(set(columns) - names):
+        raise TypeError(
+            f"Event columns are {', '.join(sorted(names))}; `register_event_column` of "
+            f"`keras_negrec.data` makes one more known. Received: {', '.join(unknown)}"
+        )
+    # All events of all histories, one after the other.
+    lengths = [len(history) for history in histories]
+    encoded = [vocabulary.encode(history, unknown="zero") for history in histories if len(history)]
+    ids = np.concatenate([np.zeros(0, "int32"), *encoded])
+    events = {each.name: np.zeros(len(ids), each.dtype) for each in further_inputs(model)}
+    events["feedback"] = np.ones(len(ids), "int8")
+    for name, values in {"feedback": feedback, **columns}.items():
+        if values is not None:
+            events[name] = _values(name, values, lengths)
+    known = ids > 0
+    rows = np.repeat(np.arange(len(histories)), lengths)[known]
+    sessions = Sessions(
+        {name: values[known] for name, values in {"item_ids": ids, **events}.items()},
+        np.searchsorted(rows, np.arange(len(histories) + 1)),
+        np.arange(len(histories)),
+    )
     scores = np.array(model.score(sessions))  # a copy: the model may hand out its own
     if exclude_seen:
-        scores[sessions.rows(), sessions.item_ids - 1] = -np.inf
+        scores[rows, sessions.item_ids - 1] = -np.inf
     return [
         [
             Recommendation(item, float(score))
@@ -90,31 +103,6 @@ def recommend(
     ]
 
 
-def _sessions(model, histories, columns: dict, vocabulary: Vocabulary) -> Sessions:
-    """The known events of the histories."""
-    unknown = set(columns) - (set(EVENT_COLUMNS) - {"item_ids"})
-    if unknown:
-        raise TypeError(
-            f"Event columns are {', '.join(sorted(EVENT_COLUMNS))}; "
-            "`keras_negrec.data.register_event_column` makes one more known. Received: "
-            f"{', '.join(sorted(unknown))}"
-        )
-    lengths = [len(history) for history in histories]
-    encoded = [vocabulary.encode(history, unknown="zero") for history in histories if len(history)]
-    ids = np.concatenate([np.zeros(0, "int32"), *encoded])
-    known = ids > 0
-    events = {"item_ids": ids[known]}
-    for column in further_inputs(model):
-        events[column.name] = np.zeros(len(events["item_ids"]), column.dtype)
-    for name, rows in columns.items():
-        fill = 1 if name == "feedback" else 0
-        rows = [[fill] * length for length in lengths] if rows is None else rows
-        events[name] = _values(name, rows, lengths)[known]
-    rows = np.repeat(np.arange(len(histories)), lengths)[known]
-    row_splits = np.searchsorted(rows, np.arange(len(histories) + 1))
-    return Sessions(events, row_splits.astype("int64"), np.arange(len(histories)))
-
-
 def _values(name: str, rows: Sequence[Sequence], lengths: list[int]) -> np.ndarray:
     """All values of a column, one after the other."""
     if len(rows) != len(lengths):
@@ -123,16 +111,28 @@ def _values(name: str, rows: Sequence[Sequence], lengths: list[int]) -> np.ndarr
             f"Received: {len(rows)}"
         )
     dtype = np.dtype(EVENT_COLUMNS[name].dtype)
-    what = "integers from -2 to 2" if name == "feedback" else f"{dtype.name} values"
     flat = [np.zeros(0, dtype)]
     for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
         values = np.asarray(row) if len(row) else flat[0]
         fits = values.shape == (length,) and values.dtype.kind in "iuf"
-        if fits and dtype.kind in "iu":
-            fits = np.array_equal(values.astype(dtype), values)
-        if not fits or (name == "feedback" and length and np.abs(values).max() > 2):
+        if not fits or not np.allclose(values.astype(dtype), values, equal_nan=True):
             raise ValueError(
-                f"`{name}` of history {i} must hold {length} {what}. Received: {row!r:.200}"
+                f"`{name}` of history {i} must hold {length} {dtype.name} values. "
+                f"Received: {row!r:.200}"
             )
         flat.append(values.astype(dtype))
     return np.concatenate(flat)
+
+
+def further_inputs(model) -> list[EventColumn]:
+    """The further columns that the model's encoder sees; they are 0 where a request has none."""
+    names = getattr(getattr(model, "serving_model", None), "input", ())
+    return [EVENT_COLUMNS[name] for name in names if name not in ("item_ids", "feedback")]
+
+
+def vocabulary_of(model, vocabulary: Vocabulary | None) -> Vocabulary:
+    """The vocabulary that was given, else the model's own."""
+    vocabulary = vocabulary or getattr(model, "vocabulary", None)
+    if vocabulary is None:
+        raise ValueError("The model has no vocabulary. Build it with one, or pass `vocabulary=`.")
+    return vocabulary

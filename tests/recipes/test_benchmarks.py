@@ -18,41 +18,32 @@ def run(monkeypatch, name, *arguments):
     runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
 
 
-@pytest.mark.parametrize("negatives", [0, 10])
-def test_benchmark(monkeypatch, tmp_path, negatives):
-    run(
-        monkeypatch,
-        "training_benchmark",
-        *("--items", 50, 100, "--num-sampled-negatives", negatives, "--embedding-dim", 8),
-        *("--batch-size", 4, "--steps", 7, "--rounds", 2, "--num-layers", 1, "--out", tmp_path),
-    )
+SMALL = ["--embedding-dim", 8, "--num-layers", 1, "--batch-size", 4, "--steps", 7, "--rounds", 2]
+LOSSES = [
+    "--skip-share",
+    0.3,
+    "--no-jit-compile",
+    "--model-arguments",
+    "{}",
+    '{"objective":"gbce"}',
+]
+
+
+@pytest.mark.parametrize(("negatives", "options"), [(0, []), (10, []), (10, LOSSES)])
+def test_training_benchmark(monkeypatch, tmp_path, negatives, options):
+    sizes = ["--items", 50, 100, "--num-sampled-negatives", negatives, "--out", tmp_path]
+    run(monkeypatch, "training_benchmark", *SMALL, *sizes, *options)
     found = json.loads((tmp_path / "training_benchmark.json").read_text())
-    assert [case["items"] for case in found["cases"]] == [50, 100]
+    cases = [(case["items"], case["optimizer"]) for case in found["cases"]]
+    names = ["LazyAdam", 'LazyAdam {"objective": "gbce"}'] if options else ["LazyAdam"]
+    assert cases == [(items, name) for items in (50, 100) for name in names]
     assert all(0 < case["share"] < 1 for case in found["cases"])
-
-
-def test_benchmark_of_losses(monkeypatch, tmp_path):
-    run(
-        monkeypatch,
-        "training_benchmark",
-        *("--items", 50, "--num-sampled-negatives", 10, "--embedding-dim", 8, "--num-layers", 1),
-        *("--model-arguments", "{}", '{"objective": "gbce", "negative_loss": true}'),
-        *("--skip-share", 0.3, "--no-jit-compile"),
-        *("--batch-size", 4, "--steps", 7, "--rounds", 2, "--out", tmp_path),
-    )
-    cases = json.loads((tmp_path / "training_benchmark.json").read_text())["cases"]
-    names = [case["optimizer"] for case in cases]
-    assert names == ["LazyAdam", 'LazyAdam {"objective": "gbce", "negative_loss": true}']
 
 
 def test_published_size(monkeypatch, tmp_path):
     out = tmp_path / "figures.json"
-    run(
-        monkeypatch,
-        "published_size",
-        *("--sessions", 400, "--num-items", 500, "--embedding-dim", 16, "--num-layers", 1),
-        *("--num-sampled-negatives", 20, "--examples", 50, "--out", out),
-    )
+    sizes = ["--sessions", 400, "--num-items", 500, "--examples", 50, "--out", out]
+    run(monkeypatch, "published_size", "--num-sampled-negatives", 20, *sizes)
     found = json.loads(out.read_text())
     assert found["metrics"]["num_examples"] == 50
     assert found["bare_products_seconds"] > 0

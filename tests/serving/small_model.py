@@ -17,16 +17,13 @@ NUM_ITEMS, MAX_LENGTH, DIM, K = 30, 6, 8, 5
 ITEMS = [f"tràck {i}" for i in range(NUM_ITEMS)]
 STRINGS = Vocabulary(ITEMS)
 INTEGERS = Vocabulary([10 * i - 30 for i in range(NUM_ITEMS)])
+SHAPES = {"max_length": MAX_LENGTH, "embedding_dim": DIM}
 
 
 def build(name, vocabulary=STRINGS, **options):
     if name in ("sasrec", "bert4rec"):
         options = {"num_layers": 1, "intermediate_dim": DIM, **options}
-    model = keras_negrec.build_model(
-        name, vocabulary=vocabulary, max_length=MAX_LENGTH, embedding_dim=DIM, **options
-    )
-    spread_out(model)
-    return model
+    return spread_out(keras_negrec.build_model(name, vocabulary=vocabulary, **SHAPES, **options))
 
 
 def spread_out(model):
@@ -35,6 +32,7 @@ def spread_out(model):
     for weight in model.trainable_weights:
         if len(weight.shape) > 1 or weight.name == "item_bias":
             weight.assign(random.normal(scale=0.5, size=weight.shape).astype("float32"))
+    return model
 
 
 class Client:

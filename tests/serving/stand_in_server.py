@@ -1,10 +1,9 @@
 """A stand-in for TF Serving, for tests that cannot start the real server.
 
 It answers `Predict` and `GetModelMetadata` over gRPC and the same over REST, from SavedModels that
-TensorFlow loads in this process. It is strict where TF Serving is strict: over gRPC types must be
-those of the signature, over REST every input must be there, also one with a default. It is not
-TF Serving: no batching, no versions, no labels, no reloading, and its messages are only like the
-server's.
+TensorFlow loads in this process. It is strict where TF Serving is strict: every input must be there
+and of the type of the signature. Over gRPC the real server fills in defaults, and its messages are
+only like these. There is no batching, no versions, no labels, no reloading.
 """
 
 from __future__ import annotations
@@ -26,44 +25,10 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 METRICS = "/monitoring/prometheus/metrics"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 HTTP_CODES = {grpc.StatusCode.NOT_FOUND: 404, grpc.StatusCode.UNAVAILABLE: 503}
-INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class RefusedError(Exception):
-    """An answer that is an error."""
-
-    def __init__(self, code: grpc.StatusCode, message: str):
-        super().__init__(message)
-        self.code = code
-
-
-class Model:
-    """A SavedModel and its signatures."""
-
-    def __init__(self, version_folder: Path):
-        saved = saved_model_pb2.SavedModel.FromString(
-            (Path(version_folder) / "saved_model.pb").read_bytes()
-        )
-        self.signatures = saved.meta_graphs[0].signature_def
-        self.loaded = tf.saved_model.load(str(version_folder))
-
-    def predict(self, name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        signature = self.signatures[name]
-        needed = set(signature.inputs) - set(signature.defaults)
-        if not needed <= set(inputs) <= set(signature.inputs):
-            raise RefusedError(INVALID, f"input size does not match signature: {set(inputs)}")
-        tensors = {}
-        for key, info in signature.inputs.items():
-            value = inputs[key] if key in inputs else tf.make_ndarray(signature.defaults[key])
-            dtype = tf.as_dtype(info.dtype)
-            if np.dtype(dtype.as_numpy_dtype) != value.dtype:
-                raise RefusedError(INVALID, f"{key} is {value.dtype.name}, not {dtype.name}")
-            tensors[key] = tf.constant(value, dtype)
-        try:
-            outputs = self.loaded.signatures[name](**tensors)
-        except tf.errors.OpError as error:
-            raise RefusedError(CODES[error.error_code], error.message) from error
-        return {key: tensor.numpy() for key, tensor in outputs.items()}
+    """An answer that is an error: a gRPC status code and a message."""
 
 
 class StandInServer(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -71,14 +36,19 @@ class StandInServer(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     Attributes:
         grpc_port, rest_port: where it listens.
-        received: (model, signature, inputs) of each request for a prediction.
-        busy_every: int or None. Every so manieth prediction is refused, as by a server whose
-            batching queue is full.
+        received: (signature, inputs) of each request for a prediction.
+        busy_every: int or None. Every so manieth one is refused, as when a queue is full.
     """
 
     def __init__(self, version_folders: dict[str, Path]):
-        self.models = {name: Model(folder) for name, folder in version_folders.items()}
-        self.received: list[tuple[str, str, dict[str, np.ndarray]]] = []
+        self.loaded = {name: tf.saved_model.load(str(f)) for name, f in version_folders.items()}
+        self.metadata = {}
+        for name, folder in version_folders.items():
+            saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+            self.metadata[name] = get_model_metadata_pb2.SignatureDefMap(
+                signature_def=saved.meta_graphs[0].signature_def
+            )
+        self.received: list[tuple[str, dict]] = []
         self.busy_every: int | None = None
         self._lock = threading.Lock()
 
@@ -98,55 +68,47 @@ class StandInServer(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._rest_server.shutdown()
         self._rest_server.server_close()
 
-    def model(self, name: str) -> Model:
-        if name not in self.models:
-            raise RefusedError(
-                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({name})"
-            )
-        return self.models[name]
+    def metadata_of(self, model: str) -> get_model_metadata_pb2.SignatureDefMap:
+        if model not in self.metadata:
+            message = f"Servable not found for request: Latest({model})"
+            raise RefusedError(grpc.StatusCode.NOT_FOUND, message)
+        return self.metadata[model]
 
-    def signature(self, model: str, name: str):
-        found = self.model(model).signatures.get(name)
-        if found is None:
-            raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, f'"{name}" not found.')
-        return found
-
-    def predict(self, model: str, signature: str, inputs: dict[str, np.ndarray]):
-        self.signature(model, signature)
+    def predict(self, model: str, name: str, inputs: dict[str, np.ndarray]) -> dict:
         with self._lock:
-            self.received.append((model, signature, inputs))
-            busy = self.busy_every and len(self.received) % self.busy_every == 0
-        if busy:
-            raise RefusedError(grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue is full")
-        return self.model(model).predict(signature, inputs)
-
-    # gRPC
+            self.received.append((name, inputs))
+            if self.busy_every and len(self.received) % self.busy_every == 0:
+                raise RefusedError(
+                    grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue is full"
+                )
+        wanted = self.metadata_of(model).signature_def[name].inputs
+        wanted = {key: tf.as_dtype(info.dtype) for key, info in wanted.items()}
+        if {key: value.dtype for key, value in inputs.items()} != wanted:
+            raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, f"inputs must be {wanted}")
+        tensors = {key: tf.constant(value, wanted[key]) for key, value in inputs.items()}
+        try:
+            outputs = self.loaded[model].signatures[name](**tensors)
+        except tf.errors.OpError as error:
+            raise RefusedError(CODES[error.error_code], error.message) from error
+        return {key: tensor.numpy() for key, tensor in outputs.items()}
 
     def Predict(self, request, context):  # noqa: N802
         inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
-        name = request.model_spec.signature_name or "serving_default"
+        spec, answer = request.model_spec, predict_pb2.PredictResponse()
         try:
-            outputs = self.predict(request.model_spec.name, name, inputs)
+            for key, value in self.predict(spec.name, spec.signature_name, inputs).items():
+                answer.outputs[key].CopyFrom(tf.make_tensor_proto(value))
         except RefusedError as error:
-            context.abort(error.code, str(error))
-        answer = predict_pb2.PredictResponse()
-        for key, value in outputs.items():
-            answer.outputs[key].CopyFrom(tf.make_tensor_proto(value))
+            context.abort(*error.args)
         return answer
 
     def GetModelMetadata(self, request, context):  # noqa: N802
         answer = get_model_metadata_pb2.GetModelMetadataResponse()
         try:
-            answer.metadata["signature_def"].Pack(self.metadata(request.model_spec.name))
+            answer.metadata["signature_def"].Pack(self.metadata_of(request.model_spec.name))
         except RefusedError as error:
-            context.abort(error.code, str(error))
+            context.abort(*error.args)
         return answer
-
-    def metadata(self, model: str) -> get_model_metadata_pb2.SignatureDefMap:
-        found = get_model_metadata_pb2.SignatureDefMap()
-        for name, signature in self.model(model).signatures.items():
-            found.signature_def[name].CopyFrom(signature)
-        return found
 
 
 class _RestHandler(BaseHTTPRequestHandler):
@@ -155,49 +117,42 @@ class _RestHandler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == METRICS:
             self._send(200, "# TYPE :tensorflow:serving:request_count counter\n")
-        elif found := re.fullmatch(r"/v1/models/([^/:]+)/metadata", self.path):
-            self._answer(lambda: self._metadata(found[1]))
         else:
-            self._send(404, json.dumps({"error": f"Malformed request: GET {self.path}"}))
+            self._answer(r"/v1/models/([^/:]+)/metadata", self._metadata)
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if found := re.fullmatch(r"/v1/models/([^/:]+):predict", self.path):
-            self._answer(lambda: self._predict(found[1], json.loads(body)))
-        else:
-            self._send(404, json.dumps({"error": f"Malformed request: POST {self.path}"}))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self._answer(r"/v1/models/([^/:]+):predict", self._predict, **body)
 
     def _metadata(self, model: str) -> dict:
         signatures = json_format.MessageToDict(
-            self.stand_in.metadata(model),
+            self.stand_in.metadata_of(model),
             preserving_proto_field_name=True,
             always_print_fields_with_no_presence=True,
         )
-        return {
-            "model_spec": {"name": model, "signature_name": "", "version": "1"},
-            "metadata": {"signature_def": signatures},
-        }
+        return {"metadata": {"signature_def": signatures}}
 
-    def _predict(self, model: str, request: dict) -> dict:
-        name = request.get("signature_name", "serving_default")
-        inputs = {}
-        for key, info in self.stand_in.signature(model, name).inputs.items():
-            if key not in request["inputs"]:
-                raise RefusedError(INVALID, f"Missing named input: {key} in 'inputs' object.")
-            inputs[key] = _array(request["inputs"][key], tf.as_dtype(info.dtype))
-        outputs = {
-            key: np.char.decode(value.astype(bytes), "utf-8").tolist()
-            if value.dtype == object
-            else value.tolist()
-            for key, value in self.stand_in.predict(model, name, inputs).items()
-        }
-        return {"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}
+    def _predict(self, model: str, signature_name: str, inputs: dict) -> dict:
+        wanted, arrays = self.stand_in.metadata_of(model).signature_def[signature_name].inputs, {}
+        for key, info in wanted.items():
+            dtype, array = tf.as_dtype(info.dtype), np.array(inputs[key])
+            # Like TF Serving, it takes no 1.0 for 1 and no 1 for "1".
+            assert array.dtype.kind in ("U" if dtype == tf.string else "i")
+            arrays[key] = array.astype(dtype.as_numpy_dtype)
+        outputs = self.stand_in.predict(model, signature_name, arrays)
+        if "item_ids" in outputs and outputs["item_ids"].dtype == object:
+            outputs["item_ids"] = np.char.decode(outputs["item_ids"].astype(bytes), "utf-8")
+        lists = {key: value.tolist() for key, value in outputs.items()}
+        return {"outputs": lists if len(lists) > 1 else next(iter(lists.values()))}
 
-    def _answer(self, make) -> None:
+    def _answer(self, pattern: str, make, **body) -> None:
         try:
-            self._send(200, json.dumps(make()))
+            if not (found := re.fullmatch(pattern, self.path)):
+                raise RefusedError(grpc.StatusCode.NOT_FOUND, f"Malformed request: {self.path}")
+            self._send(200, json.dumps(make(found[1], **body)))
         except RefusedError as error:
-            self._send(HTTP_CODES.get(error.code, 400), json.dumps({"error": str(error)}))
+            code, message = error.args
+            self._send(HTTP_CODES.get(code, 400), json.dumps({"error": message}))
 
     def _send(self, code: int, text: str) -> None:
         self.send_response(code)
@@ -206,12 +161,3 @@ class _RestHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-def _array(value, dtype: tf.DType) -> np.ndarray:
-    """The tensor that JSON stands for; like TF Serving, it takes no 1.0 for 1 and no 1 for "1"."""
-    array = np.array(value)
-    kinds = "U" if dtype == tf.string else "i" if dtype.is_integer else "if"
-    if array.size and array.dtype.kind not in kinds:
-        raise RefusedError(INVALID, f"JSON Value: {value} is not of expected type: {dtype.name}")
-    return array.astype(dtype.as_numpy_dtype)

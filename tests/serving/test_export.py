@@ -1,93 +1,71 @@
 """What plain TensorFlow, which knows nothing of Keras, answers with exported models."""
 
 import json
-import os
+import random
 import subprocess
 import sys
-import venv
+import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_model import INTEGERS, MAX_LENGTH, STRINGS, K, build, on_tensorflow
+from small_model import INTEGERS, ITEMS, MAX_LENGTH, Client, K, build, on_tensorflow
 
 import keras_negrec
 from keras_negrec.data import Vocabulary
-from keras_negrec.models import Ensemble
+from keras_negrec.models import Ensemble, Popularity
 from keras_negrec.serving.in_tensorflow import in_tensorflow
 
+ENCODERS = ("bert4rec", "sasrec", "gru4rec", "caser")
+
 # Loads each SavedModel and answers its requests with nothing but TensorFlow, in a plain session as
-# TF Serving does, and the first one's through the loaded object too. Each answer: a dict of lists.
+# TF Serving does. Each answer: a dict of lists.
 PLAIN_TENSORFLOW = """
 import json, sys
 import tensorflow as tf
 
-def as_json(outputs):
-    lists = {name: value.tolist() for name, value in outputs.items()}
-    lists["item_ids"] = [
-        [i.decode() if isinstance(i, bytes) else i for i in row] for row in lists["item_ids"]
-    ]
-    return lists
+def lists(values):
+    return [[v.decode() if isinstance(v, bytes) else v for v in row] for row in values.tolist()]
 
 answers = []
-for number, (path, requests) in enumerate(json.loads(sys.stdin.read())):
+for path, requests in json.loads(sys.stdin.read()):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], path)
         signature = loaded.signature_def["serving_default"]
         fetch = {key: info.name for key, info in signature.outputs.items()}
-        in_session = [
-            as_json(session.run(fetch, {signature.inputs[k].name: v for k, v in request.items()}))
-            for request in requests
-        ]
-    answers += in_session
-    if number:
-        continue
-    signature = tf.saved_model.load(path).signatures["serving_default"]
-    dtypes = signature.structured_input_signature[1]
-    for request, answer in zip(requests, in_session):
-        if set(dtypes) == set(request):  # Python's call knows no defaults.
-            outputs = signature(
-                **{key: tf.constant(value, dtypes[key].dtype) for key, value in request.items()}
-            )
-            called = as_json({key: value.numpy() for key, value in outputs.items()})
-            assert called == answer, (called, answer)
+        answers.append([])
+        for request in requests:
+            feed = {signature.inputs[key].name: value for key, value in request.items()}
+            found = session.run(fetch, feed)
+            answers[-1].append({name: lists(values) for name, values in found.items()})
 assert not {"keras_negrec", "keras_hub"} & set(sys.modules)
 print(json.dumps(answers))
 """
 
 
-def answer_in_plain_tensorflow(paths_and_requests, python=sys.executable):
-    result = subprocess.run(
-        [python, "-c", PLAIN_TENSORFLOW],
-        input=json.dumps([[str(path), requests] for path, requests in paths_and_requests]),
-        capture_output=True,
-        text=True,
-    )
+def check_in_plain_tensorflow(models_and_paths):
+    """Answers are `recommend`'s, as wide as the row with the fewest items left."""
+    asked = [(str(path), [r for r, _, _ in cases(model)]) for model, path in models_and_paths]
+    command = [sys.executable, "-c", PLAIN_TENSORFLOW]
+    result = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads(result.stdout.strip().splitlines()[-1])
+    answers = json.loads(result.stdout.strip().splitlines()[-1])
+    for (model, _), of_model in zip(models_and_paths, answers, strict=True):
+        for (_, histories, feedback), answer in zip(cases(model), of_model, strict=True):
+            expected = keras_negrec.recommend(model, histories, K, feedback=feedback)
+            width = min(len(row) for row in expected)
+            assert width > 0
+            assert answer["item_ids"] == [[r.item for r in row[:width]] for row in expected]
+            scores = [[r.score for r in row[:width]] for row in expected]
+            np.testing.assert_allclose(answer["scores"], scores, atol=1e-4)
 
 
-def padding_of(vocabulary):
-    return "" if vocabulary.is_string else -1
-
-
-def request_of(histories, feedback, padding, holes=()):
-    """A request of one width; `holes` are columns of padding between the events."""
-    width = max(len(history) for history in histories)
-    items = [[padding] * (width - len(row)) + list(row) for row in histories]
-    values = [[0] * (width - len(row)) + list(row) for row in feedback]
-    for column in holes:
-        for row, filler in ((items, padding), (values, 0)):
-            for events in row:
-                events.insert(column, filler)
-    return {"item_ids": items, "feedback": values}
-
-
-def cases(vocabulary):
-    """Histories with feedback: usual ones, one longer than the model sees, and ones without a
-    known item."""
-    known, unknown = vocabulary.items.tolist(), "?" if vocabulary.is_string else 7
+def cases(model):
+    """(request, histories, feedback): usual histories, one longer than the model sees, and ones
+    without a known item; all of one width, with padding between the events, one, no feedback."""
+    known, unknown = model.vocabulary.items.tolist(), "?" if model.vocabulary.is_string else 7
+    padding = "" if model.vocabulary.is_string else -1
     histories = [
         [known[3], known[0]],
         [known[i % 7] for i in range(3 * MAX_LENGTH)],
@@ -96,184 +74,101 @@ def cases(vocabulary):
         [],
         [known[5]],
     ]
-    random = np.random.default_rng(0)
-    return histories, [random.integers(-2, 3, len(history)).tolist() for history in histories]
-
-
-def check_answers(model, answer, histories, feedback):
-    """The answer is `recommend`'s, as wide as the row with the fewest items left."""
-    expected = keras_negrec.recommend(model, histories, K, feedback=feedback)
-    width = min(len(row) for row in expected)
-    assert width > 0
-    for row, items, scores in zip(expected, answer["item_ids"], answer["scores"], strict=True):
-        assert items == [r.item for r in row][:width]
-        np.testing.assert_allclose(scores, [r.score for r in row][:width], atol=1e-4)
-
-
-CASES = {
-    "sasrec strings": {"feedback_inputs": True, "negative_loss": True},
-    "sasrec integers": {"negative_loss": "keep", "keep_weight": 2.0},
-    "bert4rec strings": {"negative_loss": "keep", "feedback_inputs": True},
-    "gru4rec strings": {
-        "feedback_inputs": True,
-        "num_sampled_negatives": 4,
-        "skips_as_negatives": True,
-        "negative_loss": ["contrastive", "not_to_recommend"],
-    },
-    "caser integers": {"objective": "gbce", "event_dropout": 0.5},
-}
-PARTS = ("sasrec strings", "bert4rec strings", "gru4rec strings")
+    draw = np.random.default_rng(0)
+    feedback = [draw.integers(-2, 3, len(history)).tolist() for history in histories]
+    width = max(map(len, histories))
+    items = [[padding] * (width - len(row)) + row for row in histories]
+    values = [[0] * (width - len(row)) + row for row in feedback]
+    with_holes = {
+        "item_ids": np.insert(np.array(items, object), [0, 16, 18], padding, axis=1).tolist(),
+        "feedback": np.insert(values, [0, 16, 18], 0, axis=1).tolist(),
+    }
+    return [
+        ({"item_ids": items, "feedback": values}, histories, feedback),
+        (with_holes, histories, feedback),
+        ({"item_ids": histories[:1], "feedback": feedback[:1]}, histories[:1], feedback[:1]),
+        ({"item_ids": items}, histories, None),
+    ]
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """Models, what was exported of them, and the answers of plain TensorFlow."""
+def exported(model, version, integers, integers_version, tmp_path_factory):
+    """Of each kind of model, and of what it is trained with."""
     keras.utils.set_random_seed(0)
-    folder = tmp_path_factory.mktemp("exports")
-    vocabularies = {"strings": STRINGS, "integers": INTEGERS}
-    models = {
-        name: build(name.split()[0], vocabularies[name.split()[1]], **options)
-        for name, options in CASES.items()
-    }
-    models["ensemble strings"] = Ensemble([models[name] for name in PARTS])
-    paths = {
-        name: keras_negrec.export(model, folder / name.replace(" ", "_"), k=K)
-        for name, model in models.items()
-    }
-    asked = []
-    for name, model in models.items():
-        histories, feedback = cases(model.vocabulary)
-        padding = padding_of(model.vocabulary)
-        requests = [
-            request_of(histories, feedback, padding),
-            request_of(histories, feedback, padding, holes=(0, 16, 20)),
-            request_of(histories[:1], feedback[:1], padding),
-            {"item_ids": request_of(histories, feedback, padding)["item_ids"]},
-        ]
-        asked.append((paths[name], requests))
-    answers = answer_in_plain_tensorflow(asked)
-    return models, paths, {name: answers[4 * i : 4 * i + 4] for i, name in enumerate(models)}
+    cloze = build("bert4rec", INTEGERS, negative_loss="keep", feedback_inputs=True)
+    recurrent = build(
+        "gru4rec",
+        feedback_inputs=True,
+        num_sampled_negatives=4,
+        skips_as_negatives=True,
+        negative_loss=["contrastive", "not_to_recommend"],
+    )
+    parts = [recurrent, build("caser", objective="gbce", event_dropout=0.5), model]
+    models, folder = [cloze, Ensemble(parts)], tmp_path_factory.mktemp("exports")
+    paths = [keras_negrec.export(each, folder / str(i), k=K) for i, each in enumerate(models)]
+    return [(model, version), (integers, integers_version), *zip(models, paths, strict=True)]
 
 
 @on_tensorflow
 def test_plain_tensorflow_answers_as_recommend(exported):
-    models, _, answers = exported
-    for name, (padded, with_holes, one_row, no_feedback) in answers.items():
-        histories, feedback = cases(models[name].vocabulary)
-        check_answers(models[name], padded, histories, feedback)
-        check_answers(models[name], with_holes, histories, feedback)
-        check_answers(models[name], one_row, histories[:1], feedback[:1])
-        kept = [[1] * len(history) for history in histories]
-        check_answers(models[name], no_feedback, histories, kept)
-
-
-def state(model):
-    embedding = model.item_embedding
-    return dict(vars(embedding)), model.vocabulary, model.get_config(), model.get_weights()
+    check_in_plain_tensorflow(exported)
 
 
 @on_tensorflow
-@pytest.mark.parametrize("fails", [False, True])
-def test_the_model_stays_as_it_was(model, tmp_path, monkeypatch, fails):
-    def fail(servable, path, **kwargs):
+def test_a_failing_export_leaves_nothing_and_the_model_as_it_was(model, tmp_path, monkeypatch):
+    def save(servable, path, **kwargs):
         tf.io.gfile.makedirs(path)
         tf.io.write_file(f"{path}/saved_model.pb", "half")
         raise OSError("No space left on device")
 
-    before, weights = state(model)[:-1], model.get_weights()
-    if fails:
-        monkeypatch.setattr(tf.saved_model, "save", fail)
-        with pytest.raises(OSError, match="No space left"):
-            keras_negrec.export(model, tmp_path, vocabulary=INTEGERS)
-        assert list(tmp_path.iterdir()) == [], "it appears whole or not at all"
-    else:
+    before = dict(vars(model.item_embedding)), model.vocabulary, model.get_config()
+    weights = model.get_weights()
+    monkeypatch.setattr(tf.saved_model, "save", save)
+    with pytest.raises(OSError, match="No space left"):
         keras_negrec.export(model, tmp_path, vocabulary=INTEGERS, item_dtype="int8")
-    assert state(model)[:-1] == before
+    assert list(tmp_path.iterdir()) == [], "it appears whole or not at all"
+    assert (dict(vars(model.item_embedding)), model.vocabulary, model.get_config()) == before
     for old, new in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
 @on_tensorflow
-def test_versions_count_up(model, tmp_path):
-    for name in ("7", "notes", ".partial-abc/variables"):
-        (tmp_path / name).mkdir(parents=True)
-    assert keras_negrec.export(model, tmp_path / "new", k=2).name == "1"
-    assert keras_negrec.export(model, str(tmp_path)).name == "8"
+def test_versions_count_up(version, integers_version):
+    assert (version.name, integers_version.name) == ("8", "1")
     # What an export left that was killed is gone.
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["7", "8", "new", "notes"]
+    assert sorted(path.name for path in version.parent.iterdir()) == ["7", "8", "notes"]
 
 
-def test_only_models_of_keras_are_exported(tmp_path):
-    sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3]])
-    model = keras_negrec.models.Popularity(sessions, num_items=3)
-    with pytest.raises(TypeError, match=r"`export` takes a model .* type Popularity"):
-        keras_negrec.export(model, tmp_path / "model", vocabulary=Vocabulary([1, 2, 3]))
-    assert not (tmp_path / "model").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_bad_arguments(tmp_path):
+    model = keras_negrec.build_model("sasrec", num_items=3, embedding_dim=8, num_layers=1)
+    three = Vocabulary([1, 2, 3])
+    for options, message in (
         ({}, "The model has no vocabulary"),
         ({"vocabulary": INTEGERS}, "must hold the model's 3 items. Received: 30 items"),
         ({"vocabulary": Vocabulary(["a", "", "b"])}, "stands for padding in requests"),
         ({"vocabulary": Vocabulary([5, -1, 3])}, "stands for padding in requests"),
-        ({"vocabulary": Vocabulary([1, 2, 3]), "k": 0}, "`k` must be a positive integer"),
-    ],
-)
-def test_bad_arguments(tmp_path, options, message):
-    model = keras_negrec.build_model("sasrec", num_items=3, embedding_dim=8, num_layers=1)
-    with pytest.raises(ValueError, match=message):
-        keras_negrec.export(model, tmp_path / "model", **options)
+        ({"vocabulary": three, "k": 0}, "`k` must be a positive integer"),
+        ({"vocabulary": three, "item_dtype": "int4"}, "`item_dtype` must be one of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            keras_negrec.export(model, tmp_path / "model", **options)
+    popularity = Popularity(keras_negrec.data.Sessions.from_lists([[1, 2, 3]]), num_items=3)
+    with pytest.raises(TypeError, match=r"`export` takes a model .* type Popularity"):
+        keras_negrec.export(popularity, tmp_path / "model", vocabulary=three)
     assert list(tmp_path.iterdir()) == []
-
-
-@on_tensorflow
-@pytest.mark.thorough  # installs TensorFlow anew
-def test_in_an_environment_with_tensorflow_alone(exported, tmp_path):
-    models, paths, _ = exported
-    venv.create(tmp_path / "venv", with_pip=True)
-    programs = tmp_path / "venv" / "bin"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    install = [programs / "pip", "install", "-q", f"tensorflow=={tf.__version__}"]
-    subprocess.run(install, check=True, env=environment)
-    packages = subprocess.run(
-        [programs / "pip", "list"], check=True, env=environment, capture_output=True, text=True
-    ).stdout
-    assert "keras-negrec" not in packages and "keras-hub" not in packages
-    asked = []
-    for name, model in models.items():
-        padding = padding_of(model.vocabulary)
-        asked.append((paths[name], [request_of(*cases(model.vocabulary), padding)]))
-    answers = answer_in_plain_tensorflow(asked, python=str(programs / "python"))
-    for model, answer in zip(models.values(), answers, strict=True):
-        check_answers(model, answer, *cases(model.vocabulary))
 
 
 @pytest.mark.skipif(
     keras.config.backend() == "tensorflow", reason="TensorFlow exports in its own process"
 )
-@pytest.mark.parametrize(
-    ("name", "vocabulary"),
-    [
-        ("bert4rec", STRINGS),
-        pytest.param("sasrec", INTEGERS, marks=pytest.mark.thorough),
-        pytest.param("gru4rec", STRINGS, marks=pytest.mark.thorough),
-        pytest.param("caser", INTEGERS, marks=pytest.mark.thorough),
-    ],
-)
-def test_export_through_a_process(tmp_path, name, vocabulary):
-    model = build(name, vocabulary, feedback_inputs=True)
+def test_export_through_a_process(tmp_path):
+    model = Ensemble([build(name, feedback_inputs=True) for name in ENCODERS])
     version = keras_negrec.export(model, tmp_path, k=K, metrics={"hr@10": np.float32(0.5)})
     assert version == tmp_path / "1"
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
-    assert f"| training backend | {keras.config.backend()} |" in (
-        version / "model_card.md"
-    ).read_text("utf-8")
-    histories, feedback = cases(vocabulary)
-    request = request_of(histories, feedback, padding_of(vocabulary))
-    [answer] = answer_in_plain_tensorflow([(version, [request])])
-    check_answers(model, answer, histories, feedback)
+    card = (version / "model_card.md").read_text("utf-8")
+    assert f"| training backend | {keras.config.backend()} |" in card
+    check_in_plain_tensorflow([(model, version)])
 
 
 OWN_MODEL = """
@@ -298,10 +193,47 @@ def test_the_process_imports_what_this_one_would(tmp_path, monkeypatch):
 
     encoder = MyEncoder(num_layers=1)
     model = keras_negrec.build_model(encoder, vocabulary=Vocabulary(["a", "b"]), embedding_dim=8)
-    version = in_tensorflow("export", model, tmp_path / "new", INTEGERS_OF_TWO, k=1)
+    version = in_tensorflow("export", model, tmp_path / "new", Vocabulary([5, 7]), k=1)
     signature = tf.saved_model.load(str(version)).signatures["serving_default"]
     assert signature.structured_input_signature[1]["item_ids"].dtype == tf.int64
     assert model.vocabulary.items.tolist() == ["a", "b"]
 
 
-INTEGERS_OF_TWO = Vocabulary([5, 7])
+EXPORT_FOR_EVER = """
+import sys
+import keras
+import keras_negrec.models
+model = keras.saving.load_model(sys.argv[1])
+print("ready", flush=True)
+while True:
+    print(keras_negrec.export(model, sys.argv[2], k=3).name, flush=True)
+"""
+
+
+@on_tensorflow
+@pytest.mark.thorough
+def test_exports_that_are_killed_or_meet_leave_whole_versions(model, tmp_path):
+    folder, saved, started = tmp_path / "exports", tmp_path / "model.keras", time.monotonic()
+    keras_negrec.export(model, folder, k=3)
+    one_export = time.monotonic() - started
+    model.save(saved)
+    command = [sys.executable, "-c", EXPORT_FOR_EVER, str(saved), str(folder)]
+    for kill in range(20):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            if kill % 5 == 0:
+                keras_negrec.export(model, folder, k=3)
+            time.sleep(random.Random(kill).uniform(0, 2) * one_export)
+            process.kill()
+    keras_negrec.export(model, folder, k=3)
+    assert list(folder.glob(".partial-*")) == [], "what a killed export left is cleaned up"
+    versions = [folder / str(number + 1) for number in range(len(list(folder.iterdir())))]
+    assert len(versions) >= 6 and all(version.is_dir() for version in versions)
+    [expected] = keras_negrec.recommend(model, [ITEMS[1:3]], k=3)
+    contents = set()
+    for version in versions:
+        contents.add(frozenset(str(file.relative_to(version)) for file in version.rglob("*")))
+        answer = Client(version)("serving_default", item_ids=[ITEMS[1:3]])
+        assert [i.decode() for i in answer["item_ids"][0]] == [r.item for r in expected]
+        np.testing.assert_allclose(answer["scores"][0], [r.score for r in expected], atol=1e-4)
+    assert len(contents) == 1

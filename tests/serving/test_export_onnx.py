@@ -10,6 +10,7 @@ from small_model import (
     ITEMS,
     MAX_LENGTH,
     NUM_ITEMS,
+    SHAPES,
     STRINGS,
     build,
     on_tensorflow,
@@ -17,28 +18,19 @@ from small_model import (
 )
 
 import keras_negrec
+from keras_negrec import models as kinds
 from keras_negrec.data import Sessions, Vocabulary
-from keras_negrec.models import (
-    Ensemble,
-    MatrixFactorization,
-    Popularity,
-    SASRec,
-    SessionRecommender,
-)
 from keras_negrec.serving import export_onnx
 
 pytest.importorskip("tf2onnx", reason="the export to ONNX needs the extra `onnx`")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the tests run what was exported")
 
 
-def model_of(name):
-    if name == "ensemble":
-        return Ensemble([model_of(part) for part in ("bert4rec", "caser")])
-    if name == "matrix_factorization":
-        model = MatrixFactorization(vocabulary=STRINGS, max_length=MAX_LENGTH, embedding_dim=8)
-        spread_out(model)
-        return model
-    return build(name, **CASES[name][0])
+def with_features():
+    features = np.random.default_rng(0).normal(size=(NUM_ITEMS, 3))
+    model = build("caser", feedback_inputs=True, event_dropout=0.5, item_features=features)
+    model.item_embedding.adapt(np.arange(NUM_ITEMS) % 2)  # the others have no own vector
+    return model
 
 
 def histories(num_rows, longest=MAX_LENGTH):
@@ -57,16 +49,13 @@ def request_of(session, rows, length):
     return {value.name: batch[value.name] for value in session.get_inputs()}
 
 
-CASES = {  # options and inputs
-    "sasrec": (
-        {"feedback_inputs": True, "max_sessions": 3, "negative_loss": True},
-        ["item_ids", "feedback", "session_ids"],
-    ),
-    "bert4rec": ({"feedback_inputs": True, "negative_loss": "keep"}, ["item_ids", "feedback"]),
-    "gru4rec": ({"num_sampled_negatives": 4, "skips_as_negatives": True}, ["item_ids"]),
-    "caser": ({"feedback_inputs": True, "event_dropout": 0.5}, ["item_ids", "feedback"]),
-    "matrix_factorization": ({}, ["item_ids", "feedback"]),
-    "ensemble": ({}, ["item_ids", "feedback"]),
+INPUTS = {
+    "sasrec": ["item_ids", "feedback", "session_ids"],
+    "bert4rec": ["item_ids", "feedback"],
+    "gru4rec": ["item_ids"],
+    "caser": ["item_ids", "feedback"],
+    "matrix_factorization": ["item_ids", "feedback"],
+    "ensemble": ["item_ids", "feedback"],
 }
 
 
@@ -74,105 +63,59 @@ CASES = {  # options and inputs
 def exported(tmp_path_factory):
     """Models, and onnxruntime's sessions of what was exported of them."""
     keras.utils.set_random_seed(0)
-    folder = tmp_path_factory.mktemp("onnx")
-    models = {name: model_of(name) for name in CASES}
+    folder = tmp_path_factory.mktemp("onnx") / "new"
+    sampled = {"num_sampled_negatives": 4, "skips_as_negatives": True}
+    models = {
+        "sasrec": build("sasrec", feedback_inputs=True, max_sessions=3, negative_loss=True),
+        "bert4rec": build("bert4rec", feedback_inputs=True, negative_loss="keep"),
+        "gru4rec": build("gru4rec", INTEGERS, dtype="mixed_bfloat16", **sampled),
+        "caser": with_features(),
+        "matrix_factorization": spread_out(kinds.MatrixFactorization(vocabulary=STRINGS, **SHAPES)),
+    }
+    models["ensemble"] = kinds.Ensemble([models["bert4rec"], models["caser"]])
     paths = {name: export_onnx(model, folder / f"{name}.onnx") for name, model in models.items()}
+    assert models["gru4rec"].item_embedding.compute_dtype == "bfloat16"  # as it was
+    models["gru4rec"] = build("gru4rec", INTEGERS, **sampled)  # of the same weights, in float32
     return models, {name: onnxruntime.InferenceSession(path) for name, path in paths.items()}
 
 
 @on_tensorflow
-@pytest.mark.parametrize("num_rows", [1, 7])  # of the seven, one is padding alone
-@pytest.mark.parametrize("name", CASES)
-def test_scores_and_their_order_are_those_of_the_model(exported, name, num_rows):
+@pytest.mark.parametrize("name", INPUTS)
+def test_scores_and_their_order_are_those_of_the_model(exported, name):
     model, session = (each[name] for each in exported)
-    assert [value.name for value in session.get_inputs()] == CASES[name][1]
-    rows = histories(num_rows)
-    expected = model.score(rows)
-    scores, vectors = session.run(["scores", "vectors"], request_of(session, rows, MAX_LENGTH))
-    assert scores.dtype == vectors.dtype == "float32"
-    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
-    np.testing.assert_array_equal(np.argsort(-scores), np.argsort(-expected))
+    assert [value.name for value in session.get_inputs()] == INPUTS[name]
     table = ops.convert_to_numpy(model.item_vectors())
-    np.testing.assert_allclose(vectors @ table.T, expected, rtol=0, atol=1e-5)
-
-
-@on_tensorflow
-@pytest.mark.parametrize("length", [0, 1, 4, 9])
-@pytest.mark.parametrize("name", CASES)
-def test_requests_of_any_length(exported, name, length):
-    model, session = (each[name] for each in exported)
-    rows = histories(3, longest=length)
-    [scores] = session.run(["scores"], request_of(session, rows, length))
-    np.testing.assert_allclose(scores, model.score(rows), rtol=0, atol=1e-5)
-
-
-@on_tensorflow
-@pytest.mark.parametrize("name", ["sasrec", "bert4rec", "caser", "matrix_factorization"])
-def test_feedback_matters(exported, name):
-    session = exported[1][name]
-    request = request_of(session, histories(1), MAX_LENGTH)
-    before, after = (
-        session.run(["scores"], {**request, "feedback": request["feedback"] * 0 + value})[0]
-        for value in (1, -1)
-    )
-    assert np.abs(before - after).max() > 1e-2
+    # Of the seven rows, one is padding alone; requests may have any length.
+    for num_rows, length in [(1, MAX_LENGTH), (7, MAX_LENGTH), (3, 0), (3, 1), (3, 4), (3, 9)]:
+        rows = histories(num_rows, length)
+        expected = model.score(rows)
+        scores, vectors = session.run(["scores", "vectors"], request_of(session, rows, length))
+        assert scores.dtype == vectors.dtype == "float32"
+        np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(np.argsort(-scores), np.argsort(-expected))
+        np.testing.assert_allclose(vectors @ table.T, expected, rtol=0, atol=1e-5)
 
 
 @on_tensorflow
 def test_external_ids_in_and_out(exported):
-    model, session = (each["gru4rec"] for each in exported)
+    model, session = (each["caser"] for each in exported)
     metadata = session.get_modelmeta().custom_metadata_map
     items = json.loads(metadata["vocabulary"])
     assert items == STRINGS.items.tolist()
     assert metadata["max_length"] == "6"
     history = [ITEMS[3], ITEMS[0], ITEMS[7]]
-    ids = [items.index(item) + 1 for item in history]
-    [scores] = session.run(["scores"], {"item_ids": np.array([ids], "int32")})
-    scores[0, np.array(ids) - 1] = -np.inf
+    ids = np.array([[items.index(item) + 1 for item in history]], "int32")
+    [scores] = session.run(["scores"], {"item_ids": ids, "feedback": np.ones_like(ids)})
+    scores[0, ids[0] - 1] = -np.inf
     [expected] = keras_negrec.recommend(model, [history], k=5)
     assert [items[j] for j in np.argsort(-scores[0])[:5]] == [r.item for r in expected]
+    metadata = exported[1]["gru4rec"].get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["vocabulary"]) == INTEGERS.items.tolist()
 
 
 @on_tensorflow
-def test_item_features_and_integer_ids(tmp_path):
-    features = np.random.default_rng(0).normal(size=(NUM_ITEMS, 3))
-    model = build("caser", item_features=features)
-    model.item_embedding.adapt(np.arange(NUM_ITEMS) % 2)  # the others have no own vector
-    session = onnxruntime.InferenceSession(
-        export_onnx(model, str(tmp_path / "new" / "model.onnx"), vocabulary=INTEGERS)
-    )
-    rows = histories(7)
-    [scores] = session.run(["scores"], request_of(session, rows, MAX_LENGTH))
-    np.testing.assert_allclose(scores, model.score(rows), rtol=1e-6, atol=1e-5)
-    found = json.loads(session.get_modelmeta().custom_metadata_map["vocabulary"])
-    assert found == INTEGERS.items.tolist()
-
-
-@on_tensorflow
-def test_half_precision_is_exported_in_float32(tmp_path):
-    model = build("gru4rec", dtype="mixed_bfloat16")
-    session = onnxruntime.InferenceSession(export_onnx(model, tmp_path / "model.onnx"))
-    rows = histories(7)
-    [scores] = session.run(["scores"], request_of(session, rows, MAX_LENGTH))
-    full = build("gru4rec")
-    np.testing.assert_allclose(scores, full.score(rows), rtol=0, atol=1e-5)
-    assert model.item_embedding.compute_dtype == "bfloat16"  # as it was
-
-
-@on_tensorflow
-def test_a_failing_write_leaves_nothing(tmp_path, monkeypatch):
-    def fail(*args):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="No space left"):
-        export_onnx(build("caser"), tmp_path / "model.onnx")
-    assert list(tmp_path.iterdir()) == []
-
-
-@on_tensorflow
-def test_what_tf2onnx_does_not_know_is_an_error_that_names_the_model(tmp_path, monkeypatch):
-    class Incomplete(SessionRecommender):
+def test_what_tf2onnx_does_not_know_is_an_error_that_names_the_model(tmp_path):
+    class Incomplete(kinds.SessionRecommender):
         @property
         def serving_model(self):
             import tensorflow as tf
@@ -181,7 +124,7 @@ def test_what_tf2onnx_does_not_know_is_an_error_that_names_the_model(tmp_path, m
             x = self.item_embedding(inputs)[:, -1]
             return keras.Model({"item_ids": inputs}, keras.layers.Lambda(tf.math.bessel_i0e)(x))
 
-    model = Incomplete(SASRec(), vocabulary=STRINGS, max_length=4, embedding_dim=8)
+    model = Incomplete(kinds.SASRec(), vocabulary=STRINGS, max_length=4, embedding_dim=8)
     with pytest.raises(RuntimeError, match=r"type Incomplete cannot be exported .*BesselI0e"):
         export_onnx(model, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -191,31 +134,23 @@ def test_bad_arguments(tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     model = build("caser")
     with pytest.raises(TypeError, match=r"trained with Keras. Received one of type Popularity"):
-        export_onnx(Popularity(histories(1), NUM_ITEMS), path, vocabulary=STRINGS)
+        export_onnx(kinds.Popularity(histories(1), NUM_ITEMS), path, vocabulary=STRINGS)
     with pytest.raises(ValueError, match=r"hold the model's 30 items. Received: 2 items"):
         export_onnx(model, path, vocabulary=Vocabulary([1, 2]))
     module = importlib.import_module("keras_negrec.serving.export_onnx")
-    monkeypatch.setattr(module, "_MAX_BYTES", 5000)
-    with pytest.raises(ValueError, match=r"at most 5,000 bytes. Received a model that needs \d"):
-        export_onnx(model, path)
-    model.vocabulary = None
-    with pytest.raises(ValueError, match="The model has no vocabulary"):
-        export_onnx(model, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_MAX_BYTES", 5000)
+        with pytest.raises(ValueError, match=r"at most 5,000 bytes. Received a model that needs"):
+            export_onnx(model, path)
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(ImportError, match=r"needs tf2onnx: pip install 'keras-negrec\[onnx\]'"):
+            export_onnx(model, path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_is_not_overwritten(tmp_path):
-    path = tmp_path / "model.onnx"
     path.write_text("precious")
     with pytest.raises(FileExistsError, match=r"does not overwrite .* path=.*model.onnx"):
-        export_onnx(build("caser"), path)
+        export_onnx(model, path)
     assert path.read_text() == "precious"
-
-
-def test_without_tf2onnx(tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"needs tf2onnx: pip install 'keras-negrec\[onnx\]'"):
-        export_onnx(build("caser"), tmp_path / "model.onnx")
 
 
 @pytest.mark.skipif(

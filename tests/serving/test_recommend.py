@@ -36,11 +36,9 @@ def test_best_first_and_of_equal_scores_the_more_frequent(model):
     assert isinstance(found[0][0], Recommendation)
     assert type(found[0][0].item) is str
     assert type(found[0][0].score) is float
-
-
-@pytest.mark.parametrize("k", [1, 2, 3])
-def test_k(model, k):
-    assert items(keras_negrec.recommend(model, [["a"]], k=k)) == [["b", "d", "c"][:k]]
+    for k in (1, 2, 3):
+        assert items(keras_negrec.recommend(model, [["a"]], k=k)) == [["b", "d", "c"][:k]]
+    assert keras_negrec.recommend(model, []) == []
 
 
 def test_seen_items_are_excluded_skipped_ones_too(model):
@@ -49,21 +47,12 @@ def test_seen_items_are_excluded_skipped_ones_too(model):
     assert items(keras_negrec.recommend(model, [["a", "b", "c", "d"]])) == [[]]
 
 
-def test_events_reach_the_model(model):
+def test_events_reach_the_model_and_unknown_ids_are_passed_over(model):
     keras_negrec.recommend(model, [["b", "x", "c"], ["d"]], feedback=[[1, 2, -1], [0]])
     np.testing.assert_array_equal(model.asked.padded(2)["item_ids"], [[2, 3], [0, 4]])
     np.testing.assert_array_equal(model.asked.padded(2)["feedback"], [[1, -1], [0, 0]])
     keras_negrec.recommend(model, [["b", "c"]])
     np.testing.assert_array_equal(model.asked.feedback, [1, 1])  # kept, when not told
-
-
-def test_unknown_ids_are_passed_over(model):
-    expected = keras_negrec.recommend(model, [["b"]])
-    assert keras_negrec.recommend(model, [["x", "b", "y"]]) == expected
-
-
-def test_no_histories(model):
-    assert keras_negrec.recommend(model, []) == []
 
 
 @pytest.mark.parametrize("history", [[], ["x", "y"], np.array([], str)])
@@ -79,10 +68,6 @@ def test_further_columns(model):
     model.serving_model = SimpleNamespace(input={"item_ids": None, "session_ids": None})
     keras_negrec.recommend(model, [["b", "x", "c"], ["d"]])
     assert model.asked.session_ids.tolist() == [0, 0, 0]
-    with pytest.raises(TypeError, match=r"Event columns are .*session_ids; .* Received: moods"):
-        keras_negrec.recommend(model, [["b"]], moods=[[1]])
-    with pytest.raises(ValueError, match="`session_ids` of history 0 must hold 1 int32 values"):
-        keras_negrec.recommend(model, [["b"]], session_ids=[[1.5]])
 
 
 def test_integer_ids():
@@ -94,27 +79,26 @@ def test_integer_ids():
 
 
 @pytest.mark.parametrize(
-    ("histories", "feedback", "error", "message"),
+    ("histories", "options", "error", "message"),
     [
-        ([["a"]], [[3]], ValueError, "`feedback` of history 0 .* from -2 to 2. Received"),
-        ([["a"]], [[1, 1]], ValueError, "`feedback` of history 0 must hold 1 integers"),
-        ([["a"]], [[0.5]], ValueError, "`feedback` of history 0 must hold 1 integers"),
-        ([["a"]], [[1], [1]], ValueError, "one list for each of the 1 histories. Received: 2"),
-        ([[7]], None, TypeError, "The vocabulary holds strings. Received an item of type int"),
-        (["abc"], None, TypeError, "must be a list of lists of item ids"),
-        ("abc", None, TypeError, "must be a list of lists of item ids"),
+        ([["a"]], {"feedback": [[3]]}, ValueError, "must be -2, -1, 0, 1 or 2. Received 3 in"),
+        ([["a"]], {"feedback": [[257]]}, ValueError, "`feedback` of history 0 must hold 1 int8"),
+        ([["a"]], {"feedback": [[1, 1]]}, ValueError, "`feedback` of history 0 must hold 1 int8"),
+        ([["a"]], {"feedback": [[0.5]]}, ValueError, "`feedback` of history 0 must hold 1 int8"),
+        ([["a"]], {"feedback": [[True]]}, ValueError, "`feedback` of history 0 must hold 1 int8"),
+        ([["a"]], {"feedback": [[1], [1]]}, ValueError, "each of the 1 histories. Received: 2"),
+        ([["a"]], {"session_ids": [[1.5]]}, ValueError, "`session_ids` of history 0 must hold 1"),
+        ([["a"]], {"moods": [[1]]}, TypeError, "Event columns are .*session_ids; .*: moods"),
+        ([[7]], {}, TypeError, "The vocabulary holds strings. Received an item of type int"),
+        ([["7"]], {"vocabulary": Vocabulary([7, 8, 9, 10])}, TypeError, "holds integers. .* str"),
+        (["abc"], {}, TypeError, "must be a list of lists of item ids"),
+        ("abc", {}, TypeError, "must be a list of lists of item ids"),
+        ([["a"]], {"k": 1.5}, ValueError, "`k` must be a positive integer"),
     ],
 )
-def test_bad_histories(model, histories, feedback, error, message):
+def test_bad_arguments(model, histories, options, error, message):
     with pytest.raises(error, match=message):
-        keras_negrec.recommend(model, histories, feedback=feedback)
-
-
-def test_bad_arguments(model):
-    with pytest.raises(ValueError, match="`k` must be a positive integer"):
-        keras_negrec.recommend(model, [["a"]], k=1.5)
-    with pytest.raises(TypeError, match=r"The vocabulary holds integers. Received .* str"):
-        keras_negrec.recommend(model, [["7"]], vocabulary=Vocabulary([7, 8, 9, 10]))
+        keras_negrec.recommend(model, histories, **options)
     model.vocabulary = None
     with pytest.raises(ValueError, match="The model has no vocabulary"):
         keras_negrec.recommend(model, [["a"]])
@@ -122,10 +106,9 @@ def test_bad_arguments(model):
 
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
 def test_whole_models(name):
-    vocabulary = Vocabulary([f"track {i}" for i in range(9)])
     model = keras_negrec.build_model(
         name,
-        vocabulary=vocabulary,
+        vocabulary=Vocabulary([f"track {i}" for i in range(9)]),
         max_length=4,
         embedding_dim=8,
         num_layers=1,
@@ -136,10 +119,7 @@ def test_whole_models(name):
     assert [len(row) for row in found] == [6, 9, 8]
     for history, row in zip(histories, found, strict=True):
         assert not set(history) & {r.item for r in row}
-        scores = [r.score for r in row]
-        assert scores == sorted(scores, reverse=True)
-        assert np.isfinite(scores).all()
-    alone = keras_negrec.recommend(model, histories[:1], k=20)
-    assert items(alone) == items(found[:1])
+        assert (np.diff([r.score for r in row]) <= 0).all()  # and none is NaN
+    assert items(keras_negrec.recommend(model, histories[:1], k=20)) == items(found[:1])
     keras.utils.set_random_seed(1)  # dropout plays no part
     assert keras_negrec.recommend(model, histories, k=20) == found
