@@ -34,6 +34,7 @@ class EventTable:
         ordered_by: `"position"`, `"timestamp"` or else `"row"`, the order of the file.
         faulty: the rows with a problem.
         unreadable: what is wrong with each file that was left out.
+        several_files: whether the sound events are of more than one.
         keeps_ties: whether events at one position stay in the order of the log; elsewhere two items
             at one position are a fault.
         by_gap: whether the scan has made sessions of the times of users' events.
@@ -45,8 +46,9 @@ class EventTable:
     ordered_by: str
     faulty: ibis.Table
     unreadable: dict[str, str]
-    keeps_ties: bool = False
-    by_gap: bool = False
+    several_files: bool
+    keeps_ties: bool
+    by_gap: bool
 
 
 def read_events(
@@ -75,30 +77,29 @@ def read_events(
                 EXCLUDED.reset(token)
 
     can_number = numbers_rows(scan) and engine.connection.name == "duckdb"
-    numbered = {"number_rows": True}
-    events = scan_readable(**numbered if number_rows and can_number else {})
-    has_order = {"position", "timestamp", "row"} & set(events.columns)
-    needs_row = not has_order or ("user" in events.columns and "timestamp" not in events.columns)
-    if needs_row and can_number and "row" not in events.columns:
-        events = scan_readable(**numbered)
-    elif not has_order:
+    events = scan_readable(**{"number_rows": True} if number_rows and can_number else {})
+    orders = [name for name in ("position", "timestamp", "row") if name in events.columns]
+    needs_row = not orders or ("user" in events.columns and "timestamp" not in events.columns)
+    if needs_row and can_number and "row" not in orders:
+        events, orders = scan_readable(number_rows=True), [*orders, "row"]
+    if not orders:
         raise ValueError(
             "Here events need a column `position` or `timestamp` for their order. Received "
             f"columns: {list(events.columns)}"
         )
-    orders = ("position", "timestamp", "row")
-    ordered_by = next(column for column in orders if column in events.columns)
     kept = ["session", "item", "feedback", "file", "problem", "user", "row", "session_length"]
     kept += ["split", *registered()]
     columns = {name: events[name] for name in kept if name in events.columns}
-    columns["order"] = events[ordered_by]
-    if "timestamp" in events.columns:
-        columns["time"] = events["timestamp"]
+    columns["order"] = events[orders[0]]
+    if "timestamp" in orders:
+        columns["time"] = events.timestamp
     stored = engine.store(events.select(**columns))
-    kinds = stored.group_by(kind=stored.problem.split(" Received:")[0]).agg(rows=stored.count())
-    counts = {row["kind"]: row["rows"] for row in kinds.to_pyarrow().to_pylist()}
-    num_read = sum(counts.values())
-    problems = Counter({kind: count for kind, count in counts.items() if kind is not None})
+    by_kind = stored.group_by(kind=stored.problem.split(" Received:")[0]).agg(
+        rows=stored.count(), first=stored.file.min(), last=stored.file.max()
+    )
+    kinds = by_kind.to_pyarrow().to_pylist()
+    num_read = sum(kind["rows"] for kind in kinds)
+    problems = Counter({kind["kind"]: kind["rows"] for kind in kinds if kind["kind"] is not None})
     if problems and errors == "raise":
         _raise_first(scan, source, options, stored, problems.total())
     if num_read == problems.total():
@@ -110,9 +111,10 @@ def read_events(
         stored.filter(stored.problem.isnull()).drop("problem") if problems else stored,
         num_read,
         problems,
-        ordered_by,
+        orders[0],
         faulty=stored.filter(stored.problem.notnull()),
         unreadable=unreadable,
+        several_files=any(kind["kind"] is None and kind["first"] != kind["last"] for kind in kinds),
         keeps_ties="row" in events.columns and not numbers_rows(scan),
         by_gap="seconds_to_next" in events.columns,
     )
@@ -129,25 +131,21 @@ def _checked(events: Any, scan: Scan, source) -> ibis.Table:
             f"`position` and `timestamp`. Received: {received}"
         )
     name = source_name(source)
-    if "file" not in events.columns:
-        events = events.mutate(file=ibis.literal(name))
-    if "problem" not in events.columns:
-        events = events.mutate(problem=ibis.null("string"))
-    times = {
-        column: "time"
-        for column in ("position", "timestamp")
-        if column in events.columns and events[column].type().is_temporal()
-    }
-    if times:
-        events = check_columns(events, times, name)
+    defaults = {"file": ibis.literal(name), "problem": ibis.null("string")}
+    events = events.mutate(
+        **{column: value for column, value in defaults.items() if column not in events.columns}
+    )
+    times = [column for column in ("position", "timestamp") if column in events.columns]
+    times = [column for column in times if events[column].type().is_temporal()]
+    events = check_columns(events, dict.fromkeys(times, "time"), name)
     problems = [events.problem]
-    for column in ("session", "user", "item", "feedback", "position", "timestamp"):
+    for column, kinds in _TYPES.items():
         if column not in events.columns:
             continue
         dtype = events[column].type()
-        if not any(getattr(dtype, f"is_{kind}")() for kind in _TYPES[column]):
+        if not any(getattr(dtype, f"is_{kind}")() for kind in kinds):
             raise ValueError(
-                f"In {name}: the scan's column `{column}` must be {' or '.join(_TYPES[column])}. "
+                f"In {name}: the scan's column `{column}` must be {' or '.join(kinds)}. "
                 f"Received: {dtype}"
             )
         missing = f"column `{column}`: the value is missing"

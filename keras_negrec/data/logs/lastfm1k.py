@@ -7,8 +7,8 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from keras_negrec.data.logs.columns import add_problems, problem_where
-from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
-from keras_negrec.data.logs.files import Source, find_files, first_line
+from keras_negrec.data.logs.feedback_rule import Rule, to_events
+from keras_negrec.data.logs.files import Source, find_files
 from keras_negrec.data.logs.gaps import sessions_by_gap
 from keras_negrec.data.logs.read_log import read_scan
 from keras_negrec.data.logs.scan_files import scan_lines
@@ -42,16 +42,12 @@ def read_lastfm1k(
             and `seconds_to_next` (null at a user's last play).
         skip_seconds: how soon the next play comes after one that was skipped.
         session_gap: the longest time, in seconds, from one play to the next of its session.
-        errors: `"raise"` or `"skip"`, as in `read_log`.
+        errors: `"raise"` or `"skip"`, as in `read_log`, which says what is raised.
 
     Returns:
         An events table with the columns `session` (`<user>_<n>`, n from 0), `user`, `item` (the
         track's MusicBrainz id, or `<artist>\\t<track>` where it has none), `feedback`, `position`
         (from 0 in its session) and `timestamp` (seconds since 1970), in time order of each user.
-
-    Raises:
-        ValueError: with `errors="raise"` a play that is there twice, and what else `read_log`
-            raises.
 
     Example:
 
@@ -91,24 +87,18 @@ def scan_lastfm1k(
     session_gap: float = 20 * 60,
     number_rows: bool = False,
 ) -> ir.Table:
-    """The events of `read_lastfm1k` as a lazy table, with `file` and `problem`."""
+    """The events of `read_lastfm1k` as a lazy table."""
     files = find_files(path, "userid-timestamp-*.tsv", "userid-timestamp-*.tsv.gz")
-    for file in files:
-        first_line(file)  # Raises where there is none.
     plays = _plays(scan_lines(files, connection, number_rows=number_rows))
     copies = ibis.window(group_by=["user", "timestamp", "item"], order_by="file")
     plays = plays.mutate(nth=ibis.row_number().over(copies))
     again = "expected each play once. Received: " + plays.item + " again"
     plays = add_problems(plays, ibis.ifelse(plays.nth > 0, again, ibis.null("string")))
     plays = sessions_by_gap(plays, session_gap, ["item"])
-    rules = {
-        "gap": lambda plays: ibis.ifelse(
-            ibis.coalesce(plays.seconds_to_next < skip_seconds, False), -1, 1
-        )
-    }
-    columns = ["session", "user", "item", "feedback", "position", "timestamp", "seconds_to_next"]
-    columns += ["file", "problem"]
-    return add_feedback(plays, feedback, rules).select(columns + ["row"] * number_rows)
+    is_soon = ibis.coalesce(plays.seconds_to_next < skip_seconds, False)
+    rules = {"gap": lambda plays: ibis.ifelse(is_soon, -1, 1)}
+    roles = ["session", "user", "item", "position", "timestamp", "seconds_to_next"]
+    return to_events(plays, roles, feedback, rules)
 
 
 def _plays(lines: ir.Table) -> ir.Table:

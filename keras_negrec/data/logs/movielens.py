@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from keras_negrec.data.logs.columns import check_columns, infer_kinds
-from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
+from keras_negrec.data.logs.feedback_rule import Rule, to_events
 from keras_negrec.data.logs.files import Source, find_files, first_line
 from keras_negrec.data.logs.read_log import read_scan
 from keras_negrec.data.logs.scan_files import scan_lines, scan_table, split_lines
@@ -69,15 +69,12 @@ def read_movielens(
             it. Or a rule of your own, as in `read_frame`, on the columns `user`, `item`, `rating`
             and `timestamp`.
         positive_from: the first rating that is positive.
-        errors: `"raise"` or `"skip"`, as in `read_log`.
+        errors: `"raise"` or `"skip"`, as in `read_log`, which says what is raised.
 
     Returns:
         An events table with the columns `session` (the user), `item`, `feedback` and
         `timestamp` (seconds), in the order of the file. Ids are integers; in an `.inter` file,
         which may hold any text, they are strings where not all are integers.
-
-    Raises:
-        ValueError: none of the layouts, several files, and what else `read_log` raises.
 
     Example:
 
@@ -128,21 +125,21 @@ def scan_movielens(
     else:
         lines = scan_lines(files, connection, number_rows=number_rows)
         table = split_lines(lines, columns, layout.delimiter)
-    kept = ["file", *["row"] * number_rows, "problem"]
-    table = table.select(*columns, *kept)
     user, item, rating, timestamp = columns
     kinds = dict.fromkeys((user, item, timestamp), "integer")
     if layout is _RECBOLE:
         kinds = infer_kinds(table, {user: "id", item: "id", timestamp: "order"}, file)
         kinds[timestamp] = kinds[timestamp].replace("time", "number")
     table = check_columns(table, kinds | {rating: "number"}, file)
-    ratings = table.rename(user=user, item=item, rating=rating, timestamp=timestamp)
+    roles = {"session": user, "item": item, "timestamp": timestamp}
+    ratings = table.mutate(
+        user=table[user], item=table[item], rating=table[rating], timestamp=table[timestamp]
+    )
     rules = {
         "rating": lambda ratings: ibis.ifelse(ratings.rating >= positive_from, 1, -1),
         "all_positive": lambda ratings: ibis.literal(1),
     }
-    ratings = add_feedback(ratings.mutate(session=ratings.user), feedback, rules, file)
-    return ratings.select("session", "item", "feedback", "timestamp", *kept)
+    return to_events(ratings, roles, feedback, rules, file)
 
 
 def _layout_of(path: Path, header: str) -> _Layout:

@@ -11,8 +11,7 @@ import pandas as pd
 
 from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.logs.columns import registered
-from keras_negrec.data.logs.engine import DuckDBEngine
-from keras_negrec.data.logs.engine_errors import engine_errors
+from keras_negrec.data.logs.engine import Engine, engine_errors
 from keras_negrec.data.logs.event_table import EventTable, read_events, source_name
 from keras_negrec.data.logs.formats import Scan, check_format_options, find_scan
 from keras_negrec.data.logs.session_faults import add_num_faulty, find_faults, session_fault
@@ -93,13 +92,12 @@ def read_scan(
     """What a scan finds, as `read_log` returns it."""
     check_choice("errors", errors, ("raise", "skip"))
     check_choice("duplicates", duplicates, ("drop", "keep", "raise"))
-    engine = DuckDBEngine(ibis.duckdb.connect(), Path(), own=True)
+    engine = Engine(ibis.duckdb.connect(), Path(), own=True)
     try:
         with engine_errors(source_name(source)):
             log = read_events(scan, source, options, engine, errors, number_rows=True)
-            several = bool((log.table.file.min() != log.table.file.max()).to_pyarrow().as_py())
-            table, dropped = _sound_sessions(log, engine, several, errors, duplicates)
-            events = _in_memory(table, log, several)
+            table, dropped = _sound_sessions(log, errors, duplicates)
+            events = _in_memory(table, log)
     finally:
         engine.close()
     dropped = {**dict(sorted(log.problems.items())), **dropped}
@@ -116,37 +114,37 @@ def read_scan(
 
 
 def _sound_sessions(
-    log: EventTable, engine: DuckDBEngine, several_files: bool, errors: str, duplicates: str
+    log: EventTable, errors: str, duplicates: str
 ) -> tuple[ibis.Table, dict[str, int]]:
     """The events of sessions that do not contradict themselves, and how many others there are."""
     events = log.table
-    keys = ["user", "session"] if "user" in events.columns else ["session"]
-    if log.ordered_by == "row" and not several_files:
+    if log.ordered_by == "row" and not log.several_files:
         return events, {}
+    keys = ["user", "session"] if "user" in events.columns else ["session"]
+    place = [*keys, "order", "item"]
     ends = {"num_read": events.count()}
-    if several_files:
+    if log.several_files:
         ends |= {"file": events.file.min(), "other_file": events.file.max()}
     if "session_length" in events.columns:
         ends["session_length"] = events.session_length.max()
-    places = events.group_by([*keys, "order", "item"]).agg(**ends)
+    places = events.group_by(place).agg(**ends)
     measures = {"num_read": places.num_read.sum(), "num_distinct": places.count()}
-    if several_files:
+    if log.several_files:
         measures |= {"file": places.file.min(), "other_file": places.other_file.max()}
     if log.ordered_by == "position" and not log.keeps_ties:
         measures["num_orders"] = places.order.nunique()
-    if "session_length" in places.columns:
+    if "session_length" in ends:
         measures["session_length"] = places.session_length.max()
     sessions = places.group_by(keys).agg(**measures)
-    if "session_length" in measures:
+    if "session_length" in ends:
         sessions = add_num_faulty(sessions, log)
-    sessions = engine.store(sessions.mutate(fault=session_fault(sessions, log)))
+    sessions = sessions.mutate(fault=session_fault(sessions, log))
     num_duplicates, found = find_faults(sessions, log, keys, duplicates, errors)
     dropped: dict[str, int] = {}
     if num_duplicates and duplicates == "drop":
-        strength = [-events.feedback.abs(), events.feedback]
-        same = ibis.window(group_by=[*keys, "order", "item"], order_by=strength)
-        events = events.mutate(nth=ibis.row_number().over(same))
-        events = events.filter(events.nth == 0).drop("nth")
+        strongest = [-events.feedback.abs(), events.feedback]
+        nth = ibis.row_number().over(ibis.window(group_by=place, order_by=strongest))
+        events = events.mutate(nth=nth).filter(ibis._.nth == 0).drop("nth")
         dropped["duplicate events"] = num_duplicates
     if found:
         events = events.semi_join(sessions.filter(sessions.fault.isnull()), keys)
@@ -154,18 +152,14 @@ def _sound_sessions(
     return events, dropped
 
 
-def _in_memory(events: ibis.Table, log: EventTable, several_files: bool) -> pd.DataFrame:
+def _in_memory(events: ibis.Table, log: EventTable) -> pd.DataFrame:
     """The events in their order."""
-    has_row = "row" in events.columns
-    order = ["user", "time", "order"] if log.by_gap else ["row"] * has_row + ["order"]
-    order = ["file"] * (several_files and not log.by_gap) + order
-    columns = {"session": events.session}
-    if "user" in events.columns:
-        columns["user"] = events.user
-    columns |= {"item": events["item"], "feedback": events.feedback}
-    if log.ordered_by == "position":
-        columns["position"] = events.order
-    if "time" in events.columns:
-        columns["timestamp"] = events.time
-    columns |= {name: events[name] for name in ("split", *registered()) if name in events.columns}
-    return events.order_by(order).select(**columns).to_pyarrow().to_pandas()
+    order = ["file"] * log.several_files + ["row", "order"]
+    if log.by_gap:
+        order = ["user", "time", "order"]
+    names = {name: name for name in ("session", "user", "item", "feedback")}
+    names |= {"position": "order"} if log.ordered_by == "position" else {}
+    names |= {"timestamp": "time"} | {name: name for name in ("split", *registered())}
+    columns = {to: events[name] for to, name in names.items() if name in events.columns}
+    events = events.order_by([name for name in order if name in events.columns])
+    return events.select(**columns).to_pyarrow().to_pandas()

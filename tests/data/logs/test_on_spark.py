@@ -9,6 +9,7 @@ import pytest
 from log_files import (
     KUAIRAND_HEADER,
     kuairand_line,
+    kuairand_parquet,
     lastfm_line,
     mssd_line,
     mssd_log,
@@ -125,17 +126,7 @@ def test_kuairand(tmp_path, compare):
     path = write(tmp_path / "log_a.csv", log)
     assert compare(scan_kuairand, path) == (3, 1)
     assert compare(scan_kuairand, path, session_gap=600) == (3, 1)
-    labelled = pd.DataFrame(
-        {
-            "user_id": pd.array([4, 4, 9], "Int32"),
-            "position": pd.array([0, 1, 0], "Int16"),
-            "item_id": pd.array([50, 60, None], "Int32"),
-            "long_view": pd.array([0, 1, 1], "Int8"),
-            "is_like": pd.array([None, 1, 0], "Int8"),
-            "is_hate": pd.array([None, 0, 1], "Int8"),
-            "split": pd.Categorical(["history", "test", "test"]),
-        }
-    )
+    labelled = kuairand_parquet(item_id=pd.array([50, 60, None], "Int32"))
     labelled.to_parquet(tmp_path / "log.parquet")
     assert compare(scan_kuairand, tmp_path / "log.parquet") == (3, 1)
 
