@@ -130,24 +130,29 @@ def _kind_of(event_column: EventColumn) -> tuple[Callable[[ir.Value], Any], str]
     if not np.issubdtype(dtype, np.integer):
 
         def number(column: ir.Value) -> Any:
-            value = _seconds(column) if isinstance(column, ir.TimestampValue) else _number(column)
-            return None if value is None else value.cast(event_column.dtype)
+            is_time = isinstance(column, ir.TimestampValue)
+            value = _seconds(column) if is_time else _number(column)
+            return _if_any(value, lambda value: value.cast(event_column.dtype))
 
         return number, "expected a number"
     least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
 
     def whole(column: ir.Value) -> Any:
-        value = _feedback(column) if isinstance(column, ir.FloatingValue) else to_integers(column)
-        truth = _boolean(column)
-        if truth is not None:  # Text may be either.
-            truth = truth.cast("int64")
-            value = truth if value is None else ibis.coalesce(value, truth)
-        if value is None:
+        integers = (
+            _feedback(column) if isinstance(column, ir.FloatingValue) else to_integers(column)
+        )
+        truth = _if_any(_boolean(column), lambda value: value.cast("int64"))
+        values = [value for value in (integers, truth) if value is not None]  # Text may be either.
+        if not values:
             return None
-        in_range = value.between(max(least, -(2**63)), min(most, 2**63 - 1))
-        return ibis.ifelse(in_range, value, None).cast(event_column.dtype)
+        in_range = ibis.coalesce(*values).between(max(least, -(2**63)), min(most, 2**63 - 1))
+        return ibis.ifelse(in_range, ibis.coalesce(*values), None).cast(event_column.dtype)
 
     return whole, f"expected a whole number from {least} to {most}"
+
+
+def _if_any(value: Any, change: Callable[[Any], Any]) -> Any:
+    return None if value is None else change(value)
 
 
 def to_integers(column: ir.Value) -> Any:
@@ -174,11 +179,6 @@ def to_times(column: ir.Value) -> Any:
     return None
 
 
-def _time(column: ir.Value) -> Any:
-    time = to_times(column)
-    return None if time is None else _seconds(time)
-
-
 def _seconds(time: ir.TimestampValue) -> ir.Value:
     """Seconds since 1970, with microseconds."""
     time = time.cast("timestamp(6)")
@@ -203,14 +203,11 @@ def _boolean(column: ir.Value) -> Any:
 
 
 def _label(column: ir.Value) -> Any:
-    value = to_integers(column)
-    return None if value is None else ibis.ifelse(value.isin([0, 1]), value, None)
+    return _if_any(to_integers(column), lambda value: ibis.ifelse(value.isin([0, 1]), value, None))
 
 
 def _id(column: ir.Value) -> Any:
-    if isinstance(column, ir.StringValue):
-        return column.nullif("")
-    return to_integers(column)
+    return column.nullif("") if isinstance(column, ir.StringValue) else to_integers(column)
 
 
 def _feedback(column: ir.Value) -> Any:
@@ -226,7 +223,7 @@ _KINDS: dict[str, tuple[Callable[[ir.Value], Any], str]] = {
     "optional label": (_label, "expected 0, 1 or missing"),
     "id": (_id, "expected an id"),
     "feedback": (_feedback, "expected a whole number"),
-    "time": (_time, "expected a time"),
+    "time": (lambda column: _if_any(to_times(column), _seconds), "expected a time"),
     "timestamp": (to_times, "expected a time"),
 }
 

@@ -27,8 +27,7 @@ class EventTable:
     Args:
         table: stored, with the columns `session`, `item`, `feedback`, `order` (what the events
             of a session are ordered by), `file` and, where the log has them, `user`, `row`,
-            `time`, `session_length`, `split`, and those that `register_event_column` has made
-            known, by what logs call them.
+            `time`, `session_length`, `split`, and registered event columns.
         num_read: how many rows the log has.
         problems: how many rows have which problem.
         ordered_by: `"position"`, `"timestamp"` or else `"row"`, the order of the file.

@@ -77,18 +77,8 @@ def read_frame(
     ... )["feedback"].tolist()
     [1, -1, 1]
     """
-    return read_scan(
-        scan_frame,
-        frame,
-        errors=errors,
-        session=session,
-        item=item,
-        feedback=feedback,
-        user=user,
-        position=position,
-        timestamp=timestamp,
-        columns=columns,
-    )
+    given = dict(locals())
+    return read_scan(scan_frame, given.pop("frame"), **given)
 
 
 def scan_frame(

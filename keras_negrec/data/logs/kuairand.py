@@ -6,12 +6,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from keras_negrec.data.logs.columns import (
-    add_problems,
-    check_columns,
-    problem_where,
-    to_integers,
-)
+from keras_negrec.data.logs.columns import add_problems, check_columns, problem_where, to_integers
 from keras_negrec.data.logs.feedback_rule import Rule, to_events
 from keras_negrec.data.logs.files import Source, find_files, parquet_columns, require_columns
 from keras_negrec.data.logs.gaps import sessions_by_gap
@@ -43,15 +38,14 @@ def read_kuairand(
     """Reads KuaiRand, the log of a short-video app: published logs or a labelled Parquet.
 
     Args:
-        path: a log `log_*.csv` with the 19 published columns, packed (`.csv.gz`) or not, a list of
-            logs, or a folder of them, whose subsets (standard, random) are then read together; or
-            one Parquet file with the columns `user_id`, `item_id`, `position`, `split`,
-            `long_view`, `is_like` and `is_hate`, the last two missing where they are not known.
+        path: a log `log_*.csv` with the 19 published columns, packed (`.csv.gz`) or not, a list or
+            folder of them (standard and random are then read together); or one Parquet file with
+            the columns `user_id`, `item_id`, `position`, `split`, `long_view`, `is_like` and
+            `is_hate`, the last two missing where they are not known.
         feedback: `"long_view"`: a hated video is -2 even if it was liked, a liked one +2, any other
             one +1 where it was watched (`long_view` 1) and -1 where it was not. Or a rule of
-            your own, as in `read_frame`, on the file's columns. Of a log's, the ids, `time_ms`,
-            `play_time_ms` and `duration_ms` (null where they are no whole numbers), `long_view`,
-            `is_like`, `is_hate` and `is_click` are integers; all else is text.
+            your own, as in `read_frame`, on the file's columns. Of a log's, ids, times and labels
+            are integers (`play_time_ms` and `duration_ms` may be null); all else is text.
         session_gap: the longest time, in seconds, from one video to the next of its session. By
             default a session is all that a user watched. Only for logs: a Parquet has no times.
         errors: `"raise"` or `"skip"`, as in `read_log`, which says what is raised.
@@ -77,7 +71,7 @@ def read_kuairand(
     Reference:
         [Gao et al., 2022](https://arxiv.org/abs/2208.08696)
     """
-    return read_scan(scan_kuairand, path, errors=errors, feedback=feedback, session_gap=session_gap)
+    return read_scan(scan_kuairand, **locals())
 
 
 def scan_kuairand(

@@ -27,11 +27,10 @@ def read_lastfm1k(
 ) -> pd.DataFrame:
     """Reads Last.fm-1K, the listening histories of 992 users, into memory.
 
-    The log tells neither sessions nor skips; both follow from the times between plays. The file
-    is taken as it is published: tab separated, without a header, the newest play first, quotes
-    being text like any other. A tab inside of a name does no harm where there is a track id;
-    elsewhere it is a problem, because it is not known which name it is in. A play that is there
-    twice (user, time and item) is a problem the second time.
+    The log tells neither sessions nor skips; both follow from the times between plays. The file is
+    taken as it is published: tab separated, without a header, the newest play first, quotes being
+    text. A tab inside of a name is a problem where there is no track id, and so is a play that is
+    there again (user, time and item).
 
     Args:
         path: `userid-timestamp-artid-artname-traid-traname.tsv`, packed (`.gz`) or not, a list of
@@ -58,24 +57,13 @@ def read_lastfm1k(
     ...     "ann\\t2009-05-04T23:00:10Z\\t\\tCan\\t\\tSing Swan Song\\n"
     ...     "ann\\t2009-05-04T23:00:00Z\\t\\tCan\\t\\tVitamin C\\n"
     ... )
-    >>> events = keras_negrec.data.read_lastfm1k(path)
-    >>> events[["session", "item", "feedback", "position"]]
-      session                 item  feedback  position
-    0   ann_0       Can\\tVitamin C        -1         0
-    1   ann_0  Can\\tSing Swan Song         1         1
-    2   ann_1         Nico\\tAfraid         1         0
+    >>> keras_negrec.data.read_lastfm1k(path)[["session", "feedback"]].values.tolist()
+    [['ann_0', -1], ['ann_0', 1], ['ann_1', 1]]
 
     Reference:
         [Celma, 2010](http://ocelma.net/MusicRecommendationDataset/lastfm-1K.html)
     """
-    return read_scan(
-        scan_lastfm1k,
-        path,
-        errors=errors,
-        feedback=feedback,
-        skip_seconds=skip_seconds,
-        session_gap=session_gap,
-    )
+    return read_scan(scan_lastfm1k, **locals())
 
 
 def scan_lastfm1k(
@@ -103,42 +91,30 @@ def scan_lastfm1k(
 
 def _plays(lines: ir.Table) -> ir.Table:
     """Lines as columns."""
-    lines = lines.mutate(fields=lines.line.split("\t"))
-    num_fields = lines.fields.length()
+    fields = lines.line.split("\t")
+    count = fields.length()
     names = ("user", "time", "artist_id", "artist", "track_id", "track")
-    plays = lines.mutate(
-        num_fields=num_fields,
-        **{
-            name: ibis.ifelse(num_fields >= 6, lines.fields[i], None)
-            for i, name in enumerate(names)
-        },
-    )
+    values = {name: ibis.ifelse(count >= 6, fields[i], None) for i, name in enumerate(names)}
+    plays = lines.mutate(num_fields=count, **values)
     has_id = plays.track_id.re_search(_MBID)
-    has_names = (plays.artist != "") & (plays.track != "")
     time = ibis.ifelse(plays.time.re_search(_TIME), plays.time, None).try_cast("timestamp")
     fits = (plays.num_fields == 6) | ((plays.num_fields > 6) & has_id)
     unfit = "expected 6 fields separated by tabs. Received: " + plays.num_fields.cast("string")
+    unfit += " in " + plays.line.substr(0, 200)
+    id_expected = "expected a MusicBrainz id or nothing"
+    time_expected = "expected a time like 2009-05-04T23:08:57Z"
+    names_expected = "expected a track id, or else the names of artist and track"
+    no_names, both = (plays.artist == "") | (plays.track == ""), plays.artist + ", " + plays.track
+    wrong_id = ~has_id & (plays.track_id != "")
     plays = add_problems(
         plays,
-        ibis.ifelse(fits, ibis.null("string"), unfit + " in " + plays.line.substr(0, 200)),
+        ibis.ifelse(fits, ibis.null("string"), unfit),
         problem_where(plays.user == "", "user", "expected an id", plays.user),
-        problem_where(
-            time.isnull(), "timestamp", "expected a time like 2009-05-04T23:08:57Z", plays.time
-        ),
-        problem_where(
-            ~has_id & (plays.track_id != ""),
-            "track id",
-            "expected a MusicBrainz id or nothing",
-            plays.track_id,
-        ),
-        problem_where(
-            ~has_id & ~has_names,
-            "track name",
-            "expected a track id, or else the names of artist and track",
-            plays.artist + ", " + plays.track,
-        ),
+        problem_where(time.isnull(), "timestamp", time_expected, plays.time),
+        problem_where(wrong_id, "track id", id_expected, plays.track_id),
+        problem_where(~has_id & no_names, "track name", names_expected, both),
     )
     return plays.mutate(
         item=ibis.ifelse(has_id, plays.track_id, plays.artist + "\t" + plays.track),
         timestamp=time.epoch_seconds().cast("int64"),
-    ).drop("line", "fields", "num_fields", "time")
+    ).drop("line", "num_fields", "time")

@@ -75,7 +75,7 @@ def read_mssd(
     Reference:
         [Brost et al., 2019](https://arxiv.org/abs/1901.09851)
     """
-    return read_scan(scan_mssd, path, errors=errors, feedback=feedback)
+    return read_scan(scan_mssd, **locals())
 
 
 def scan_mssd(

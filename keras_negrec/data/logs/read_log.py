@@ -53,33 +53,24 @@ def read_log(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: what `errors` and `duplicates` say. Whatever they say: an unknown format,
-            option or rule; no events; a column that is missing or of a type that it cannot have;
-            a function that returns no table of events.
+        ValueError: what `errors` and `duplicates` say; whatever they say, an unknown format,
+            option or rule, no events, and a column that is missing or of another type.
         TypeError: a feedback rule that does not return an integer column.
 
     Example:
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "plays.csv")
-    >>> _ = path.write_text(
-    ...     "user,track,skipped,at\\nann,7,true,2024-05-01 10:00\\nann,8,false,2024-05-01 10:04\\n"
-    ... )
-    >>> keras_negrec.data.read_log(
-    ...     path, session="user", item="track", timestamp="at",
-    ...     feedback={"column": "skipped", "values": {True: -1, False: 1}},
-    ... )
+    >>> _ = path.write_text("user,track,at\\nann,7,2024-05-01 10:00\\nann,8,2024-05-01 10:04\\n")
+    >>> keras_negrec.data.read_log(path, session="user", item="track", timestamp="at")
       session  item  feedback     timestamp
-    0     ann     7        -1  1.714558e+09
+    0     ann     7         1  1.714558e+09
     1     ann     8         1  1.714558e+09
-    >>> def my_scan(path, connection):
+    >>> def scan_plays(path, connection):
     ...     log = connection.read_csv(path)
-    ...     return log.select(
-    ...         session=log.user, item=log.track, feedback=log.skipped.ifelse(-1, 1),
-    ...         timestamp=log["at"],
-    ...     )
-    >>> keras_negrec.data.read_log(path, format=my_scan)["feedback"].tolist()
-    [-1, 1]
+    ...     return log.select(session="user", item="track", feedback=1, timestamp="at")
+    >>> keras_negrec.data.read_log(path, format=scan_plays)["item"].tolist()
+    [7, 8]
     """
     scan = find_scan(format)
     check_format_options(format, scan, options)
@@ -87,15 +78,15 @@ def read_log(
 
 
 def read_scan(
-    scan: Scan, source, *, errors: str, duplicates: str = "drop", **options: Any
+    scan: Scan, path, *, errors: str, duplicates: str = "drop", **options: Any
 ) -> pd.DataFrame:
     """What a scan finds, as `read_log` returns it."""
     check_choice("errors", errors, ("raise", "skip"))
     check_choice("duplicates", duplicates, ("drop", "keep", "raise"))
     engine = Engine(ibis.duckdb.connect(), Path(), own=True)
     try:
-        with engine_errors(source_name(source)):
-            log = read_events(scan, source, options, engine, errors, number_rows=True)
+        with engine_errors(source_name(path)):
+            log = read_events(scan, path, options, engine, errors, number_rows=True)
             table, dropped = _sound_sessions(log, errors, duplicates)
             events = _in_memory(table, log)
     finally:
@@ -106,7 +97,7 @@ def read_scan(
         reasons = [f"{reason} ({count})" for reason, count in dropped.items()]
         reasons += log.unreadable.values()
         warnings.warn(
-            f"In {source_name(source)}: {sum(dropped.values())} of {log.num_read} events are left "
+            f"In {source_name(path)}: {sum(dropped.values())} of {log.num_read} events are left "
             f"out. {'; '.join(reasons)}",
             stacklevel=3,
         )

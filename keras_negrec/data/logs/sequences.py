@@ -43,7 +43,7 @@ def read_sequences(path: Source, *, errors: str = "raise") -> pd.DataFrame:
     Reference:
         [Zhou et al., 2020](https://arxiv.org/abs/2008.07873)
     """
-    return read_scan(scan_sequences, path, errors=errors)
+    return read_scan(scan_sequences, **locals())
 
 
 def scan_sequences(

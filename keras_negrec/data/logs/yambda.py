@@ -33,9 +33,9 @@ def read_yambda(
     Every reaction is an event of its own, apart from the listen that it is about.
 
     Args:
-        path: `multi_event.parquet`, one of `listens.parquet`, `likes.parquet`, `unlikes.parquet`,
-            `dislikes.parquet` and `undislikes.parquet`, a list of these, or a folder. Of a folder
-            that holds it, `multi_event.parquet` alone is read, for it has the events of the others.
+        path: `multi_event.parquet`; `listens.parquet`, `likes.parquet`, `unlikes.parquet`,
+            `dislikes.parquet` or `undislikes.parquet`; a list of these; or a folder, of which
+            `multi_event.parquet` alone is read where it is there.
         feedback: `"played_ratio"`: a listen is +1 where `played_ratio_pct` is at least
             `positive_from`, else -1; a like is +2 and a dislike -2; an unlike or an undislike is
             0, since it takes back what was said without saying what is thought now. Or a rule of
@@ -70,14 +70,7 @@ def read_yambda(
     Reference:
         [Ploshkin et al., 2025](https://arxiv.org/abs/2505.22238)
     """
-    return read_scan(
-        scan_yambda,
-        path,
-        errors=errors,
-        feedback=feedback,
-        positive_from=positive_from,
-        session_gap=session_gap,
-    )
+    return read_scan(scan_yambda, **locals())
 
 
 def scan_yambda(
