@@ -112,29 +112,25 @@ def _sound_sessions(
     if log.ordered_by == "row" and not log.several_files:
         return events, {}
     keys = ["user", "session"] if "user" in events.columns else ["session"]
-    place = [*keys, "order", "item"]
-    ends = {"num_read": events.count()}
+    place = ibis.struct({"order": events.order, "item": events["item"]})
+    measures = {"num_read": events.count(), "num_distinct": place.nunique()}
     if log.several_files:
-        ends |= {"file": events.file.min(), "other_file": events.file.max()}
-    if "session_length" in events.columns:
-        ends["session_length"] = events.session_length.max()
-    places = events.group_by(place).agg(**ends)
-    measures = {"num_read": places.num_read.sum(), "num_distinct": places.count()}
-    if log.several_files:
-        measures |= {"file": places.file.min(), "other_file": places.other_file.max()}
+        measures |= {"file": events.file.min(), "other_file": events.file.max()}
     if log.ordered_by == "position" and not log.keeps_ties:
-        measures["num_orders"] = places.order.nunique()
-    if "session_length" in ends:
-        measures["session_length"] = places.session_length.max()
-    sessions = places.group_by(keys).agg(**measures)
-    if "session_length" in ends:
+        measures["num_orders"] = events.order.nunique()
+    if "session_length" in events.columns:
+        measures["session_length"] = events.session_length.max()
+    sessions = events.group_by(keys).agg(**measures)
+    if "session_length" in events.columns:
         sessions = add_num_faulty(sessions, log)
     sessions = sessions.mutate(fault=session_fault(sessions, log))
     num_duplicates, found = find_faults(sessions, log, keys, duplicates, errors)
     dropped: dict[str, int] = {}
     if num_duplicates and duplicates == "drop":
         strongest = [-events.feedback.abs(), events.feedback]
-        nth = ibis.row_number().over(ibis.window(group_by=place, order_by=strongest))
+        strongest += [events.row] * ("row" in events.columns)
+        same = ibis.window(group_by=[*keys, "order", "item"], order_by=strongest)
+        nth = ibis.row_number().over(same)
         events = events.mutate(nth=nth).filter(ibis._.nth == 0).drop("nth")
         dropped["duplicate events"] = num_duplicates
     if found:

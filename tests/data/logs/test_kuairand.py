@@ -53,10 +53,7 @@ def test_sessions_by_gap(log, connection):
     [
         (("4,51,", "x,51,"), "column `user_id`: expected a whole number. Received: 'x'"),
         (("4,51,", "4,,"), "column `video_id`: expected a whole number. Received: nothing"),
-        (
-            (f"{START + 1500}", "noon"),
-            "column `time_ms`: expected a whole number. Received: 'noon'",
-        ),
+        ((f"{START + 1500}", "x"), "column `time_ms`: expected a whole number. Received: 'x'"),
         (("0,1,1000,", "0,2,1000,"), "column `long_view`: expected 0 or 1. Received: 2"),
     ],
 )
