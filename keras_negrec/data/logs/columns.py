@@ -111,12 +111,8 @@ def infer_kinds(table: ir.Table, kinds: Mapping[str, str], source: str) -> dict[
 
 def typed(table: ir.Table, kinds: Mapping[str, str]) -> ir.Table:
     """Columns of text as what `infer_kinds` found in all their values, empty ones as null."""
-    values = {
-        name: _KINDS[kind][0](table[name]) if kind in _KINDS else table[name].nullif("")
-        for name, kind in kinds.items()
-        if isinstance(table[name], ir.StringValue)
-    }
-    return table.mutate(**values) if values else table
+    casts = {name: _KINDS[kind][0] if kind in _KINDS else _id for name, kind in kinds.items()}
+    return table.mutate(**{name: cast(table[name]) for name, cast in casts.items()})
 
 
 def registered() -> dict[str, EventColumn]:

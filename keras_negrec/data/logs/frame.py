@@ -9,7 +9,6 @@ import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
 
-from keras_negrec.data.event_columns import EventColumn
 from keras_negrec.data.logs.columns import check_columns, infer_kinds, registered, typed
 from keras_negrec.data.logs.feedback_rule import Rule, to_events
 from keras_negrec.data.logs.files import Source, find_files, parquet_columns, require_columns
@@ -37,19 +36,18 @@ def read_frame(
         frame: a DataFrame, the path of a `.csv`, `.csv.gz` or `.parquet` file, a list of paths, or
             a folder of such files. A CSV file is UTF-8, with a header, and without line breaks
             inside of values.
-        session: name of the column that tells sessions apart.
-        item: name of the column of item ids, strings or integers.
-        feedback: what says how an event was received. The name of a column of whole numbers from
-            -2 to 2; a column and what each of its values means,
-            `{"column": "skipped", "values": {True: -1, False: 1}}` (`None` is a value too); or a
-            function of the log as an Ibis table that returns an integer column. The default is
-            the column `feedback`, and where there is none, +1 for every event.
-        user: name of the column of users, where they have more sessions than one.
-        position: name of a column of numbers or times that orders the events of a session.
-        timestamp: name of a column of numbers or times. Text is a time where it is ISO 8601. Times
-            without a zone are UTC.
-        columns: dict from names of columns that `register_event_column` has made known to names
-            of columns of the log, where these differ.
+        session: the column that tells sessions apart.
+        item: the column of item ids, strings or integers.
+        feedback: how an event was received. A column of whole numbers from -2 to 2; a column and
+            what each of its values means, `{"column": "skipped", "values": {True: -1, False: 1}}`
+            (`None` is a value too); or a function of the log as an Ibis table that returns an
+            integer column. The default is the column `feedback`, and where there is none, +1.
+        user: the column of users, where they have more sessions than one.
+        position: a column of numbers or times that orders the events of a session.
+        timestamp: a column of numbers or times. Text is a time where it is ISO 8601. Times without
+            a zone are UTC.
+        columns: dict from columns that `register_event_column` has made known to those of the log,
+            where their names differ.
         errors: `"raise"` or `"skip"`, as in `read_log`, which says what is raised.
 
     Returns:
@@ -71,10 +69,9 @@ def read_frame(
     0     ann    10         1
     1     ann    11        -1
     2     bob    10         1
-    >>> keras_negrec.data.read_frame(
-    ...     plays, session="listener", item="track",
-    ...     feedback=lambda log: (log.played < 0.5).ifelse(-1, 1),
-    ... )["feedback"].tolist()
+    >>> columns = {"session": "listener", "item": "track"}
+    >>> rule = lambda log: (log.played < 0.5).ifelse(-1, 1)
+    >>> keras_negrec.data.read_frame(plays, feedback=rule, **columns)["feedback"].tolist()
     [1, -1, 1]
     """
     given = dict(locals())
@@ -122,7 +119,14 @@ def scan_frame(
         table = _scan_files(files, connection, needed)
     if feedback is None and "feedback" in table.columns:
         feedback = "feedback"
-    further = _further(columns, table.columns)
+    names = {name: name for name in registered() if name in table.columns} | dict(columns)
+    if unknown := [name for name in names if name not in registered()]:
+        raise ValueError(
+            f"`columns` must be of registered columns, which are {list(registered())}. "
+            f"keras_negrec.data.register_event_column({unknown[0]!r}) registers another. "
+            f"Received: columns={dict(columns)}"
+        )
+    further = {column: registered()[name] for name, column in names.items()}
     kinds = dict.fromkeys(orders.values(), "order")
     rules = {}
     if isinstance(feedback, str):
@@ -140,19 +144,6 @@ def scan_frame(
     table = check_columns(table, {**found, **further}, source)
     roles = {str(column.log_column): name for name, column in further.items()} | ids | orders
     return to_events(table, roles, feedback or (lambda table: ibis.literal(1)), rules, source)
-
-
-def _further(columns: Mapping[str, str], received: Sequence[str]) -> dict[str, EventColumn]:
-    """The registered columns that a log has, by the names of its own."""
-    unknown = [name for name in columns if name not in registered()]
-    if unknown:
-        raise ValueError(
-            f"`columns` must be of registered columns, which are {list(registered())}. "
-            f"keras_negrec.data.register_event_column({unknown[0]!r}) registers another. "
-            f"Received: columns={dict(columns)}"
-        )
-    names = {name: name for name in registered() if name in received} | dict(columns)
-    return {names[name]: registered()[name] for name in names}
 
 
 def _scan_files(

@@ -48,7 +48,14 @@ def scan_lines(
         plain = pool.map(is_plain, files)
         odd = [file for file, is_fine in zip(files, plain, strict=True) if not is_fine]
     if connection.name == "duckdb":
-        copies = _plain_copies(odd, connection)
+        # Read in place of files that DuckDB cannot read, for as long as the connection.
+        copies = {}
+        if odd:
+            folder = tempfile.mkdtemp(prefix="keras_negrec_")
+            weakref.finalize(connection, shutil.rmtree, folder, True)
+            copies = {file: f"{folder}/{n}.txt" for n, file in enumerate(odd)}
+        for file, copy in copies.items():
+            write_plain(file, copy)
         skipped = int(header is not None)
         lines = connection.read_csv(
             [glob.escape(copies.get(file, file)) for file in files],
@@ -99,18 +106,6 @@ def scan_lines(
         problem = ibis.ifelse(lines.line == header, again + lines.line.substr(0, 200), problem)
     kept = ["line", "file", *["row"] * number_rows]
     return lines.mutate(problem=problem).select(*kept, "problem")
-
-
-def _plain_copies(files: Sequence[str], connection: ibis.BaseBackend) -> dict[str, str]:
-    """What is read in place of files that DuckDB cannot read, for as long as the connection."""
-    copies: dict[str, str] = {}
-    if files:
-        folder = tempfile.mkdtemp(prefix="keras_negrec_")
-        weakref.finalize(connection, shutil.rmtree, folder, True)
-        copies = {file: f"{folder}/{n}.txt" for n, file in enumerate(files)}
-    for file, copy in copies.items():
-        write_plain(file, copy)
-    return copies
 
 
 def scan_table(
