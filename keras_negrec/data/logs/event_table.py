@@ -22,32 +22,22 @@ _TYPES |= {"position": _NUMBER, "timestamp": _NUMBER}
 
 @dataclass(frozen=True)
 class EventTable:
-    """The sound events of a log.
+    """The sound events of a log, and what is known of the others.
 
-    Args:
-        table: stored, with the columns `session`, `item`, `feedback`, `order` (what the events
-            of a session are ordered by), `file` and, where the log has them, `user`, `row`,
-            `time`, `session_length`, `split`, and registered event columns.
-        num_read: how many rows the log has.
-        problems: how many rows have which problem.
-        ordered_by: `"position"`, `"timestamp"` or else `"row"`, the order of the file.
-        faulty: the rows with a problem.
-        unreadable: what is wrong with each file that was left out.
-        several_files: whether the sound events are of more than one.
-        keeps_ties: whether events at one position stay in the order of the log; elsewhere two items
-            at one position are a fault.
-        by_gap: whether the scan has made sessions of the times of users' events.
+    `table` is stored, with the columns `session`, `item`, `feedback`, `order` (what the events of
+    a session are ordered by), `file` and, where the log has them, `user`, `row`, `time`,
+    `session_length`, `split`, and registered event columns.
     """
 
     table: ibis.Table
-    num_read: int
-    problems: Counter[str]
-    ordered_by: str
-    faulty: ibis.Table
-    unreadable: dict[str, str]
-    several_files: bool
-    keeps_ties: bool
-    by_gap: bool
+    num_read: int  # rows of the log
+    problems: Counter[str]  # how many rows have which
+    ordered_by: str  # "position", "timestamp" or else "row", the order of the file
+    faulty: ibis.Table  # the rows with a problem
+    unreadable: dict[str, str]  # what is wrong with each file that was left out
+    several_files: bool  # whether the sound events are of more than one
+    keeps_ties: bool  # whether two items at one position are no fault, and stay in the log's order
+    by_gap: bool  # whether the scan has made sessions of the times of users' events
 
 
 def read_events(
@@ -131,17 +121,15 @@ def _checked(events: Any, scan: Scan, source) -> ibis.Table:
         )
     name = source_name(source)
     defaults = {"file": ibis.literal(name), "problem": ibis.null("string")}
-    events = events.mutate(
-        **{column: value for column, value in defaults.items() if column not in events.columns}
-    )
-    times = [column for column in ("position", "timestamp") if column in events.columns]
-    times = [column for column in times if events[column].type().is_temporal()]
+    given = {column: events[column] for column in defaults if column in events.columns}
+    events = events.mutate(**defaults | given)
+    known = [column for column in _TYPES if column in events.columns]
+    times = [column for column in known if events[column].type().is_temporal()]
+    times = [column for column in times if _TYPES[column] == _NUMBER]
     events = check_columns(events, dict.fromkeys(times, "time"), name)
     problems = [events.problem]
-    for column, kinds in _TYPES.items():
-        if column not in events.columns:
-            continue
-        dtype = events[column].type()
+    for column in known:
+        dtype, kinds = events[column].type(), _TYPES[column]
         if not any(getattr(dtype, f"is_{kind}")() for kind in kinds):
             raise ValueError(
                 f"In {name}: the scan's column `{column}` must be {' or '.join(kinds)}. "
@@ -149,13 +137,10 @@ def _checked(events: Any, scan: Scan, source) -> ibis.Table:
             )
         missing = f"column `{column}`: the value is missing"
         problems.append(ibis.ifelse(events[column].isnull(), missing, ibis.null("string")))
-    wrong = ~events.feedback.between(-2, 2)
-    expected = "expected -2, -1, 0, 1 or 2"
-    problems.append(problem_where(wrong, "feedback", expected, events.feedback))
-    events = events.mutate(
-        feedback=ibis.ifelse(wrong, None, events.feedback).cast("int8"),
-        problem=ibis.coalesce(*problems),
-    )
+    feedback, wrong = events.feedback, ~events.feedback.between(-2, 2)
+    problems.append(problem_where(wrong, "feedback", "expected -2, -1, 0, 1 or 2", feedback))
+    feedback = ibis.ifelse(wrong, None, feedback).cast("int8")
+    events = events.mutate(feedback=feedback, problem=ibis.coalesce(*problems))
     further = {log: column for log, column in registered().items() if log in events.columns}
     return check_columns(events, further, name)
 
@@ -165,8 +150,7 @@ def _raise_first(scan: Scan, source, options: dict, events: ibis.Table, count: i
     if "row" not in events.columns and numbers_rows(scan):
         # Again, with its rows numbered, which takes more time than without.
         again = scan(source, ibis.duckdb.connect(), **options, number_rows=True)
-        again = _checked(again, scan, source)
-        bad = again.filter(again.problem.notnull())
+        bad = _checked(again, scan, source).filter(ibis._.problem.notnull())
     order = ["file", "row"] if "row" in bad.columns else ["file", "problem"]
     first = bad.order_by(order).limit(1).select(*dict.fromkeys([*order, "problem"]))
     [first] = first.to_pyarrow().to_pylist()

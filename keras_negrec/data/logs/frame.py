@@ -97,13 +97,9 @@ def scan_frame(
     `row` is the line of a CSV file; in a Parquet file and a DataFrame it counts from 0. It orders
     events at one position or time. Spark does not know it of files.
     """
-    ids, orders = (
-        {role: name for role, name in roles.items() if name is not None}
-        for roles in (
-            {"session": session, "item": item, "user": user},
-            {"position": position, "timestamp": timestamp},
-        )
-    )
+    ids = {"session": session, "item": item} | ({} if user is None else {"user": user})
+    orders = {} if position is None else {"position": position}
+    orders |= {} if timestamp is None else {"timestamp": timestamp}
     columns, is_function = columns or {}, callable(feedback)
     needed = [*ids.values(), *orders.values(), *columns.values()]
     if isinstance(feedback, Mapping) and "column" in feedback:
@@ -112,7 +108,10 @@ def scan_frame(
         needed.append(feedback)
     if isinstance(frame, pd.DataFrame):
         source, is_text = THE_DATAFRAME, False
-        table = _scan_dataframe(frame, connection, [*ids.values()], needed, is_function)
+        require_columns(list(frame.columns), needed, source)
+        looked_at = {*(frame.columns if is_function else needed), "feedback", *registered()}
+        seen = frame.loc[:, [name in looked_at for name in frame.columns]]
+        table = _scan_dataframe(seen, connection, [*ids.values()])
     else:
         files = find_files(frame, "*.csv", "*.csv.gz", "*.parquet")
         source, is_text = files[0], files[0].endswith((".csv", ".csv.gz"))
@@ -166,20 +165,9 @@ def _scan_files(
 
 
 def _scan_dataframe(
-    frame: pd.DataFrame,
-    connection: ibis.BaseBackend,
-    ids: Sequence[str],
-    needed: Sequence[str],
-    whole: bool,
+    frame: pd.DataFrame, connection: ibis.BaseBackend, ids: Sequence[str]
 ) -> ir.Table:
-    """A DataFrame as a table of the connection: all of it, or the columns that are looked at."""
-    require_columns(list(frame.columns), needed, THE_DATAFRAME)
-    looked_at = {*(frame.columns if whole else needed), "feedback", *registered()}
-    columns = {
-        str(name): _arrow_column(frame[name], name in ids)
-        for name in frame.columns
-        if name in looked_at
-    }
+    columns = {str(name): _arrow_column(frame[name], name in ids) for name in frame.columns}
     columns["row"] = pa.array(range(len(frame)), pa.int64())
     table, name = pa.table(columns), ibis.util.gen_name("memory")
     if connection.name == "duckdb":
@@ -205,11 +193,8 @@ def _arrow_column(values: pd.Series, is_id: bool) -> pa.Array:
                 f"all integers. Received: {' and '.join(kinds)}"
             ) from error
         # The text of a CSV file, of which each value is looked at.
-        text = [
-            None if missing else str(value)
-            for value, missing in zip(values, values.isna(), strict=True)
-        ]
-        column = pa.array(text, pa.string())
+        text = values.astype(object).map(str, na_action="ignore")
+        column = pa.array(text, pa.string(), from_pandas=True)
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
