@@ -128,7 +128,7 @@ def _sound_sessions(
     dropped: dict[str, int] = {}
     if num_duplicates and duplicates == "drop":
         strongest = [-events.feedback.abs(), events.feedback]
-        strongest += [events.row] * ("row" in events.columns)
+        strongest += [events[name] for name in ("file", "row") if name in events.columns]
         same = ibis.window(group_by=[*keys, "order", "item"], order_by=strongest)
         nth = ibis.row_number().over(same)
         events = events.mutate(nth=nth).filter(ibis._.nth == 0).drop("nth")
