@@ -126,8 +126,7 @@ def prepare(
     """
     given = dict(locals())
     # Loads the engine: whoever asks for the arguments of this function alone needs none.
-    from keras_negrec.data.logs.engine import open_engine
-    from keras_negrec.data.logs.engine_errors import engine_errors
+    from keras_negrec.data.logs.engine import engine_errors, open_engine
     from keras_negrec.data.logs.event_table import source_name
     from keras_negrec.data.logs.formats import check_format_options, find_scan
     from keras_negrec.data.preparation.write_folder import write_folder
