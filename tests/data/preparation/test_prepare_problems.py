@@ -53,40 +53,35 @@ def test_rows_with_a_problem_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "message", "reason", "counts"),
+    ("files", "message", "found"),
     [
         (
             [session("s") + session("t", "abcdefg")],
             r"log_0.csv, session 't': .* 1 sessions .* number of rows .*session_length=10",
-            "sessions with another number of rows than they say",
-            (7, 1),
+            {"sessions with another number of rows than they say": (7, 1)},
         ),
         (
             [session("s") + session("t")[:-1] + [mssd_line("t", 5, 10, "x", 4)]],
             r"session 't': .* 1 sessions with two items at one position",
-            "sessions with two items at one position",
-            (10, 1),
+            {"sessions with two items at one position": (10, 1)},
         ),
         (
             [session("s") + session("t"), session("t", "klmnopqrst")],
             r"session 't': there are 1 sessions in several files.*other_file='.*log_1.csv'",
-            "sessions in several files",
-            (20, 1),
+            {"sessions in several files": (20, 1)},
         ),
         (  # a file given twice
             [session("t"), session("s") + session("t")],
             r"session 't': there are 1 sessions in several files",
-            "sessions in several files",
-            (20, 1),
+            {"duplicate events": (10, 0), "sessions in several files": (10, 1)},
         ),
     ],
 )
-def test_sessions_that_contradict_themselves(tmp_path, files, message, reason, counts):
+def test_sessions_that_contradict_themselves(tmp_path, files, message, found):
     raw = write(tmp_path / "raw", *files)
     with pytest.raises(ValueError, match=message):
         run(raw, tmp_path / "out")
-    found = run(raw, tmp_path / "out", errors="skip", duplicates="keep")
-    assert reasons(found) == {reason: counts}
+    assert reasons(run(raw, tmp_path / "out", errors="skip")) == found
     assert items_of(tmp_path / "out") == {"s": list("abcdefghij")}
 
 
