@@ -41,7 +41,7 @@ def test_a_clone_is_of_the_same_class_and_answers_alike(name):
 
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec", "caser"])
 def test_quantized_to_int8_it_ranks_nearly_as_before(name):
-    options = {} if name == "caser" else {"num_layers": 2, "intermediate_dim": None}
+    options = {} if name == "caser" else {"intermediate_dim": None}
     model = build(name, feedback_inputs=True, embedding_dim=16, **options)
     with_random_weights(model, scale=0.3)
     sessions = toy_sessions(16)
