@@ -338,7 +338,7 @@ def outcome(log, read, source, folder):
             warnings.simplefilter("ignore")
             events = read(source, errors=log.errors, **log.options)
     except ValueError as error:
-        text = str(error).replace(str(folder), "")
+        text = str(error).replace(f"{folder}/one", "it").replace(str(folder), "")
         text = re.sub(r"[\w/.-]*\.(csv|tsv|txt|data|dat|inter|parquet)(\.gz)?", "it", text)
         # How many rows there are of nothing but problems: text has problems of its own.
         return re.sub(r"Received \d+ rows.*", "", text) if log.format == "frame" else text, {}
