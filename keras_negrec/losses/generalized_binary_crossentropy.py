@@ -57,7 +57,8 @@ class GeneralizedBinaryCrossentropy(keras.losses.Loss):
         alpha = self.sampling_rate
         beta = alpha * (self.calibration * (1 - 1 / alpha) + 1 / alpha)
         target = beta * ops.softplus(-logits[..., 0])
-        return (target + ops.sum(ops.softplus(logits[..., 1:]), axis=-1)) / logits.shape[-1]
+        num_logits = ops.cast(ops.shape(logits)[-1], "float32")
+        return (target + ops.sum(ops.softplus(logits[..., 1:]), axis=-1)) / num_logits
 
     def get_config(self):
         own = {"sampling_rate": self.sampling_rate, "calibration": self.calibration}

@@ -29,7 +29,7 @@ MODELS = {
         "skips_as_negatives": True,
     },
     "gru4rec bpr": {"objective": "bpr", "sampling_distribution": "mixed", "feedback_inputs": True},
-    "caser gbce": {"objective": "gbce", "num_sampled_negatives": 4, "calibration": 0.5},
+    "caser gbce": {"objective": "gbce", "calibration": 0.5, "skips_as_negatives": True},
     "bert4rec keep": {"negative_loss": {"keep": 2.0}, "max_sessions": 2},
     "gru4rec keep": {"negative_loss": ["contrastive", "keep"], "num_sampled_negatives": 5},
     "sasrec fused": {"fused_softmax": True},
