@@ -9,7 +9,7 @@ import pandas as pd
 
 from keras_negrec.argument_checks import check_positive_int
 
-_DRAWS_AT_ONCE = 2**22  # some 100 MB
+_VALUES_AT_ONCE = 2**23  # 64 MiB
 
 
 class BootstrapMean(NamedTuple):
@@ -66,21 +66,22 @@ def bootstrap_mean(
         raise ValueError(f"`values` must be finite. Received: {values[~np.isfinite(values)][0]}")
     if len(values) == 0:
         return BootstrapMean(*[np.full(values.shape[1:], np.nan)[()]] * 4)
-    # Products of the values with how often each example was drawn: on 20,000 examples with 20
-    # columns three times as fast as `scipy.stats.bootstrap`, which gathers each resample.
-    random, num_examples = np.random.default_rng(seed), len(values)
-    at_once = max(1, _DRAWS_AT_ONCE // num_examples)
-    parts = []
-    for start in range(0, num_resamples, at_once):
-        rows = min(at_once, num_resamples - start)
-        drawn = random.integers(num_examples, size=(rows, num_examples))
-        drawn += num_examples * np.arange(rows)[:, np.newaxis]
-        counts = np.bincount(drawn.ravel(), minlength=rows * num_examples)
-        parts.append(counts.reshape(rows, num_examples).astype("float64") @ values / num_examples)
-    means = np.concatenate(parts)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
-    below, above = (np.count_nonzero(sign * means <= 1e-12, axis=0) for sign in (1, -1))
+    if len(values) == 1:  # which SciPy refuses
+        values = np.repeat(values, 2, axis=0)
+    from scipy import stats  # slow to import
+
+    found = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=num_resamples,
+        batch=max(1, _VALUES_AT_ONCE // values.size),
+        confidence_level=confidence,
+        method="percentile",
+        rng=seed,
+    )
+    low, high = found.confidence_interval
+    means = found.bootstrap_distribution
+    below, above = (np.count_nonzero(sign * means <= 1e-12, axis=-1) for sign in (1, -1))
     p = np.minimum(1, 2 * (1 + np.minimum(below, above)) / (1 + num_resamples))
     return BootstrapMean(values.mean(axis=0), low, high, p)
 
