@@ -28,6 +28,8 @@ def check_columns(table: ir.Table, kinds: Mapping[str, str | EventColumn], sourc
     event column, whose type the column gets. A column that can never be of its kind is a ValueError
     about the `source`.
     """
+    if not kinds:  # Each step, of no effect too, takes time to compile.
+        return table
     values, problems = {}, [table.problem]
     for name, kind in kinds.items():
         cast, expectation = _KINDS[kind] if isinstance(kind, str) else _kind_of(kind)

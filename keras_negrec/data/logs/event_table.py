@@ -121,8 +121,8 @@ def _checked(events: Any, scan: Scan, source) -> ibis.Table:
         )
     name = source_name(source)
     defaults = {"file": ibis.literal(name), "problem": ibis.null("string")}
-    given = {column: events[column] for column in defaults if column in events.columns}
-    events = events.mutate(**defaults | given)
+    missing = {column: defaults[column] for column in defaults if column not in events.columns}
+    events = events.mutate(**missing) if missing else events
     known = [column for column in _TYPES if column in events.columns]
     times = [column for column in known if events[column].type().is_temporal()]
     times = [column for column in times if _TYPES[column] == _NUMBER]
@@ -135,8 +135,8 @@ def _checked(events: Any, scan: Scan, source) -> ibis.Table:
                 f"In {name}: the scan's column `{column}` must be {' or '.join(kinds)}. "
                 f"Received: {dtype}"
             )
-        missing = f"column `{column}`: the value is missing"
-        problems.append(ibis.ifelse(events[column].isnull(), missing, ibis.null("string")))
+        problem = f"column `{column}`: the value is missing"
+        problems.append(ibis.ifelse(events[column].isnull(), problem, ibis.null("string")))
     feedback, wrong = events.feedback, ~events.feedback.between(-2, 2)
     problems.append(problem_where(wrong, "feedback", "expected -2, -1, 0, 1 or 2", feedback))
     feedback = ibis.ifelse(wrong, None, feedback).cast("int8")

@@ -104,8 +104,7 @@ def scan_lines(
     if header is not None:
         again = "expected the header in the first line alone. Received: "
         problem = ibis.ifelse(lines.line == header, again + lines.line.substr(0, 200), problem)
-    kept = ["line", "file", *["row"] * number_rows]
-    return lines.mutate(problem=problem).select(*kept, "problem")
+    return lines.select("line", "file", *["row"] * number_rows, problem=problem)
 
 
 def scan_table(
