@@ -93,7 +93,7 @@ def test_movielens_and_the_models_of_all_seeds_as_one(run, tmp_path):
     results, printed = run("movielens", "--data", tmp_path / "ratings.dat", *options)
     assert list(results) == ["sasrec", "sasrec, 2 models as one", "popularity"]
     assert len(results["sasrec"]["metrics"]) == 2
-    assert "best model by validation (sasrec_ensemble)" in printed
+    assert "best model by validation (sasrec, 2 models as one)" in printed
     assert "(recommend says" not in printed
     stored = [ComparisonRun.load(path) for path in (tmp_path / "out" / "runs").rglob("*.npz")]
     assert ["val_ndcg@10" in run.curves for run in stored] == [True, True]
