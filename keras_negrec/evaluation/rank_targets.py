@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +18,7 @@ from keras_negrec.evaluation.scorer import Scorer, VectorScorer, score_chunks
 # multiple of the tiles of common libraries: the edges of other shapes are summed in another order,
 # so that scores of equal vectors may differ there in the last bit.
 _COLUMNS, _ROWS = 6144, 256
+_ADDED = 192  # of numbers up to 1, in 8 bits
 
 
 def rank_targets(
@@ -143,6 +145,14 @@ class RankCount:
         self._seen_columns, self._seen_rows = np.divmod(self._seen, max(len(examples), 1))
         self._top_columns = np.full((len(examples), top_k or 0), -1)
         self._top_scores = np.full(self._top_columns.shape, -np.inf, "float32")
+        self._local = threading.local()
+
+    def _mask(self, scores: np.ndarray) -> _Mask:
+        """One for all comparisons of a thread: new memory takes longer than they do."""
+        mask = getattr(self._local, "mask", None)
+        if mask is None or mask.values.shape != scores.shape:
+            mask = self._local.mask = _Mask(scores.shape)
+        return mask
 
     def _codes(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """One number for each pair of row and column, in the order of the columns."""
@@ -164,6 +174,7 @@ class RankCount:
         here = np.flatnonzero((seen_rows >= rows.start) & (seen_rows < rows.stop))
         place, found = _places(columns, self._seen_columns[first:last][here])
         seen = (seen_rows[here] - rows.start)[found], place[found]
+        mask = self._mask(scores)
         for i, own_columns in enumerate(self.columns[:, rows]):
             has = np.flatnonzero(own_columns >= 0)
             if len(has) == 0:
@@ -175,24 +186,24 @@ class RankCount:
             inside = tuple(indices[seen[0] <= has[-1]] for indices in seen)
             own, part_scores = self.scores[i, part, np.newaxis], scores[: has[-1] + 1]
             for compare, counts in ((np.greater, self._above), (np.greater_equal, self._at_least)):
-                is_above = compare(part_scores, own)
+                is_above = compare(part_scores, own, out=mask.values[: has[-1] + 1])
                 is_above[itself] = False
                 is_above[inside] = False
-                counts[i, part] += _counts(is_above)
+                counts[i, part] += mask.counts(has[-1] + 1)
         if self._top_columns.shape[1]:
-            self._add_top(rows, columns, scores, seen)
+            self._add_top(rows, columns, scores, seen, mask)
 
-    def _add_top(self, rows, columns, scores, seen):
+    def _add_top(self, rows, columns, scores, seen, mask):
         """Puts what beats the last of the best so far among them; what only equals it does not."""
         top_scores, top_columns = self._top_scores[rows], self._top_columns[rows]
         k = top_scores.shape[1]
-        is_above = scores > top_scores[:, -1:]
+        is_above = np.greater(scores, top_scores[:, -1:], out=mask.values)
         is_above[seen] = False
         if columns[0] == 0:  # all beat nothing: only the best `k` need to be sorted
             available = np.where(is_above, scores, -np.inf)
             available.partition(max(0, len(columns) - k), axis=1)
             is_above &= scores >= available[:, [max(0, len(columns) - k)]]
-        counts = _counts(is_above)
+        counts = mask.counts(len(scores))
         with_any = np.flatnonzero(counts)
         if len(with_any) == 0:
             return
@@ -224,9 +235,20 @@ class RankCount:
         return found
 
 
-def _counts(is_true: np.ndarray) -> np.ndarray:
-    """The number of True in each row, several times faster than by `np.count_nonzero`."""
-    return np.bitwise_count(np.packbits(is_true, axis=1)).sum(axis=1, dtype="int64")
+class _Mask:
+    """A bool array, `values`, whose rows are counted faster than by `np.count_nonzero`."""
+
+    def __init__(self, shape: tuple[int, int]):
+        num_rows, num_columns = shape
+        # Eight bytes are added at a time, as one number, so often that none of them overflows.
+        num_sums = -(-num_columns // (8 * _ADDED))
+        self._words = np.zeros((num_rows, num_sums, _ADDED), "uint64")
+        self.values = self._words.reshape(num_rows, -1).view(bool)[:, :num_columns]
+
+    def counts(self, num_rows: int) -> np.ndarray:
+        """The number of True in each of the first rows."""
+        sums = self._words[:num_rows].sum(axis=2, dtype="uint64")
+        return sums.view("uint8").sum(axis=1, dtype="int64")
 
 
 def _places(columns: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
