@@ -59,14 +59,13 @@ def train(devices, shard_items, dense_optimizer=None, num_items=100, **options):
     }
 
 
-pytestmark = pytest.mark.skipif(
-    BACKEND == "torch", reason="Keras trains on several devices on TensorFlow and JAX alone"
-)
-thorough = pytest.mark.thorough
-cases = pytest.mark.parametrize(
-    "case",
-    ["sampled", *(pytest.param(name, marks=thorough) for name in ("fused", "two optimizers"))],
-)
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(
+        BACKEND == "torch", reason="Keras trains on several devices on TensorFlow and JAX alone"
+    ),
+]
+cases = pytest.mark.parametrize("case", ["sampled", "fused", "two optimizers"])
 needs_jax = pytest.mark.skipif(BACKEND != "jax", reason="keras.distribution is for JAX")
 
 
@@ -99,7 +98,6 @@ def test_each_device_holds_a_part_of_the_items(case):
     assert training("2", case, "--shard-items")["spread"] == [part] * 2
 
 
-@thorough
 def test_what_is_not_there_is_said():
     assert "--devices 3 wants as many" in training("3", "sampled")
     if BACKEND == "tensorflow":

@@ -21,6 +21,8 @@ from log_files import (
 
 from keras_negrec.data.logs.formats import find_scan
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="session")
 def spark():
@@ -65,7 +67,6 @@ def compare(spark, connection):
     return run
 
 
-@pytest.mark.thorough
 def test_mssd(tmp_path, compare):
     folder = tmp_path / "a +b%20c"  # Spark gives paths as URLs.
     folder.mkdir()
@@ -77,7 +78,6 @@ def test_mssd(tmp_path, compare):
     assert compare("mssd", folder, feedback="skip_3") == (34, 2)
 
 
-@pytest.mark.thorough
 def test_truncated_archive_is_found_before_spark_reads_it(tmp_path, spark):
     path = write(tmp_path / "log_0.csv.gz", mssd_log(*mssd_session("a")))
     path.write_bytes(path.read_bytes()[:-9])
@@ -85,7 +85,6 @@ def test_truncated_archive_is_found_before_spark_reads_it(tmp_path, spark):
         find_scan("mssd")(path, spark)
 
 
-@pytest.mark.thorough
 def test_lastfm1k(tmp_path, compare):
     text = "".join(
         lastfm_line(user, time, 'A "b', track, track_id=track_id)
@@ -97,7 +96,6 @@ def test_lastfm1k(tmp_path, compare):
     assert compare("lastfm1k", write(tmp_path / "plays.tsv", text)) == (12, 4)
 
 
-@pytest.mark.thorough
 def test_yambda(tmp_path, compare):
     events = yambda_events(
         (7, 0, 30, "listen", 49),
@@ -113,7 +111,6 @@ def test_yambda(tmp_path, compare):
     assert compare("yambda", [tmp_path / "likes.parquet"]) == (1, 0)
 
 
-@pytest.mark.thorough
 def test_kuairand(tmp_path, compare):
     log = KUAIRAND_HEADER + "\n" + kuairand_line(4, 50, 1649390400123, like=1)
     log += kuairand_line(4, 51, 1649394000123, play="") + kuairand_line(4, "x", 5)
@@ -125,7 +122,6 @@ def test_kuairand(tmp_path, compare):
     assert compare("kuairand", tmp_path / "log.parquet") == (3, 1)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -151,7 +147,6 @@ def test_sequences(tmp_path, compare):
     assert compare("sequences", path) == (5, 1)
 
 
-@pytest.mark.thorough
 def test_text_that_is_not_utf8_is_a_problem_on_both(tmp_path, spark, connection):
     path = write(tmp_path / "plays.csv", "visit,track,nth\n1,Jóga,1\n1,a,2\n".encode("latin-1"))
     for engine in (connection, spark):
@@ -160,7 +155,6 @@ def test_text_that_is_not_utf8_is_a_problem_on_both(tmp_path, spark, connection)
         assert received.startswith("expected text in UTF-8") and fine is None
 
 
-@pytest.mark.thorough
 def test_frame(tmp_path, compare):
     frame = pd.DataFrame(
         {

@@ -10,6 +10,8 @@ from prepare_log import prepare_log, random_log, shards_of
 from keras_negrec.data import load_prepared, prepare
 from keras_negrec.data.event_columns import EVENT_COLUMNS, register_event_column
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def spark():
@@ -51,7 +53,7 @@ THOROUGH = (
     "settings",
     [
         {"group_by": "user", "k_core": 9, "max_length": 6, "session_gap": 3},
-        *(pytest.param(settings, marks=pytest.mark.thorough) for settings in THOROUGH),
+        *THOROUGH,
     ],
     ids=str,
 )
@@ -80,13 +82,11 @@ def mssd(tmp_path):
     return folder
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("settings", [{}, {"min_session_length": 12, "split": "session"}])
 def test_files_of_a_published_format(tmp_path, spark, mssd, settings):
     assert_engines_agree(tmp_path, spark, prepare, mssd, format="mssd", **settings)
 
 
-@pytest.mark.thorough
 def test_the_first_problem_is_named_by_its_line(tmp_path, spark, mssd):
     file = min(mssd.iterdir())
     lines = file.read_text().splitlines()
