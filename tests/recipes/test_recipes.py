@@ -135,6 +135,7 @@ def test_compare_trains_once_for_all_keep_weights(run, tmp_path):
     assert weak[0]["feedback_auc"] != strong[0]["feedback_auc"]
 
 
+@pytest.mark.thorough
 def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
     light = """light={"encoder": "sasrec", "negative_loss": true, "negative_weight": 0.1}"""
     both = [*SIMULATED, "--model", "sasrec", "--negative-loss", "none", "--configuration", light]
