@@ -11,7 +11,6 @@ from keras import ops
 
 from keras_negrec.backend.keras_private import compile_loss, flatten_layers, portable_config
 from keras_negrec.backend.length_multiple import length_multiple
-from keras_negrec.backend.memory import keep_memory
 from keras_negrec.backend.table_rows import is_item_table, row_train_step
 from keras_negrec.data import Examples, Sessions, TrainingData, Vocabulary
 from keras_negrec.data.training.stream_batches import without_autotuning
@@ -35,7 +34,6 @@ class Recommender(keras.Model):
     _trains_by_rows = False  # Whether training reads the items' tables by look-ups alone.
 
     def make_train_function(self, force=False):
-        keep_memory()  # Here and not at import: what loads afterwards may set it back.
         optimizer = self.optimizer
         if isinstance(optimizer, LossScaleOptimizer) and keras.config.backend() != "jax":
             optimizer = optimizer.inner_optimizer

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.backend.length_multiple import length_multiple
+from keras_negrec.backend.memory import keep_memory
 from keras_negrec.backend.tensorflow import tf
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.sessions import Sessions
@@ -29,8 +30,13 @@ def stream_batches(
         name: tf.TensorSpec((None, None), EVENT_COLUMNS[name].input_dtype)
         for name in stream.column_names
     }
+
+    def one_pass():
+        keep_memory()
+        yield from stream
+
     dataset = tf.data.Dataset.from_generator(
-        lambda: iter(stream), output_signature=(batch_spec, tf.TensorSpec((), "int64"))
+        one_pass, output_signature=(batch_spec, tf.TensorSpec((), "int64"))
     )
     cardinality = tf.data.INFINITE_CARDINALITY if stream.repeat else len(stream)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
