@@ -87,6 +87,7 @@ def read_events(
         rows=stored.count(), first=stored.file.min(), last=stored.file.max()
     )
     kinds = by_kind.to_pyarrow().to_pylist()
+    kinds.sort(key=lambda kind: (-kind["rows"], kind["kind"] or ""))
     num_read = sum(kind["rows"] for kind in kinds)
     problems = Counter({kind["kind"]: kind["rows"] for kind in kinds if kind["kind"] is not None})
     if problems and errors == "raise":
