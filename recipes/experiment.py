@@ -239,7 +239,7 @@ def run(args, split, vocabulary, *, scorers: dict | None = None) -> None:
                 verbose=verbose,
             )
 
-        with doing("ranking all items after the test histories"):
+        with doing("comparing"):
             comparison = compare()
             scorers = dict(scorers or {})
             ensembles = _ensembles(args, settings, trainings)

@@ -71,6 +71,7 @@ class Trainings:
         self.args, self.split, self.vocabulary, self.folder = args, split, vocabulary, folder
         self.firsts: dict[str, tuple] = {}  # of each training, the first run that ranks by it
         for label, settings in configurations.items():
+            label = label.partition(" (weight ")[0]  # of the ranking, not of the training
             self.firsts.setdefault(_training_of(settings), (label, settings))
         self.stopped: list[str] = []
         self.shares: list[float] = []  # seconds that trainings were given

@@ -83,6 +83,22 @@ def kuairand_line(user, video, time_ms, *, like=0, hate=0, long_view=0, play=100
     )
 
 
+def kuairand_parquet(**columns):
+    """A labelled Parquet as a frame, with some of its columns replaced."""
+    frame = pd.DataFrame(
+        {
+            "user_id": pd.array([4, 4, 9], "Int32"),
+            "position": pd.array([0, 1, 0], "Int16"),
+            "item_id": pd.array([50, 60, 70], "Int32"),
+            "long_view": pd.array([0, 1, 1], "Int8"),
+            "is_like": pd.array([None, 1, 0], "Int8"),
+            "is_hate": pd.array([None, 0, 1], "Int8"),
+            "split": pd.Categorical(["history", "test", "test"]),
+        }
+    )
+    return frame.assign(**columns)
+
+
 def values(table, *columns):
     """The rows of a scan as sorted lists of the given columns, None where a value is missing."""
     rows = table.select(*columns).to_pyarrow().to_pylist()

@@ -28,26 +28,17 @@ def write_prepared(
         cuts: (train_end, validation_at, test_at), one list of each, or None.
         order: in which order rows are written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "shards").mkdir()
+    (folder / "shards").mkdir(parents=True)
     if vocabulary is None:
         vocabulary = Vocabulary([f"item {i}" for i in range(1, sessions.item_ids.max() + 1)])
     vocabulary.save(folder / "vocabulary.json")
     if cuts is None:
         cuts = leave_one_out_cuts(sessions)
-    train_end, validation_at, test_at = (np.asarray(cut) for cut in cuts)
-    columns = {
-        "key": pa.array(sessions.keys.tolist()),
-        **{
-            name: pa.array(rows_of(values, sessions), pa.list_(pa.from_numpy_dtype(values.dtype)))
-            for name, values in sessions.columns.items()
-        },
-    }
-    for name, values in (
-        ("train_end", train_end),
-        ("validation_at", validation_at),
-        ("test_at", test_at),
-    ):
+    columns = {"key": pa.array(sessions.keys.tolist())}
+    for name, values in sessions.columns.items():
+        kind = pa.list_(pa.from_numpy_dtype(values.dtype))
+        columns[name] = pa.array(rows_of(values, sessions), kind)
+    for name, values in zip(("train_end", "validation_at", "test_at"), cuts, strict=True):
         columns[name] = pa.array(values, pa.int32())
     table = pa.table(columns).take(np.arange(len(sessions)) if order is None else order)
     shards = []
@@ -55,29 +46,16 @@ def write_prepared(
         path = folder / "shards" / f"part-{number:05d}.parquet"
         part = table.slice(start, rows_per_shard)
         pq.write_table(part, path, row_group_size=rows_per_group)
-        events = sum(len(row) for row in part["item_ids"].to_pylist())
-        shards.append(
-            {
-                "file": path.name,
-                "rows": part.num_rows,
-                "events": events,
-                "bytes": path.stat().st_size,
-            }
-        )
-    in_train = sessions.positions() < np.repeat(train_end, sessions.lengths)
-    count = len(vocabulary) + 1
-    items = pd.DataFrame(
-        {
-            "id": np.arange(1, count, dtype="int32"),
-            "item": vocabulary.items,
-            "count": np.bincount(sessions.item_ids, minlength=count)[1:],
-            "train_count": np.bincount(sessions.item_ids[in_train], minlength=count)[1:],
-        }
-    )
+        shard = {"file": path.name, "rows": part.num_rows, "bytes": path.stat().st_size}
+        shards.append(shard | {"events": sum(map(len, part["item_ids"].to_pylist()))})
+    train = sessions.positions() < np.repeat(cuts[0], sessions.lengths)
+    counted = {"count": train | True, "train_count": train}
     if positive_counts:
-        kept = in_train & (sessions.feedback > 0)
-        items["train_positive_count"] = np.bincount(sessions.item_ids[kept], minlength=count)[1:]
-    items.to_parquet(folder / "items.parquet")
+        counted["train_positive_count"] = train & (sessions.feedback > 0)
+    items = {"id": np.arange(1, len(vocabulary) + 1, dtype="int32"), "item": vocabulary.items}
+    for name, which in counted.items():
+        items[name] = np.bincount(sessions.item_ids[which], minlength=len(vocabulary) + 1)[1:]
+    pd.DataFrame(items).to_parquet(folder / "items.parquet")
     write_manifest(folder, shards=shards, columns=list(sessions.columns))
     return folder
 
@@ -85,17 +63,11 @@ def write_prepared(
 def write_manifest(folder, **values):
     """The manifest, or the present one with some values replaced."""
     path = folder / "manifest.json"
-    manifest = (
-        json.loads(path.read_text())
-        if path.exists()
-        else {
-            "schema_version": 2,
-            "vocabulary_sha256": hashlib.sha256(
-                (folder / "vocabulary.json").read_bytes()
-            ).hexdigest(),
-        }
-    )
-    path.write_text(json.dumps({**manifest, **values}))
+    digest = hashlib.sha256((folder / "vocabulary.json").read_bytes()).hexdigest()
+    manifest = {"schema_version": 2, "vocabulary_sha256": digest}
+    if path.exists():
+        manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | values))
 
 
 def rows_of(values, sessions):
@@ -107,20 +79,16 @@ def leave_one_out_cuts(sessions):
     cuts = []
     for feedback in rows_of(sessions.feedback, sessions):
         kept = [position for position, value in enumerate(feedback) if value > 0]
-        if len(kept) < 3:
-            cuts.append((len(feedback), -1, -1))
-        else:
-            cuts.append((kept[-3] + 1, kept[-3] + 1, kept[-2] + 1))
+        held_out = (kept[-3] + 1, kept[-3] + 1, kept[-2] + 1) if len(kept) > 2 else None
+        cuts.append(held_out or (len(feedback), -1, -1))
     return np.array(cuts).T
 
 
 def numbered(lengths, with_sessions=False):
     """Sessions whose item ids number all events, so that each can be told apart."""
     num_events = int(np.sum(lengths))
-    columns = {
-        "item_ids": np.arange(1, num_events + 1),
-        "feedback": np.arange(num_events) % 5 - 2,
-    }
+    events = np.arange(num_events)
+    columns = {"item_ids": events + 1, "feedback": events % 5 - 2}
     if with_sessions:
         columns["session_ids"] = np.concatenate([np.arange(n) // 2 for n in lengths])
     return Sessions(columns, np.append(0, np.cumsum(lengths)), np.arange(len(lengths)))

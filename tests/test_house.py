@@ -2,19 +2,15 @@
 
 import ast
 import inspect
-import os
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
-import keras
 import pytest
 
 import keras_negrec
 
 PACKAGE = Path(keras_negrec.__file__).parent
-FILES = sorted(PACKAGE.rglob("*.py"))
+TESTS = Path(__file__).parent
 # From left to right, as data flow. A room imports none to its right.
 ROOMS = [
     "atomic_write",
@@ -46,7 +42,7 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_of(path): path for path in FILES}
+MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 @cache
@@ -99,11 +95,21 @@ def test_every_module_is_in_a_room():
     assert outside == {"keras_negrec", "keras_negrec.data", "keras_negrec.data.__main__"}
 
 
+@cache
+def lengths_of_files(folder: Path) -> dict[str, int]:
+    return {str(path): path.read_bytes().count(b"\n") for path in folder.rglob("*.py")}
+
+
+@pytest.mark.parametrize(("folder", "most"), [(PACKAGE, 15_500), (TESTS, 14_000)])
+def test_the_house_does_not_grow(folder, most):
+    assert sum(lengths_of_files(folder).values()) <= most
+
+
 def test_pieces_have_a_size_that_can_be_read():
-    entries = [path for path in (PACKAGE / "data").iterdir() if path.name != "__pycache__"]
-    assert len(entries) <= 13, entries  # twelve, and the stub of `__init__`
-    long = {path.name: n for path in FILES if (n := path.read_text("utf-8").count("\n")) > 350}
-    assert not long
+    sources = lengths_of_files(PACKAGE) | lengths_of_files(TESTS.parent / "recipes")
+    assert not {name: length for name, length in sources.items() if length > 350}
+    entries = {path.stem for path in (PACKAGE / "data").iterdir()} - {"__pycache__"}
+    assert len(entries) <= 12, entries  # `__init__` and its stub are one
 
 
 @pytest.mark.parametrize("package", [name for name in dir(keras_negrec) if name.islower()])
@@ -116,35 +122,6 @@ def test_namespaces_show_what_is_public_and_nothing_else(package):
         value = getattr(module, name)
         assert "keras_negrec" in getattr(value, "__module__", getattr(value, "__name__", ""))
         if inspect.isclass(value) and not issubclass(value, dict):
-            parameters = list(inspect.signature(value).parameters.values())
+            parameters = inspect.signature(value).parameters.values()
             named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
             assert len(named) <= 12, name
-
-
-def loaded_after(code: str) -> set[str]:
-    code += "\nimport sys; print(*sys.modules)"
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
-    )
-    return {name.split(".")[0] for name in result.stdout.split()}
-
-
-once = pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="tested once")
-HEAVY = {"duckdb", "ibis", "pyspark", "tensorflow_serving", "scipy", "matplotlib", "rich"}
-
-
-@once
-def test_importing_the_package_loads_little_more_than_keras():
-    loaded = loaded_after(
-        "import keras_negrec as kn; dir(kn), dir(kn.data); kn.evaluate, kn.export"
-    )
-    assert not (loaded & HEAVY) - loaded_after("import keras")
-
-
-@once
-def test_models_load_once_the_package_is_imported(tmp_path):
-    model = keras_negrec.build_model("sasrec", num_items=9, embedding_dim=8, negative_loss="keep")
-    model.save(tmp_path / "model.keras")
-    for imports in ("import keras, keras_negrec", "import keras_negrec, keras"):
-        loaded_after(f"{imports}; keras.saving.load_model({str(tmp_path / 'model.keras')!r})")

@@ -3,8 +3,6 @@
 Keras may change them in any release. `tests/backend/test_keras_private.py` says which one it did.
 """
 
-from __future__ import annotations
-
 import keras
 
 
@@ -18,9 +16,7 @@ def compile_loss(model: keras.Model):
     return model._compile_loss
 
 
-def update_metrics_variables(
-    model: keras.Model, metrics_variables, loss, x, y, y_pred, sample_weight
-):
+def update_metrics_variables(model, metrics_variables, loss, x, y, y_pred, sample_weight):
     """On JAX: `(logs, metrics_variables)` after a batch."""
     return model._update_metrics_variables(metrics_variables, loss, x, y, y_pred, sample_weight)
 

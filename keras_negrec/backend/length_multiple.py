@@ -1,7 +1,5 @@
 """To what the lengths of batches are rounded up, so that few shapes occur."""
 
-from __future__ import annotations
-
 import keras
 
 

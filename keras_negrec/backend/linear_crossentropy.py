@@ -1,7 +1,5 @@
 """Cross-entropy of a softmax over the products with a table."""
 
-from __future__ import annotations
-
 import functools
 
 import keras
@@ -26,11 +24,10 @@ _MIN_CHUNK_ROWS = 64
 def linear_crossentropy(vectors, table, classes, bias=None):
     """`-log(softmax(vectors @ table.T + bias)[class])` of each row, in float32.
 
-    The logits of all rows never exist at once, forwards or backwards, but a few rows at a time, and
-    rows without a class take none at all. The gradients are made along with the losses, while the
-    logits of a chunk are at hand. They are those of the sum of all losses. As a loss is a mean over
-    targets, they are then right but for a factor; if the rows turn out to have weights that differ,
-    the table's is made anew.
+    The logits of a few rows exist at a time, forwards or backwards, and rows without a class take
+    none at all. The gradients of the sum of all losses are made along with them, while the logits
+    of a chunk are at hand. As a loss is a mean over targets, they are then right but for a factor;
+    if the rows turn out to have weights that differ, the table's is made anew.
 
     Args:
         vectors: float tensor of shape `(num_rows, dim)`.

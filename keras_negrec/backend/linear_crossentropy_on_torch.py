@@ -1,7 +1,5 @@
 """Cross-entropy of a softmax over the products with a table, in PyTorch."""
 
-from __future__ import annotations
-
 import torch
 
 

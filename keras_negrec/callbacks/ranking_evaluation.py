@@ -10,10 +10,10 @@ import keras
 from keras_negrec.argument_checks import check_choice, check_positive_int, check_positive_ints
 from keras_negrec.data import Examples
 from keras_negrec.evaluation import Metrics, evaluate
-from keras_negrec.evaluation.metric_table import metric_of, named_metrics
+from keras_negrec.evaluation.ranking_metrics import metric_of, named_metrics
 
 
-class RankingEvaluation(keras.callbacks.Callback):
+class RankingEvaluation(keras.callbacks.EarlyStopping):
     """Runs `evaluate` while training, and on demand stops early and keeps the best weights.
 
     The first epoch is evaluated, then every `every`-th one after it, and the last epoch of
@@ -28,8 +28,7 @@ class RankingEvaluation(keras.callbacks.Callback):
 
     Args:
         examples: `Examples`, as a rule `split.validation`.
-        k: ints. The cut-offs K.
-        exclude_seen: bool or None. As in `evaluate`.
+        k, exclude_seen: as in `evaluate`.
         every: int. Evaluate every `every` epochs.
         monitor: str or None. A metric of `evaluate`, such as `"ndcg@10"`, its cut-off in `k`.
             None: evaluate only.
@@ -58,6 +57,10 @@ class RankingEvaluation(keras.callbacks.Callback):
     True
     """
 
+    best: float | None = None
+    best_epoch: int | None = None
+    _next_evaluation = 0
+
     def __init__(
         self,
         examples: Examples,
@@ -69,45 +72,32 @@ class RankingEvaluation(keras.callbacks.Callback):
         patience: int = 3,
         restore_best_weights: bool = True,
     ):
-        super().__init__()
         self.examples = examples
         self.k = check_positive_ints("k", k)
         self.exclude_seen = exclude_seen
         self.every = check_positive_int("every", every)
         self.metrics: Metrics | None = None
         self._logs: dict[str, float] = {}
-        self._next_evaluation = 0
         check_positive_int("patience", patience)
-        self._early_stopping = None
+        lower_is_better = False
         if monitor is not None:
-            check_choice("monitor", monitor, self._names())
-            # Shown the evaluated epochs alone, so that its patience counts evaluations.
-            self._early_stopping = keras.callbacks.EarlyStopping(
-                f"val_{monitor}",
-                mode="max" if metric_of(monitor).higher_is_better else "min",
-                patience=patience,
-                restore_best_weights=restore_best_weights,
-            )
-
-    @property
-    def best(self) -> float | None:
-        return None if self._early_stopping is None else self._early_stopping.best
-
-    @property
-    def best_epoch(self) -> int | None:
-        if self._early_stopping is None or self.best is None:
-            return None
-        return self._early_stopping.best_epoch
-
-    def set_model(self, model):
-        super().set_model(model)
-        if self._early_stopping is not None:
-            self._early_stopping.set_model(model)
+            known = {"target": examples.targets > 0, "skip_target": examples.skip_targets > 0}
+            known["preference"] = known["target"] & known["skip_target"]
+            needs = ["top_items", "num_items", *(need for need in known if known[need].any())]
+            names = tuple(name for name, *_ in named_metrics(self.k, needs))
+            check_choice("monitor", monitor, names)
+            lower_is_better = not metric_of(monitor).higher_is_better
+        super().__init__(
+            monitor and f"val_{monitor}",
+            mode="min" if lower_is_better else "max",
+            patience=patience,
+            restore_best_weights=restore_best_weights and monitor is not None,
+        )
 
     def on_train_begin(self, logs=None):
         self._next_evaluation = 0
-        if self._early_stopping is not None:
-            self._early_stopping.on_train_begin(logs)
+        super().on_train_begin(logs)
+        self.best_epoch = None
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {} if logs is None else logs
@@ -124,19 +114,7 @@ class RankingEvaluation(keras.callbacks.Callback):
             if not name.startswith("num_") and not math.isnan(value)
         }
         logs.update(self._logs)
-        stopping = self._early_stopping
-        if stopping is not None:
-            stopping.on_epoch_end(epoch, logs)
-        if stopping is None or not stopping.restore_best_weights or stopping.best_epoch == epoch:
+        if self.monitor is not None:  # patience counts evaluated epochs, as it sees no others
+            super().on_epoch_end(epoch, logs)
+        if not self.restore_best_weights or self.best_epoch == epoch:
             self.metrics = metrics
-
-    def on_train_end(self, logs=None):
-        if self._early_stopping is not None:
-            self._early_stopping.on_train_end(logs)
-
-    def _names(self) -> tuple[str, ...]:
-        """The metrics that these examples and cut-offs give."""
-        has = {"target": self.examples.targets > 0, "skip_target": self.examples.skip_targets > 0}
-        has["preference"] = has["target"] & has["skip_target"]
-        known = ["top_items", "num_items", *(need for need, of in has.items() if of.any())]
-        return tuple(name for name, *_ in named_metrics(self.k, known))

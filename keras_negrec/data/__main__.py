@@ -25,10 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted: nothing was written", file=sys.stderr)
         return 130
     except Exception as error:
-        is_of_engine = type(error).__module__.split(".")[0] in ("_duckdb", "duckdb")
-        if not is_of_engine and not isinstance(
-            error, (ValueError, TypeError, OSError, ImportError)
-        ):
+        of_input = isinstance(error, (ValueError, TypeError, OSError, ImportError))
+        if not of_input and type(error).__module__.split(".")[0] not in ("_duckdb", "duckdb"):
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1

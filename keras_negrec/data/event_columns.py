@@ -7,15 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EventColumn:
-    """What all rooms must know of a column of events.
+    """What all rooms must know of a column of events: see `register_event_column`.
 
-    Args:
-        name: in sessions, batches, model inputs and served signatures.
-        log_column: in tables of events; "" for a column that is not read but made.
-        dtype: of arrays and shards, a NumPy integer or floating-point dtype.
-        input_dtype: of batches and model inputs.
-        masked: the value of an event that is hidden (a masked one, or the next one, which is yet
-            to come); None repeats the value of the event itself, or of the newest one.
+    `log_column` is "" for a column that is not read but made.
     """
 
     name: str
@@ -46,21 +40,18 @@ def register_event_column(
 ) -> EventColumn:
     """Makes one more column of events known, from the reader to the export.
 
-    A log that has the column hands it on: through `prepare` and its shards, `Sessions`, batches,
-    evaluation, and the signatures of an export. A model has it as an input where its encoder names
-    it in `Encoder.columns`. Padding is 0.
+    A log that has the column hands it on, to `prepare`, `Sessions`, batches, evaluation and the
+    signatures of an export. A model has it as an input where its encoder names it in
+    `Encoder.columns`. Padding is 0.
 
     Args:
-        name: str. What sessions, batches and model inputs call it.
+        name: str. What sessions, batches, model inputs and served signatures call it.
         log_column: str or None. What tables of events call it; None is `name`.
         dtype: str. How it is stored: a NumPy integer or floating-point dtype.
         input_dtype: str or None. What a model is given; None is `"int32"` for integers and
             `"float32"` for others.
         masked: number or None. The value of an event that is masked or yet to come; None repeats
-            the newest event's.
-
-    Returns:
-        The `EventColumn`.
+            its own value, or that of the newest event.
 
     Raises:
         ValueError: a name that is taken by another column.
@@ -73,13 +64,12 @@ def register_event_column(
     if input_dtype is None:
         input_dtype = "float32" if dtype.startswith("float") else "int32"
     column = EventColumn(name, log_column or name, dtype, input_dtype, masked)
-    taken = {other.log_column for other in EVENT_COLUMNS.values() if other.name != name}
-    taken |= {"session", "user", "position"}
+    others = [other.log_column for other in EVENT_COLUMNS.values() if other.name != name]
+    taken = {*filter(None, others), "session", "user", "position"}
     if EVENT_COLUMNS.get(name, column) != column or column.log_column in taken:
         raise ValueError(
             f"Columns of that name are there already: {sorted(EVENT_COLUMNS)}, and "
-            f"{sorted(filter(None, taken))} in logs. Received: name={name!r}, "
-            f"log_column={log_column!r}"
+            f"{sorted(taken)} in logs. Received: name={name!r}, log_column={log_column!r}"
         )
     EVENT_COLUMNS[name] = column
     return column
@@ -87,8 +77,5 @@ def register_event_column(
 
 def further_columns() -> list[EventColumn]:
     """The columns that a log may have beside items and feedback."""
-    return [
-        column
-        for column in EVENT_COLUMNS.values()
-        if column.log_column not in ("", "item", "feedback")
-    ]
+    known = ("", "item", "feedback")
+    return [column for column in EVENT_COLUMNS.values() if column.log_column not in known]

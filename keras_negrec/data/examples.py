@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.sessions import Sessions
-
-TARGETS = ("next_positive", "next")
 
 
 class Examples:
@@ -23,15 +22,13 @@ class Examples:
             where only the skipped one is known.
         skip_targets: int array of shape `(num_examples,)`, the next item with negative
             feedback, 0 where there is none. Default: none.
-        excluded_items: for each example the items that are never recommended, whether they are in
-            its history or not: a list of lists of item ids from 1, or `Sessions` with one row an
-            example. Default: none.
+        excluded_items: for each example the items that are never recommended: a list of lists of
+            item ids from 1, or `Sessions` with one row an example. Default: none.
         exclude_seen: bool. Whether items of the history are taken out of the ranking: what
             `evaluate`, `compare` and `RankingEvaluation` do unless they are told otherwise.
 
     Raises:
-        ValueError: arguments of other lengths than there are histories; an example with neither a
-            target nor a skip target.
+        ValueError: other lengths than there are histories; an example without any target.
 
     Example:
 
@@ -52,9 +49,8 @@ class Examples:
     ):
         self.histories = histories
         self.targets = np.asarray(targets)
-        self.skip_targets = np.zeros(len(self.targets), "int32")
-        if skip_targets is not None:
-            self.skip_targets = np.asarray(skip_targets)
+        none = np.zeros(len(self.targets), "int32")
+        self.skip_targets = none if skip_targets is None else np.asarray(skip_targets)
         if not isinstance(excluded_items, Sessions | None):
             excluded_items = _ragged(excluded_items)
         self.excluded_items = excluded_items
@@ -68,8 +64,7 @@ class Examples:
                 )
         wrong = (self.targets < 0) | (self.skip_targets < 0)
         wrong |= (self.targets == 0) & (self.skip_targets == 0)
-        if wrong.any():
-            first = int(np.argmax(wrong))
+        for first in np.flatnonzero(wrong)[:1]:
             raise ValueError(
                 "Every example needs a target or a skip target, an item id from 1. Received a "
                 f"target below 1: example {first} has targets={self.targets[first]}, "
@@ -86,19 +81,19 @@ class Examples:
         are left out: `examples.histories.keys` tells which remain.
 
         Args:
-            sessions: `Sessions`.
-            cuts: int array of shape `(num_sessions,)`.
+            sessions, cuts: `Sessions`, and an int array of shape `(num_sessions,)`.
             target: `"next_positive"`: the targets are the first positive and the first negative
                 event at or after the cut; a session without a positive one is left out. Or
                 `"next"`: the event right after the cut alone, a target where it is positive, a
                 skip target where it is negative; one with feedback 0 is left out.
         """
-        check_choice("target", target, TARGETS)
+        check_choice("target", target, ("next_positive", "next"))
         cuts = np.asarray(cuts)
         positions, of_row = sessions.positions(), np.repeat(cuts, sessions.lengths)
         late = positions >= of_row if target == "next_positive" else positions == of_row
-        targets = _first_item(sessions, late & (sessions.feedback > 0))
-        skips = _first_item(sessions, late & (sessions.feedback < 0))
+        targets, skips = (
+            _first_item(sessions, late & (sessions.feedback * sign > 0)) for sign in (1, -1)
+        )
         found = targets if target == "next_positive" else targets + skips
         rows = np.flatnonzero((found > 0) & (cuts > 0))
         return cls(sessions.between(0, cuts[rows], rows), targets[rows], skips[rows])
@@ -109,25 +104,19 @@ class Examples:
     ) -> Examples:
         """Predicts every event from those before it: an example for each beginning of a session.
 
-        Args:
-            sessions: `Sessions`.
-            starts: int, or int array of shape `(num_sessions,)`. The shortest history, 1 or more.
-            target: as for `after`.
-
-        Returns:
-            `Examples`, session by session, the shortest history first. The key of a session
-            comes once for each of its examples.
+        They come session by session, the shortest history first, each with the key of its session.
+        `starts`, an int or one for each session, is the shortest history, 1 or more; `target` is
+        as for `after`.
 
         Example:
 
-        >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3, 4]], [[1, 1, -1, 1]])
+        >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3]], [[1, -1, 1]])
         >>> examples = keras_negrec.data.Examples.every_prefix(sessions, target="next")
         >>> examples.histories.lengths, examples.targets, examples.skip_targets
-        (array([1, 2, 3]), array([2, 0, 4], dtype=int32), array([0, 3, 0], dtype=int32))
+        (array([1, 2]), array([0, 3], dtype=int32), array([2, 0], dtype=int32))
         """
-        late = sessions.positions() >= np.repeat(
-            np.broadcast_to(np.maximum(starts, 1), sessions.lengths.shape), sessions.lengths
-        )
+        starts = np.broadcast_to(np.maximum(starts, 1), sessions.lengths.shape)
+        late = sessions.positions() >= np.repeat(starts, sessions.lengths)
         prefixes = sessions.take(sessions.rows()[late])
         return cls.after(prefixes, sessions.positions()[late], target=target)
 
@@ -151,24 +140,17 @@ class Examples:
         `model.evaluate(model.training_dataset(split.validation.sessions()))` gives the loss that
         training would have on them, at all positions. Examples without a target are left out.
         Other columns of the target, such as its session, are those of the newest event.
-
-        Returns:
-            `Sessions`, one row an example.
         """
-        rows = np.flatnonzero(self.targets > 0)
-        histories = self.histories.take(rows)
-        targets = np.cumsum(histories.lengths + 1) - 1
-        is_target = np.zeros(histories.num_events + len(rows), bool)
-        is_target[targets] = True
+        histories = self.histories.take(self.targets > 0)
+        ends = histories.row_splits[1:]
+        added: dict[str, Any] = {"item_ids": self.targets[self.targets > 0], "feedback": 1}
         columns = {}
         for name, values in histories.columns.items():
+            newest = np.append(0, values)[ends] * (histories.lengths > 0)
             masked = EVENT_COLUMNS[name].masked
-            columns[name] = np.zeros(len(is_target), values.dtype)
-            columns[name][~is_target] = values
-            newest = columns[name][targets - 1] * (histories.lengths > 0)
-            columns[name][targets] = newest if masked is None else masked
-        columns["item_ids"][targets], columns["feedback"][targets] = self.targets[rows], 1
-        splits = np.append(0, targets + 1)
+            added.setdefault(name, newest if masked is None else masked)
+            columns[name] = np.insert(values, ends, added[name])
+        splits = histories.row_splits + np.arange(len(histories) + 1)
         return Sessions(columns, splits, histories.keys)
 
     def fingerprint(self) -> str:
@@ -194,16 +176,12 @@ def _ragged(rows: Sequence[Sequence[int]]) -> Sessions:
     """Lists of item ids, which may be empty, as `Sessions`."""
     lengths = [len(row) for row in rows]
     item_ids = np.fromiter((item for row in rows for item in row), "int32", sum(lengths))
-    return Sessions(
-        {"item_ids": item_ids, "feedback": np.zeros(len(item_ids), "int8")},
-        np.append(0, np.cumsum(lengths)).astype("int64"),
-        np.arange(len(lengths)),
-    )
+    columns = {"item_ids": item_ids, "feedback": np.zeros(len(item_ids), "int8")}
+    return Sessions(columns, np.append(0, np.cumsum(lengths)), np.arange(len(lengths)))
 
 
 def _first_item(sessions: Sessions, chosen: np.ndarray) -> np.ndarray:
     """The item of each row's first chosen event, 0 where there is none."""
-    rows, first = np.unique(sessions.rows()[chosen], return_index=True)
-    items = np.zeros(len(sessions), "int32")
-    items[rows] = sessions.item_ids[chosen][first]
-    return items
+    first = sessions.first(chosen)
+    items = np.append(sessions.item_ids, 0)[sessions.row_splits[:-1] + first]
+    return np.where(first < sessions.lengths, items, 0).astype("int32")

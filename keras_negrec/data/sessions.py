@@ -35,65 +35,49 @@ class Sessions:
         keys: array of shape `(num_rows,)`, the external id of each row.
 
     Raises:
-        ValueError: an unknown column, or no `item_ids` or `feedback`; arrays whose shapes do not
-            fit, ids below 1, feedback outside of -2..2.
+        ValueError: unknown or missing columns, shapes that do not fit, values out of range.
 
     Example:
 
     >>> sessions = keras_negrec.data.Sessions.from_lists([[3, 1, 2], [2]], [[1, -1, 1], [2]])
     >>> sessions.lengths
     array([3, 1])
-    >>> sessions.padded(2)["item_ids"]
-    array([[1, 2],
-           [0, 2]], dtype=int32)
+    >>> sessions.padded(2)["item_ids"].tolist()
+    [[1, 2], [0, 2]]
     """
 
     def __init__(self, columns: Mapping[str, np.ndarray], row_splits: np.ndarray, keys: np.ndarray):
-        unknown = set(columns) - set(EVENT_COLUMNS)
-        missing = {"item_ids", "feedback"} - set(columns)
-        if unknown or missing:
+        if not {"item_ids", "feedback"} <= set(columns) <= set(EVENT_COLUMNS):
             raise ValueError(
                 "`columns` must have `item_ids` and `feedback`, and may have others of "
                 f"{sorted(EVENT_COLUMNS)}. Received: {sorted(columns)}"
             )
         # In the order of the registry, so that the same columns are the same sessions.
-        self.columns = {
-            name: np.asarray(columns[name], column.dtype)
-            for name, column in EVENT_COLUMNS.items()
-            if name in columns
-        }
-        self.row_splits = np.asarray(row_splits, "int64")
+        names = [name for name in EVENT_COLUMNS if name in columns]
+        self.columns = {n: np.asarray(columns[n], EVENT_COLUMNS[n].dtype) for n in names}
+        self.row_splits = splits = np.asarray(row_splits, "int64")
         self.keys = keys
-        self._check()
-
-    def _check(self) -> None:
-        num_events, splits = self.num_events, self.row_splits
-        for name, values in self.columns.items():
-            if len(values) != num_events:
-                raise ValueError(
-                    f"`{name}` must have one value for each of the {num_events} events. "
-                    f"Received: {len(values)} values."
-                )
-        spans = len(splits) and splits[0] == 0 and splits[-1] == num_events
+        spans = len(splits) and splits[0] == 0 and splits[-1] == self.num_events
         if not spans or (np.diff(splits) < 0).any():
             raise ValueError(
-                f"`row_splits` must rise from 0 to the number of events, {num_events}. "
+                f"`row_splits` must rise from 0 to the number of events, {self.num_events}. "
                 f"Received: {splits}"
             )
-        if len(self.keys) != len(self):
-            raise ValueError(
-                f"`keys` must have one value for each of the {len(self)} rows. "
-                f"Received: {len(self.keys)} values."
-            )
+        for name, values in {**self.columns, "keys": keys}.items():
+            number, kind = (len(self), "rows") if name == "keys" else (self.num_events, "events")
+            if len(values) != number:
+                raise ValueError(
+                    f"`{name}` must have one value for each of the {number} {kind}. "
+                    f"Received: {len(values)} values."
+                )
         for name, wrong, rule in (
             ("item_ids", self.item_ids < 1, "Item ids start at 1 (0 is padding)."),
             ("feedback", np.abs(self.feedback) > 2, "Feedback must be -2, -1, 0, 1 or 2."),
         ):
-            if wrong.any():
-                event = int(np.argmax(wrong))
+            for event in np.flatnonzero(wrong)[:1]:
                 row = int(np.searchsorted(splits, event, side="right")) - 1
                 raise ValueError(
-                    f"{rule} Received {self.columns[name][event]} in row {self.keys[row]}, event "
+                    f"{rule} Received {self.columns[name][event]} in row {keys[row]}, event "
                     f"{event - splits[row]}."
                 )
 
@@ -120,28 +104,28 @@ class Sessions:
         session_ids: Sequence[Sequence[int]] | None = None,
         keys: Sequence | None = None,
     ) -> Sessions:
-        """Sessions from one list of internal ids a row; without `feedback` all events are +1.
-
-        Raises:
-            ValueError: an empty row, or rows whose lengths differ between the arguments.
-        """
+        """Sessions from one list of internal ids a row, without `feedback` all of them +1."""
         lengths = [len(row) for row in item_ids]
-        for name, rows in (("feedback", feedback), ("session_ids", session_ids)):
-            if rows is not None and [len(row) for row in rows] != lengths:
+        for row in np.flatnonzero(np.array(lengths) == 0)[:1]:
+            raise ValueError(f"A session must have at least one event. Row {row} is empty.")
+        given = {"item_ids": item_ids, "feedback": feedback, "session_ids": session_ids}
+        columns: dict[str, np.ndarray] = {"feedback": np.ones(sum(lengths), "int8")}
+        for name, rows in given.items():
+            if rows is None:
+                continue
+            if [len(row) for row in rows] != lengths:
                 raise ValueError(
                     f"`{name}` must have the row lengths of `item_ids`, {lengths[:10]}. "
                     f"Received: {[len(row) for row in rows][:10]}"
                 )
-        if 0 in lengths:
-            raise ValueError(
-                f"A session must have at least one event. Row {lengths.index(0)} is empty."
-            )
-
-        columns = {"item_ids": item_ids, "feedback": feedback, "session_ids": session_ids}
-        flat = {name: _flat(rows, name) for name, rows in columns.items() if rows is not None}
-        flat.setdefault("feedback", np.ones(sum(lengths), "int8"))
-        named = np.asarray(range(len(item_ids)) if keys is None else keys)
-        return cls(flat, np.append(0, np.cumsum(lengths)), named)
+            columns[name] = np.concatenate([np.zeros(0, int), *(np.asarray(row) for row in rows)])
+            kind, dtype = columns[name].dtype, EVENT_COLUMNS[name].dtype
+            if kind.kind not in "iu":
+                raise TypeError(f"`{name}` must be integers. Received values of dtype {kind}.")
+            for value in columns[name][columns[name] != columns[name].astype(dtype)][:1]:
+                raise ValueError(f"`{name}` must fit {dtype}. Received: {value}")
+        named = np.asarray(range(len(lengths)) if keys is None else keys)
+        return cls(columns, np.append(0, np.cumsum(lengths)), named)
 
     @classmethod
     def from_events(cls, events: pd.DataFrame, vocabulary: Vocabulary) -> Sessions:
@@ -153,33 +137,25 @@ class Sessions:
                 is such a column, ties in table order, and in table order where there is none.
                 With a `user` column a row is a user, and the user's sessions follow each
                 other by the earliest `timestamp`, or without one as they come in the table.
-            vocabulary: maps `item` to internal ids. Every item must be in it.
+            vocabulary: maps `item` to internal ids; an item that is not in it is a KeyError.
 
         Raises:
             ValueError, TypeError: what `check_events` finds.
-            KeyError: an item that is not in the vocabulary.
         """
         check_events(events)
         item_ids = vocabulary.encode(events["item"])
         order, splits, keys, session_ids = order_events(events)
-        columns = {"item_ids": item_ids, "feedback": events["feedback"].to_numpy()}
-        columns |= {
-            column.name: events[column.log_column].to_numpy()
-            for column in further_columns()
-            if column.log_column in events
-        }
-        columns = {name: values[order] for name, values in columns.items()}
+        columns = {"item_ids": item_ids[order], "feedback": events["feedback"].to_numpy()[order]}
+        for column in further_columns():
+            if column.log_column in events:
+                columns[column.name] = events[column.log_column].to_numpy()[order]
         if session_ids is not None:
             columns["session_ids"] = session_ids
         return cls(columns, row_splits=splits, keys=keys)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Sessions]) -> Sessions:
-        """The rows of all parts, one part after the other.
-
-        Raises:
-            ValueError: no parts, or parts with different columns.
-        """
+        """The rows of all parts, which must have the same columns, one part after the other."""
         if len(parts) == 1:
             return parts[0]
         names = {tuple(part.columns) for part in parts}
@@ -188,11 +164,8 @@ class Sessions:
                 "Parts must all have the same columns, and there must be at least one. Received "
                 f"parts with {sorted(names)}"
             )
+        columns = {n: np.concatenate([part.columns[n] for part in parts]) for n in parts[0].columns}
         lengths = np.concatenate([part.lengths for part in parts])
-        columns = {
-            name: np.concatenate([part.columns[name] for part in parts])
-            for name in parts[0].columns
-        }
         keys = np.concatenate([part.keys for part in parts])
         return cls(columns, np.append(0, np.cumsum(lengths)), keys)
 
@@ -216,23 +189,27 @@ class Sessions:
         """Row of each event: shape `(num_events,)`."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
+    def first(self, chosen: np.ndarray) -> np.ndarray:
+        """Position of the first chosen event of each row, the length of the row where none is."""
+        first = self.lengths
+        rows, events = np.unique(self.rows()[chosen], return_index=True)
+        first[rows] = self.positions()[chosen][events]
+        return first
+
     def between(self, starts, ends, rows=None) -> Sessions:
         """New rows, each the events `starts[i]` up to but not including `ends[i]` of a row.
 
-        Args:
-            starts, ends: int, or int array with one value for each new row.
-            rows: int array, the row each new one is cut from; all rows in order by default.
-                A row may come several times.
+        `starts` and `ends` are an int, or one for each new row; `rows` tells which row each is cut
+        from, which may come several times: by default all rows in order.
         """
         rows = np.arange(len(self)) if rows is None else np.arange(len(self))[rows]
         lengths = self.lengths[rows]
         starts = np.clip(np.broadcast_to(starts, rows.shape), 0, lengths)
         ends = np.clip(np.broadcast_to(ends, rows.shape), starts, lengths)
         sizes = ends - starts
-        splits = np.concatenate([[0], np.cumsum(sizes)]).astype("int64")
-        events = np.arange(splits[-1]) + np.repeat(
-            self.row_splits[rows] + starts - splits[:-1], sizes
-        )
+        splits = np.append(0, np.cumsum(sizes))
+        shifts = self.row_splits[rows] + starts - splits[:-1]
+        events = np.arange(splits[-1]) + np.repeat(shifts, sizes)
         columns = {name: values[events] for name, values in self.columns.items()}
         return Sessions(columns, splits, self.keys[rows])
 
@@ -247,10 +224,8 @@ class Sessions:
         starts with the last `overlap` events of the one before it.
         """
         if not 0 <= overlap < length:
-            raise ValueError(
-                f"`overlap` must be at least 0 and below `length`. Received: overlap={overlap}, "
-                f"length={length}"
-            )
+            received = f"overlap={overlap}, length={length}"
+            raise ValueError(f"`overlap` must be from 0 to below `length`. Received: {received}")
         step = length - overlap
         counts = np.maximum(1, -(-(self.lengths - overlap) // step))
         rows = np.repeat(np.arange(len(self)), counts)
@@ -259,15 +234,9 @@ class Sessions:
         return self.between(ends - length, ends, rows)
 
     def padded(self, length: int, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """The newest `length` events of each row as a batch, padded with 0 on the left.
+        """The newest `length` events of each row, or of `rows`, padded with 0 on the left.
 
-        Args:
-            length: int.
-            rows: int array, which rows; all of them by default.
-
-        Returns:
-            Dict of arrays of shape `(num_rows, length)`, one for each of `columns`, as a model
-            takes them: `item_ids` and `feedback` int32.
+        One array `(num_rows, length)` for each of `columns`, as a model takes it, mostly int32.
         """
         which = slice(None) if rows is None else rows
         starts, ends = self.row_splits[:-1][which], self.row_splits[1:][which]
@@ -286,29 +255,21 @@ class Sessions:
         return list(self.columns)
 
     def batches(self, *, batch_size: int, max_length: int, **options: Any) -> tf.data.Dataset:
-        """Left-padded batches: the newest event is always in the last column.
-
-        See `keras_negrec.data.TrainingData.batches`, also for further options. No rows, or an
-        empty one, are a ValueError.
+        """Left-padded batches: see `keras_negrec.data.TrainingData.batches`, also for `options`.
 
         Example:
 
         >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3], [4]])
         >>> batches = sessions.batches(batch_size=2, max_length=3, shuffle=False)
-        >>> next(iter(batches))["item_ids"].numpy()
-        array([[1, 2, 3],
-               [0, 0, 4]], dtype=int32)
+        >>> next(iter(batches))["item_ids"].numpy().tolist()
+        [[1, 2, 3], [0, 0, 4]]
         """
         from keras_negrec.data.training.stream_batches import stream_sessions  # loads TensorFlow
 
         return stream_sessions(self, batch_size=batch_size, max_length=max_length, **options)
 
     def item_counts(self, num_items: int, positive: bool = False) -> np.ndarray:
-        """How often each item occurs, or with `positive` is kept: int64 `(num_items,)`.
-
-        Raises:
-            ValueError: an item id above `num_items`.
-        """
+        """How often each item occurs, or with `positive` is kept: int64 `(num_items,)`."""
         check_item_ids(self.item_ids, num_items)
         item_ids = self.item_ids[self.feedback > 0] if positive else self.item_ids
         return np.bincount(item_ids, minlength=num_items + 1)[1:]
@@ -322,10 +283,7 @@ class Sessions:
         yield self
 
     def fingerprint(self) -> str:
-        """A hash of rows and events, the same in every process and on every machine.
-
-        The external ids, `keys`, are no part of it.
-        """
+        """A hash of rows and events, not of `keys`, the same in every process."""
         digest = hashlib.sha256()
         for name, values in {"row_splits": self.row_splits, **self.columns}.items():
             digest.update(f"{name} {len(values)} ".encode())
@@ -337,14 +295,3 @@ class Sessions:
             f"<Sessions: {len(self)} rows, {self.num_events} events, "
             f"{np.mean(self.feedback < 0) if self.num_events else 0:.0%} negative>"
         )
-
-
-def _flat(rows: Sequence[Sequence[int]], name: str) -> np.ndarray:
-    dtype = EVENT_COLUMNS[name].dtype
-    values = np.concatenate([np.asarray(row) for row in rows]) if len(rows) else np.zeros(0, int)
-    if values.dtype.kind not in "iu":
-        raise TypeError(f"`{name}` must be integers. Received values of dtype {values.dtype}.")
-    outside = (values < np.iinfo(dtype).min) | (values > np.iinfo(dtype).max)
-    if outside.any():
-        raise ValueError(f"`{name}` must fit {dtype}. Received: {values[np.argmax(outside)]}")
-    return values

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from keras_negrec.argument_checks import check_choice
 from keras_negrec.atomic_write import atomic_write
 
 
@@ -45,11 +46,10 @@ class Vocabulary:
 
     @classmethod
     def from_items(cls, items: Iterable) -> Vocabulary:
-        """Builds the vocabulary of all events' items, the most frequent first.
+        """The vocabulary of all events' items, the most frequent first, and of equals by their id.
 
-        Equally frequent items are ordered by their id, so that the result does not depend on
-        the order of the events. Give the events that train: others would have a say in what
-        log-uniform sampling draws. Where held-out items must be known too, see `by_frequency`.
+        Give the events that train: others would have a say in what log-uniform sampling draws.
+        Where held-out items must be known too, see `by_frequency`.
         """
         counts = pd.Series(_as_array(items)).value_counts(sort=False)
         distinct = counts.index.to_numpy()
@@ -58,25 +58,18 @@ class Vocabulary:
     def by_frequency(self, counts: np.ndarray) -> Vocabulary:
         """The same items, the most frequent first; equally frequent ones in the order of their ids.
 
-        Args:
-            counts: array of shape `(num_items,)`, how often each item occurs in what trains.
+        `counts`, of shape `(num_items,)`, is how often each occurs in what trains. Sessions are
+        then made, and split, again: ids are others, and rows and cuts the same.
 
         Example:
 
-        >>> events = pd.DataFrame({"session": 1, "item": list("babcc"), "feedback": 1})
-        >>> vocabulary = keras_negrec.data.Vocabulary.from_items(events["item"])
-        >>> sessions = keras_negrec.data.Sessions.from_events(events, vocabulary)
-        >>> train = keras_negrec.data.leave_one_out(sessions).train  # b a b, without c c
+        >>> vocabulary = keras_negrec.data.Vocabulary(["a", "b", "c"])
+        >>> train = keras_negrec.data.Sessions.from_lists([[2, 1, 2]])
         >>> list(vocabulary.by_frequency(train.item_counts(len(vocabulary))).items)
         ['b', 'a', 'c']
-
-        The sessions are then made, and split, again: ids are others, and rows and cuts the same.
         """
-        if np.shape(counts) != (len(self),):
-            raise ValueError(
-                f"`counts` must have shape ({len(self)},), one for each item. Received shape: "
-                f"{np.shape(counts)}"
-            )
+        if (shape := np.shape(counts)) != (len(self),):
+            raise ValueError(f"`counts` must have shape ({len(self)},). Received shape: {shape}")
         return Vocabulary(self.items[frequency_order(self.items, np.asarray(counts))])
 
     @property
@@ -90,22 +83,12 @@ class Vocabulary:
         return self.items.dtype == object
 
     def encode(self, items: Iterable, *, unknown: str = "raise") -> np.ndarray:
-        """Internal ids of external items.
+        """Internal ids of external items: int32, one for each item.
 
-        Args:
-            items: external ids, any number of them.
-            unknown: `"raise"`, or `"zero"` to give items that are not in the vocabulary the
-                id 0.
-
-        Returns:
-            int32 array, one id for each item.
-
-        Raises:
-            KeyError: an unknown item, with `unknown="raise"`.
-            TypeError: items of another type than the vocabulary's.
+        Items that are not in the vocabulary are a KeyError, or with `unknown="zero"` get the id 0.
+        Items of another type than the vocabulary's are a TypeError.
         """
-        if unknown not in ("raise", "zero"):
-            raise ValueError(f'`unknown` must be "raise" or "zero". Received: unknown={unknown!r}')
+        check_choice("unknown", unknown, ("raise", "zero"))
         values = _as_array(items)
         if len(values) and (values.dtype == object) != self.is_string:
             expected = "strings" if self.is_string else "integers"
@@ -121,11 +104,7 @@ class Vocabulary:
         return ids.astype("int32")
 
     def decode(self, ids) -> np.ndarray:
-        """External ids of internal ids `1..num_items`, in the shape of `ids`.
-
-        Raises:
-            ValueError: an id outside of `1..num_items` (padding has no external id).
-        """
+        """External ids of internal ids `1..num_items`, in their shape; others are a ValueError."""
         ids = np.asarray(ids, dtype=None if np.size(ids) else int)
         if ids.size and (ids.min() < 1 or ids.max() > len(self)):
             raise ValueError(
@@ -168,31 +147,22 @@ def _as_array(items: Iterable) -> np.ndarray:
         raise TypeError(f"Expected a sequence of items. Received one {type(items).__name__}.")
     values = items.to_numpy() if hasattr(items, "to_numpy") else items
     values = values if isinstance(values, np.ndarray) else np.asarray(list(values), dtype=object)
-    if values.dtype.kind in "iu":
-        return _as_int64(values)
     if values.dtype.kind == "U":
         return values.astype(object)
     if values.dtype == object:
-        is_string = [isinstance(value, str) for value in values]
-        if all(is_string):
+        kind = str if all(isinstance(value, str) for value in values[:1]) else (int, np.integer)
+        for value in values:
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise TypeError(
+                    "Items must be all strings or all integers. Received an item of type "
+                    f"{type(value).__name__}: {value!r}"
+                )
+        if kind is str:
             return values
-        is_integer = [
-            isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in values
-        ]
-        if all(is_integer):
-            return _as_int64(values)
-        expected = is_string if is_string[0] else is_integer
-        wrong = values[expected.index(False)]
+    elif values.dtype.kind not in "iu":
         raise TypeError(
-            "Items must be all strings or all integers. Received an item of type "
-            f"{type(wrong).__name__}: {wrong!r}"
+            f"Items must be strings or integers. Received an array of dtype {values.dtype}."
         )
-    raise TypeError(
-        f"Items must be strings or integers. Received an array of dtype {values.dtype}."
-    )
-
-
-def _as_int64(values: np.ndarray) -> np.ndarray:
     limits = np.iinfo("int64")
     if len(values) and not limits.min <= values.min() <= values.max() <= limits.max:
         raise ValueError(

@@ -7,9 +7,8 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data import Examples, Sessions
-from keras_negrec.evaluation.metrics import Metrics
-from keras_negrec.evaluation.score_chunks import score_chunks
-from keras_negrec.evaluation.scorer import Scorer
+from keras_negrec.evaluation.ranking_metrics import Metrics
+from keras_negrec.evaluation.scorer import Scorer, score_chunks
 
 
 def skip_sensitivity(
@@ -30,24 +29,20 @@ def skip_sensitivity(
     - `num_examples`: how many histories these means rest on.
 
     Falls are relative to the mean fall of all remaining items, so that a shift of all scores
-    counts as nothing, and in units of the standard deviation of the history's scores over the
-    catalogue, so that models with scores of different scales can be compared. 0 is a model that
-    does not listen; below 0, one that recommends an item more for having been skipped. A model
-    without feedback inputs gives exactly 0: it cannot know that anything was skipped, whatever
-    it has learned from skips in training.
+    counts as nothing, and in standard deviations of the history's scores over the catalogue, so
+    that models can be compared. A model that does not listen, as any without feedback inputs,
+    gives exactly 0; one that recommends an item more for having been skipped, less.
 
     Args:
-        model: a model of this package, or any object with `num_items` and `score`.
+        model, batch_size: as in `evaluate`; the model must have `score`.
         examples: `Examples`. Their histories count, their targets do not.
         num_neighbors: int. How many neighbors an item has, by cosine of their vectors.
-        item_vectors: float array of shape `(num_items, dim)`, row `j` for item `j + 1`.
-            Default: the model's own, `model.item_embedding.embeddings`; to compare models, give
-            all of them the same vectors.
-        batch_size: int. The most histories that are scored at once.
+        item_vectors: float array of shape `(num_items, dim)`, row `j` for item `j + 1`. Default:
+            the model's own; to compare models, give all of them the same vectors.
 
     Returns:
-        `Metrics`. The falls are NaN where no history ends with a kept event. A history whose
-        scores are all equal has no standard deviation, and its falls are not divided by it.
+        `Metrics`. The falls are NaN where no history ends with a kept event; where all scores of
+        a history are equal, they are not divided.
 
     Raises:
         ValueError: no `item_vectors` for a model without `item_embedding`, or of another shape;
@@ -71,20 +66,30 @@ def skip_sensitivity(
             f"`num_neighbors` must be below {model.num_items - 1}, to leave other items of the "
             f"{model.num_items} to compare with. Received: num_neighbors={num_neighbors}"
         )
-    directions = _directions(model, item_vectors)
+    if item_vectors is None:
+        if not hasattr(model, "item_embedding"):
+            raise ValueError(
+                "`item_vectors` must be given for a model without `item_embedding`. Received: "
+                f"item_vectors=None, model={model!r}"
+            )
+        item_vectors = keras.ops.convert_to_numpy(model.item_embedding.table())
+    item_vectors = np.asarray(item_vectors, "float32")
+    if item_vectors.ndim != 2 or len(item_vectors) != model.num_items:
+        raise ValueError(
+            f"`item_vectors` must have one row for each of the {model.num_items} items. Received "
+            f"shape: {item_vectors.shape}"
+        )
+    directions = keras.utils.normalize(item_vectors)
 
-    histories = examples.histories
-    newest = histories.row_splits[1:] - 1
-    rows = np.flatnonzero(histories.lengths > 0)
-    histories = histories.take(rows[histories.feedback[newest[rows]] > 0])
+    histories = examples.histories.take(np.flatnonzero(examples.histories.lengths))
+    histories = histories.take(np.flatnonzero(histories.feedback[histories.row_splits[1:] - 1] > 0))
     newest = histories.row_splits[1:] - 1
     feedback = histories.feedback.copy()
     feedback[newest] = -1
     columns = {**histories.columns, "feedback": feedback}
     skipped_histories = Sessions(columns, histories.row_splits, histories.keys)
 
-    last_items = histories.item_ids[newest] - 1
-    item_falls, neighbor_falls = np.zeros(len(histories)), np.zeros(len(histories))
+    falls: dict[str, list] = {"item_fall": [], "neighbor_fall": []}
     for (rows, kept), (_, skipped) in zip(
         score_chunks(model, histories, batch_size),
         score_chunks(model, skipped_histories, batch_size),
@@ -93,40 +98,18 @@ def skip_sensitivity(
         if not (np.isfinite(kept).all() and np.isfinite(skipped).all()):
             raise ValueError("Scores must be finite. Received infinite scores.")
         fall = kept - skipped  # (rows, num_items)
-        each, items = np.arange(len(rows)), last_items[rows]
+        each, items = np.arange(len(fall)), histories.item_ids[newest[rows]] - 1
         cosines = directions[items] @ directions.T
         cosines[each, items] = -np.inf
         neighbors = np.argpartition(cosines, -num_neighbors, axis=1)[:, -num_neighbors:]
-        is_other = np.ones(fall.shape, bool)
-        is_other[each, items] = False
-        is_other[each[:, np.newaxis], neighbors] = False
-        others_fall = fall.sum(axis=1, where=is_other, dtype="float64") / num_others
+        of_item = fall[each, items].astype("float64")
+        of_neighbors = np.take_along_axis(fall, neighbors, axis=1).sum(axis=1, dtype="float64")
+        of_others = (fall.sum(axis=1, dtype="float64") - of_item - of_neighbors) / num_others
         unit = kept.std(axis=1, dtype="float64")
         unit[unit == 0] = 1
-        item_falls[rows] = (fall[each, items] - others_fall) / unit
-        neighbors_fall = np.take_along_axis(fall, neighbors, axis=1).mean(axis=1, dtype="float64")
-        neighbor_falls[rows] = (neighbors_fall - others_fall) / unit
-    falls = {"item_fall": item_falls, "neighbor_fall": neighbor_falls}
+        falls["item_fall"].extend((of_item - of_others) / unit)
+        falls["neighbor_fall"].extend((of_neighbors / num_neighbors - of_others) / unit)
     return Metrics(
-        {name: float(values.mean()) if len(values) else np.nan for name, values in falls.items()},
+        {name: float(np.mean(values)) if values else np.nan for name, values in falls.items()},
         num_examples=float(len(histories)),
     )
-
-
-def _directions(model, item_vectors) -> np.ndarray:
-    """Item vectors of length 1, or 0 where the vector is."""
-    if item_vectors is None:
-        if not hasattr(model, "item_embedding"):
-            raise ValueError(
-                "`item_vectors` must be given for a model without `item_embedding`. Received: "
-                f"item_vectors=None, model={model!r}"
-            )
-        item_vectors = keras.ops.convert_to_numpy(model.item_embedding.table())
-    vectors = np.asarray(item_vectors, "float32")
-    if vectors.ndim != 2 or len(vectors) != model.num_items:
-        raise ValueError(
-            f"`item_vectors` must have one row for each of the {model.num_items} items. Received "
-            f"shape: {vectors.shape}"
-        )
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1)

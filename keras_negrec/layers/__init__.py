@@ -1,9 +1,6 @@
 """Keras layers for sequences of items with feedback."""
 
-from keras_negrec.layers.append_mask_token import AppendMaskToken
-from keras_negrec.layers.convolutional_sequence_embedding import (
-    ConvolutionalSequenceEmbedding,
-)
+from keras_negrec.layers.convolutional_sequence_embedding import ConvolutionalSequenceEmbedding
 from keras_negrec.layers.event_dropout import EventDropout
 from keras_negrec.layers.feedback_embedding import FeedbackEmbedding
 from keras_negrec.layers.feedback_similarity import FeedbackSimilarity
@@ -12,14 +9,11 @@ from keras_negrec.layers.keep_logit import KeepLogit
 from keras_negrec.layers.negative_sampler import NegativeSampler
 from keras_negrec.layers.prediction_head import PredictionHead
 from keras_negrec.layers.sampled_logits import SampledLogits
-from keras_negrec.layers.session_position_embedding import (
-    SessionPositionEmbedding,
-)
+from keras_negrec.layers.session_position_embedding import SessionPositionEmbedding
 from keras_negrec.layers.take_positions import TakePositions
 from keras_negrec.layers.transformer_block import TransformerBlock
 
 __all__ = [
-    "AppendMaskToken",
     "ConvolutionalSequenceEmbedding",
     "EventDropout",
     "FeedbackEmbedding",

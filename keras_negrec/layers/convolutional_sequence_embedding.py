@@ -1,7 +1,5 @@
 """Caser's convolutions over the newest events."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
@@ -12,13 +10,12 @@ from keras_negrec.argument_checks import check_positive_int
 class ConvolutionalSequenceEmbedding(keras.layers.Layer):
     """At every position, convolutions over the window of events that ends there.
 
-    The window's vectors are seen as an image, `window` high and `embedding_dim` wide. Horizontal
-    filters (ReLU) of every height from 1 to `window` span its whole width and are max-pooled over
-    the window: patterns of so many events in a row. Vertical filters are weighted sums of its rows.
-    No position sees a later event. What lies before the first event counts as zeros.
+    Horizontal filters (ReLU) of every height from 1 to `window` span the whole width of the
+    vectors and are max-pooled over the window: patterns of so many events in a row. Vertical
+    filters are weighted sums of its vectors. What lies before the first event counts as zeros.
 
     Args:
-        window: int. How many events a position looks at, its own included (`L` in the paper).
+        window: int. Events that a position looks at, its own included (`L` in the paper).
         horizontal_filters: int. Filters of each height.
         vertical_filters: int. Weighted sums of the window.
 
@@ -26,17 +23,15 @@ class ConvolutionalSequenceEmbedding(keras.layers.Layer):
         inputs: float tensor of shape `(batch, length, embedding_dim)`, zero vectors for padding.
 
     Returns:
-        Float tensor of shape
-        `(batch, length, window * horizontal_filters + embedding_dim * vertical_filters)`.
+        Float tensor `(batch, length, window * horizontal_filters + embedding_dim *
+        vertical_filters)`.
 
     Raises:
         ValueError: a number that is not a positive integer.
 
     Example:
 
-    >>> layer = keras_negrec.layers.ConvolutionalSequenceEmbedding(
-    ...     window=5, horizontal_filters=16, vertical_filters=4
-    ... )
+    >>> layer = keras_negrec.layers.ConvolutionalSequenceEmbedding(window=5, vertical_filters=4)
     >>> tuple(layer(np.zeros((2, 7, 8))).shape)
     (2, 7, 112)
 
@@ -51,21 +46,17 @@ class ConvolutionalSequenceEmbedding(keras.layers.Layer):
         self.vertical_filters = check_positive_int("vertical_filters", vertical_filters)
 
     def build(self, inputs_shape):
-        self.horizontal = []
-        for height in range(1, self.window + 1):
-            convolution = keras.layers.Conv1D(
-                self.horizontal_filters,
-                height,
-                activation="relu",
-                dtype=self.dtype_policy,
-                name=f"horizontal_{height}",
-            )
-            convolution.build((None, None, inputs_shape[-1]))
-            self.horizontal.append(convolution)
-        self.vertical = keras.layers.Conv1D(
-            self.vertical_filters, self.window, dtype=self.dtype_policy, name="vertical"
-        )
-        self.vertical.build((None, None, 1))
+        def convolution(width, *size, **options):
+            layer = keras.layers.Conv1D(*size, dtype=self.dtype_policy, **options)
+            layer.build((None, None, width))
+            return layer
+
+        width, filters = inputs_shape[-1], self.horizontal_filters
+        self.horizontal = [
+            convolution(width, filters, height, activation="relu", name=f"horizontal_{height}")
+            for height in range(1, self.window + 1)
+        ]
+        self.vertical = convolution(1, self.vertical_filters, self.window, name="vertical")
 
     def call(self, inputs):
         batch, length, width = ops.shape(inputs)[0], ops.shape(inputs)[1], inputs.shape[-1]
@@ -85,10 +76,5 @@ class ConvolutionalSequenceEmbedding(keras.layers.Layer):
         return (*inputs_shape[:-1], width)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            window=self.window,
-            horizontal_filters=self.horizontal_filters,
-            vertical_filters=self.vertical_filters,
-        )
-        return config
+        own = ("window", "horizontal_filters", "vertical_filters")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}

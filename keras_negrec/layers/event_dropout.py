@@ -1,7 +1,5 @@
 """Hides some events of a history in training."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
@@ -12,9 +10,8 @@ from keras_negrec.argument_checks import check_fraction
 class EventDropout(keras.layers.Layer):
     """Turns a share of the events into padding, anew at each training step.
 
-    The encoder then learns not to lean on any single event, which helps where the order of events
-    says little and the data are small. The oldest event of a row stays, so that no position is
-    left without anything to predict from. Outside of training nothing is changed.
+    It helps where the order of events says little and the data are small. The oldest event of a row
+    stays, so that each position has something to predict from. Only training changes anything.
 
     Args:
         rate: float from 0 up to but not including 1.
@@ -22,11 +19,7 @@ class EventDropout(keras.layers.Layer):
         seed: int or None.
 
     Call arguments:
-        item_ids: int tensor of shape `(batch, length)`, 0 for padding.
-        training: bool. As in Keras.
-
-    Returns:
-        Int tensor of the shape of `item_ids`, 0 for what was dropped.
+        item_ids: int tensor of shape `(batch, length)`, 0 for padding; as is what is returned.
 
     Raises:
         ValueError: a rate outside of its range.
@@ -47,12 +40,10 @@ class EventDropout(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, item_ids, training=False):
-        item_ids = ops.convert_to_tensor(item_ids)
         if not training or self.rate == 0:
             return item_ids
-        uniform = keras.random.uniform(
-            ops.shape(item_ids), dtype="float32", seed=self.seed_generator
-        )
+        shape = ops.shape(item_ids)
+        uniform = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
         oldest = ops.cumsum(ops.cast(item_ids > 0, "int32"), axis=1) == 1
         dropped = ops.logical_and(uniform < self.rate, ops.logical_not(oldest))
         if self.max_id is not None:
@@ -63,6 +54,5 @@ class EventDropout(keras.layers.Layer):
         return keras.KerasTensor(item_ids.shape, dtype=item_ids.dtype)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(rate=self.rate, max_id=self.max_id, seed=self.seed)
-        return config
+        own = {"rate": self.rate, "max_id": self.max_id, "seed": self.seed}
+        return {**super().get_config(), **own}

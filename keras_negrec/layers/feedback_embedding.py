@@ -1,10 +1,8 @@
 """Vectors for how each event was received."""
 
-from __future__ import annotations
-
 import keras
 
-from keras_negrec.layers.take_rows import take_rows
+from keras_negrec.backend.table_rows import lookup_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -14,15 +12,9 @@ class FeedbackEmbedding(keras.layers.Layer):
     Each of the five feedback values has a vector of its own: a dislike is not a skip. Events
     with unknown feedback and padding share one, that of 0.
 
-    Args:
-        embeddings_initializer: initializer of the five vectors.
-
     Call arguments:
-        inputs: float tensor of shape `(batch, length, embedding_dim)`.
+        inputs: float tensor of shape `(batch, length, embedding_dim)`, as is what is returned.
         feedback: int tensor of shape `(batch, length)`, values -2 to 2.
-
-    Returns:
-        A tensor of the shape and dtype of `inputs`.
 
     Example:
 
@@ -34,28 +26,20 @@ class FeedbackEmbedding(keras.layers.Layer):
         [Mei et al., 2024](https://arxiv.org/abs/2406.04488)
     """
 
-    def __init__(self, embeddings_initializer=None, **kwargs):
+    def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.embeddings_initializer = keras.initializers.get(
-            embeddings_initializer or keras.initializers.TruncatedNormal(stddev=0.02)
-        )
+        self._initializer = keras.initializers.TruncatedNormal(stddev=0.02)
 
     def build(self, inputs_shape, feedback_shape=None):
         self.embeddings = self.add_weight(
-            name="embeddings",
-            shape=(5, inputs_shape[-1]),
-            initializer=self.embeddings_initializer,
+            (5, inputs_shape[-1]), self._initializer, name="embeddings"
         )
 
     def call(self, inputs, feedback):
-        return inputs + take_rows(self.embeddings, feedback + 2)
+        return inputs + lookup_rows(self.embeddings, feedback + 2)
 
     def compute_output_shape(self, inputs_shape, feedback_shape=None):
         return inputs_shape
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            embeddings_initializer=keras.initializers.serialize(self.embeddings_initializer)
-        )
-        return config
+        return super().get_config()  # of its own, Keras makes none with a dtype policy

@@ -1,7 +1,5 @@
 """Cosines between contexts and candidate items of the same session."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
@@ -13,8 +11,7 @@ class FeedbackSimilarity(keras.layers.Layer):
     """Similarity of each context with each candidate of its own row.
 
     Its output is what `keras_negrec.losses.NegativeFeedbackContrastive` takes. A zero vector
-    (padding) has similarity 0 with everything; the loss leaves such candidates out by their
-    label.
+    (padding) has similarity 0 with everything; the loss leaves it out by its label.
 
     Args:
         similarity: `"cosine"`, or `"dot"`, the product that also scores items. Products are not
@@ -48,8 +45,8 @@ class FeedbackSimilarity(keras.layers.Layer):
     def build(self, contexts_shape, candidates_shape):
         if contexts_shape[-1] != candidates_shape[-1]:
             raise ValueError(
-                "Contexts and candidates must have the same width. Received: "
-                f"contexts {contexts_shape}, candidates {candidates_shape}"
+                "Contexts and candidates must have the same width. Received: contexts "
+                f"{contexts_shape}, candidates {candidates_shape}"
             )
 
     def call(self, contexts, candidates):
@@ -61,13 +58,11 @@ class FeedbackSimilarity(keras.layers.Layer):
         return (contexts_shape[0], contexts_shape[1], candidates_shape[1])
 
     def get_config(self):
-        config = super().get_config()
-        config.update(similarity=self.similarity)
-        return config
+        return {**super().get_config(), "similarity": self.similarity}
 
 
 def _unit(vectors):
-    """Vectors of length 1, zero vectors left as they are, with finite gradients everywhere."""
+    """Vectors of length 1; zero vectors stay, and have finite gradients."""
     wide = ops.cast(vectors, "float32")  # squares overflow or vanish in half precision
     squares = ops.sum(ops.square(wide), axis=-1, keepdims=True)
     return ops.cast(wide * ops.rsqrt(ops.maximum(squares, 1e-12)), vectors.dtype)

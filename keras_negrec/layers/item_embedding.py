@@ -1,7 +1,5 @@
 """Vectors of items, used for lookup and, tied, for scoring."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 
@@ -10,14 +8,11 @@ import numpy as np
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
-from keras_negrec.backend.item_table import mark_item_table
 from keras_negrec.backend.linear_crossentropy import linear_crossentropy
-from keras_negrec.backend.lookup_rows import lookup_rows
-from keras_negrec.backend.row_gradients import read_rows
-from keras_negrec.layers.initial_rows import initial_rows
-from keras_negrec.layers.masked_logit import MASKED_LOGIT
-from keras_negrec.layers.take_rows import take_rows
+from keras_negrec.backend.table_rows import lookup_rows, mark_item_table, read_rows
 
+MASKED_LOGIT = -1e4  # of what must not count: exp of it is 0, and it fits in float16
+_ROWS_AT_ONCE = 2**17
 _local = threading.local()
 
 
@@ -26,8 +21,7 @@ def look_up_elsewhere(lookups: list[tuple]):
     """Within it, rows come from functions in place of the tables, in this thread alone.
 
     Args:
-        lookups: pairs of an `ItemEmbedding` and a function from int32 rows of any shape to
-            vectors `(..., embedding_dim)`.
+        lookups: pairs of an `ItemEmbedding` and a function that does what its `lookup` does.
     """
     _local.lookups = {id(embedding): function for embedding, function in lookups}
     try:
@@ -45,16 +39,16 @@ class ItemEmbedding(keras.layers.Layer):
     table, so that neither can ever be scored: column `j` of the scores belongs to item `j + 1`.
 
     With `num_features`, an item's vector is a vector of its own plus a learned linear map of its
-    features, given to `set_features`. Once `adapt` has been told which items occur in the
-    training data, the others have no own vector, so that an item without a single play is placed
-    by its features and not by noise. Nor does such an item compete in training.
+    features. Once `adapt` has been told which items occur in the training data, the others have no
+    own vector, so that an item without a single play is placed by its features and not by noise.
+    Nor does such an item compete in training.
 
     Args:
         num_items: int. Size of the catalogue.
         embedding_dim: int. Width of the vectors.
         mask_token: bool. Whether `num_items + 1` is the mask token of a cloze task.
         embeddings_initializer: initializer of the table and of the mask token's vector.
-        num_features: int or None. How many numbers describe each item.
+        num_features: int or None. How many numbers describe each item, given to `set_features`.
 
     Call arguments:
         inputs: int tensor of any shape, ids `0..num_items` (`num_items + 1` with a mask token);
@@ -62,9 +56,7 @@ class ItemEmbedding(keras.layers.Layer):
         reverse: bool. Score all items instead of looking some up.
         target_ids: optional int tensor of shape `inputs.shape[:-1]`, with `reverse=True`: of all
             scores only the cross-entropy of these items is wanted, 0 where the id is 0. The
-            scores themselves are then never in memory all at once, and none are computed
-            where there is no target.
-        training: bool. As in Keras.
+            scores are then never in memory all at once, and none where there is no target.
 
     Returns:
         Float tensor of shape `inputs.shape + (embedding_dim,)`, or with `reverse=True` of shape
@@ -72,8 +64,7 @@ class ItemEmbedding(keras.layers.Layer):
 
     Attributes:
         row_gradients: bool. Whether gradients of the table hold the rows that were looked up and no
-            others, which wants an optimizer that knows such gradients,
-            `keras_negrec.optimizers.LazyAdam`. Models of this package set it as they are compiled.
+            others, as `LazyAdam` takes them. Models of this package set it.
 
     Raises:
         ValueError: `num_items`, `embedding_dim` or `num_features` not a positive integer.
@@ -102,9 +93,9 @@ class ItemEmbedding(keras.layers.Layer):
         self.num_items = check_positive_int("num_items", num_items)
         self.embedding_dim = check_positive_int("embedding_dim", embedding_dim)
         self.mask_token = mask_token
-        self.num_features = (
-            None if num_features is None else check_positive_int("num_features", num_features)
-        )
+        if num_features is not None:
+            num_features = check_positive_int("num_features", num_features)
+        self.num_features = num_features
         self.embeddings_initializer = keras.initializers.get(
             embeddings_initializer or keras.initializers.TruncatedNormal(stddev=0.02)
         )
@@ -114,34 +105,26 @@ class ItemEmbedding(keras.layers.Layer):
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.num_items, self.embedding_dim),
-            initializer=initial_rows(self.embeddings_initializer),
+            initializer=_in_parts(self.embeddings_initializer),
             autocast=False,  # which would copy all of it before a look-up of some rows
         )
         mark_item_table(self.embeddings)
         if self.mask_token:
+            initializer = self.embeddings_initializer.clone()
             self.mask_embedding = self.add_weight(
-                name="mask_embedding",
-                shape=(self.embedding_dim,),
-                initializer=self.embeddings_initializer.clone(),
+                (self.embedding_dim,), initializer, name="mask_embedding"
             )
         if self.num_features is not None:
+            # Of standardized features this makes vectors as short as the items' own.
+            short = keras.initializers.TruncatedNormal(stddev=0.02 / self.num_features**0.5)
             self.feature_kernel = self.add_weight(
-                name="feature_kernel",
-                shape=(self.num_features, self.embedding_dim),
-                # Of standardized features this makes vectors as short as the items' own.
-                initializer=keras.initializers.TruncatedNormal(
-                    stddev=0.02 / self.num_features**0.5
-                ),
+                (self.num_features, self.embedding_dim), short, name="feature_kernel"
             )
+            fixed = {"initializer": "zeros", "trainable": False}
             self.features = self.add_weight(
-                name="features",
-                shape=(self.num_items, self.num_features),
-                initializer="zeros",
-                trainable=False,
+                name="features", shape=(self.num_items, self.num_features), **fixed
             )
-            self.occurs = self.add_weight(
-                name="occurs", shape=(self.num_items,), initializer="zeros", trainable=False
-            )
+            self.occurs = self.add_weight(name="occurs", shape=(self.num_items,), **fixed)
 
     def set_features(self, features):
         """Stores what is known of each item; it is saved with the layer.
@@ -166,7 +149,8 @@ class ItemEmbedding(keras.layers.Layer):
             raise ValueError(
                 f"`features` must be finite. Received for item {row + 1}: {features[row].tolist()}"
             )
-        self._ensure_built()
+        if not self.built:
+            self.build()
         self.features.assign(features)
 
     def adapt(self, item_counts):
@@ -176,7 +160,8 @@ class ItemEmbedding(keras.layers.Layer):
             item_counts: array of shape `(num_items,)`.
         """
         if self.num_features is not None:
-            self._ensure_built()
+            if not self.built:
+                self.build()
             occurs = np.asarray(item_counts) > 0
             self.occurs.assign(np.maximum(occurs, ops.convert_to_numpy(self.occurs)))
 
@@ -188,63 +173,52 @@ class ItemEmbedding(keras.layers.Layer):
                 without a gradient; the others are then not even read.
         """
 
-        def some(weight):
+        def read(weight):
             return ops.convert_to_tensor(weight) if rows is None else read_rows(weight, rows)
 
-        embeddings = ops.cast(some(self.embeddings), self.compute_dtype)
-        if self.num_features is None:
-            return embeddings
-        occurs = self._occurring()
-        occurs = occurs if rows is None else ops.take(occurs, rows, axis=0)
-        own = embeddings * ops.expand_dims(occurs, -1)
-        return own + ops.matmul(some(self.features), self.feature_kernel)
+        return self._with_features(read(self.embeddings), read)
 
     def lookup(self, rows):
         """Rows of the table: `(..., embedding_dim)` for int32 rows of any shape, 0 the first."""
         elsewhere = getattr(_local, "lookups", {}).get(id(self))
         if elsewhere is not None:
             return ops.cast(elsewhere(rows), self.compute_dtype)
-        if self.row_gradients:
-            vectors = lookup_rows(self.embeddings, rows)
-        else:
-            vectors = take_rows(self.embeddings, rows)
+        vectors = lookup_rows(self.embeddings, rows, row_gradient=self.row_gradients)
+        return self._with_features(
+            vectors, lambda weight: ops.take(ops.convert_to_tensor(weight), rows, axis=0)
+        )
+
+    def _with_features(self, vectors, read):
+        """Whole vectors of the items whose own `vectors` are given, and weights by `read`."""
         vectors = ops.cast(vectors, self.compute_dtype)
-        if self.num_features is not None:
-            occurs = ops.take(self._occurring(), rows, axis=0)
-            features = ops.take(ops.convert_to_tensor(self.features), rows, axis=0)
-            vectors = vectors * ops.expand_dims(occurs, -1)
-            vectors = vectors + ops.matmul(features, self.feature_kernel)
-        return vectors
+        if self.num_features is None:
+            return vectors
+        vectors = vectors * ops.expand_dims(read(self._occurring()), -1)
+        return vectors + ops.matmul(read(self.features), self.feature_kernel)
 
     def _occurring(self):
         """1 for items that occur in the training data, 0 for others; 1 for all if none does."""
         occurs = ops.convert_to_tensor(self.occurs)
         return ops.where(ops.any(occurs > 0), occurs, 1.0)
 
-    def _ensure_built(self):
-        if not hasattr(self, "embeddings"):
-            self.build()
-            self.built = True
-
     def call(self, inputs, reverse=False, target_ids=None, training=False):
-        if reverse and target_ids is not None:
-            bias = None
+        if reverse:
+            never = None
             if training and self.num_features is not None:
-                bias = ops.where(ops.equal(self._occurring(), 0), MASKED_LOGIT, 0.0)
+                # What never occurs is no target, and would only be learned to be bad.
+                never = ops.equal(self._occurring(), 0)
+            if target_ids is None:
+                scores = ops.matmul(inputs, ops.transpose(self.table()))
+                if never is None:
+                    return scores
+                return ops.where(never, ops.cast(MASKED_LOGIT, scores.dtype), scores)
             losses = linear_crossentropy(
                 ops.reshape(inputs, (-1, self.embedding_dim)),
                 self.table(),
                 ops.reshape(ops.cast(target_ids, "int32"), (-1,)) - 1,
-                bias,
+                None if never is None else ops.where(never, MASKED_LOGIT, 0.0),
             )
             return ops.reshape(losses, ops.shape(target_ids))
-        if reverse:
-            scores = ops.matmul(inputs, ops.transpose(self.table()))
-            if training and self.num_features is not None:
-                # What never occurs is no target, and would only be learned to be bad.
-                never = ops.cast(MASKED_LOGIT, scores.dtype)
-                scores = ops.where(ops.equal(self._occurring(), 0), never, scores)
-            return scores
         is_item = ops.logical_and(inputs > 0, inputs <= self.num_items)
         rows = ops.where(is_item, inputs - 1, 0)
         # Padding looks up a row that is looked up anyway, so that it touches no other.
@@ -256,7 +230,7 @@ class ItemEmbedding(keras.layers.Layer):
         return ops.where(ids == 0, ops.zeros_like(vectors), vectors)
 
     def compute_output_spec(self, inputs, reverse=False, target_ids=None, training=False):
-        if reverse and target_ids is not None:
+        if target_ids is not None:
             return keras.KerasTensor(target_ids.shape, dtype="float32")
         shape = (
             (*inputs.shape[:-1], self.num_items) if reverse else (*inputs.shape, self.embedding_dim)
@@ -264,12 +238,32 @@ class ItemEmbedding(keras.layers.Layer):
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            num_items=self.num_items,
-            embedding_dim=self.embedding_dim,
-            mask_token=self.mask_token,
-            num_features=self.num_features,
-            embeddings_initializer=keras.initializers.serialize(self.embeddings_initializer),
-        )
+        own = ("num_items", "embedding_dim", "mask_token", "num_features")
+        config = {**super().get_config(), **{name: getattr(self, name) for name in own}}
+        config["embeddings_initializer"] = keras.initializers.serialize(self.embeddings_initializer)
         return config
+
+
+def _in_parts(initializer):
+    """An initializer that draws a large table some rows at a time, each part with its own seed.
+
+    On JAX and PyTorch, random initializers need up to ten times the memory of what they return; for
+    a million rows that is more than all training. On TensorFlow nothing is changed, nor are tables
+    of up to 131,072 rows.
+    """
+    has_seed = isinstance(getattr(initializer, "seed", None), int)
+    if not has_seed or keras.config.backend() == "tensorflow":
+        return initializer
+
+    def draw(shape, dtype=None):
+        if shape[0] <= _ROWS_AT_ONCE:
+            return initializer(shape, dtype=dtype)
+        parts = []
+        for start in range(0, shape[0], _ROWS_AT_ONCE):
+            config = {**initializer.get_config(), "seed": initializer.seed + start}
+            rows = min(_ROWS_AT_ONCE, shape[0] - start)
+            part = type(initializer).from_config(config)
+            parts.append(part((rows, *shape[1:]), dtype=dtype))
+        return ops.concatenate(parts, axis=0)
+
+    return draw

@@ -1,16 +1,12 @@
 """How likely an item is kept where it is shown."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
-from keras_negrec.backend.item_table import mark_item_table
-from keras_negrec.backend.lookup_rows import lookup_rows
+from keras_negrec.backend.table_rows import lookup_rows, mark_item_table
 
-# Adam moves all weights alike, and biases, which start at 0 and have some way to go, would still be
-# on it when the encoder has learned what there is.
+# Adam moves all weights alike: biases would still be on their way when the encoder has learned.
 _RATE = 4.0
 
 
@@ -18,10 +14,9 @@ _RATE = 4.0
 class KeepLogit(keras.layers.Layer):
     """The log odds that an item that is shown is kept and not skipped.
 
-    A Rasch model: a linear map of the context's prediction vector, one number that is the same
-    for all items, plus a number of the item, its keep bias. The first explains that some
-    listeners skip more than others, and so keeps it out of the second. There is no interaction
-    of the two: which items suit the context is learned from what is shown in it.
+    A Rasch model: a linear map of the context's prediction vector, the same for all items, plus a
+    number of the item, its keep bias. The first keeps out of the second that some listeners skip
+    more than others. Which items suit the context is not in it.
 
     Args:
         num_items: int. Size of the catalogue.
@@ -32,9 +27,6 @@ class KeepLogit(keras.layers.Layer):
 
     Returns:
         Float tensor of shape `(batch, num_positions, 1)`.
-
-    Attributes:
-        row_gradients: bool. As in `keras_negrec.layers.ItemEmbedding`, for the keep biases.
 
     Raises:
         ValueError: `num_items` not a positive integer.
@@ -52,7 +44,7 @@ class KeepLogit(keras.layers.Layer):
     def __init__(self, num_items, **kwargs):
         super().__init__(**kwargs)
         self.num_items = check_positive_int("num_items", num_items)
-        self.row_gradients = False
+        self.row_gradients = False  # as in `ItemEmbedding`, for the keep biases
 
     def build(self, inputs_shape, item_ids_shape=None):
         self.dense = keras.layers.Dense(
@@ -70,25 +62,18 @@ class KeepLogit(keras.layers.Layer):
     def call(self, inputs, item_ids):
         rows = ops.clip(item_ids - 1, 0, self.num_items - 1)
         is_item = item_ids > 0
-        if self.row_gradients:
-            # What is no item looks up a row that is looked up anyway, so that it touches no other.
-            rows = ops.where(is_item, rows, ops.max(rows, initial=0))
-            bias = lookup_rows(self.item_bias, rows) * _RATE
-        else:
-            bias = ops.take(self.keep_biases(), rows, axis=0)
+        # What is no item looks up a row that is looked up anyway, so that it touches no other.
+        rows = ops.where(is_item, rows, ops.max(rows, initial=0))
+        bias = lookup_rows(self.item_bias, rows, row_gradient=self.row_gradients) * _RATE
         bias = ops.expand_dims(ops.where(is_item, bias, 0.0), -1)
-        bias = ops.cast(bias, self.compute_dtype)
-        return self.dense(inputs) + bias
+        return self.dense(inputs) + ops.cast(bias, self.compute_dtype)
 
     def keep_biases(self):
         """The keep bias of each item: float tensor of shape `(num_items,)`."""
-        # That this is a product also makes the gradient dense, as in `take_rows`.
         return self.item_bias * _RATE
 
     def compute_output_shape(self, inputs_shape, item_ids_shape):
         return (*item_ids_shape, 1)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(num_items=self.num_items)
-        return config
+        return {**super().get_config(), "num_items": self.num_items}

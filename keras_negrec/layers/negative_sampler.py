@@ -1,7 +1,5 @@
 """Draws the items that a sampled objective compares the target with."""
 
-from __future__ import annotations
-
 import math
 
 import keras
@@ -15,21 +13,15 @@ from keras_negrec.argument_checks import check_choice, check_positive_int
 class NegativeSampler(keras.layers.Layer):
     """Draws item ids, with replacement, that a whole batch shares as negatives.
 
-    The distributions:
-
-    - `"uniform"`: every item alike.
-    - `"log_uniform"`: id `i` with probability `log((i + 1) / i) / log(num_items + 1)`. It wants
-      ids in the order of falling frequency, as `Vocabulary.from_items` gives them.
-    - `"in_batch"`: from the targets of the batch, and so by popularity.
-    - `"mixed"`: half of them in-batch, half uniform, so that rare items are met too.
-
-    In-batch and mixed sampling need to know how frequent the items are: call `adapt` once
-    (`training_dataset` of this package's models does). Until then all count as equally frequent.
-
     Args:
         num_items: int. Size of the catalogue; ids `1..num_items` are drawn.
         num_negatives: int. How many are drawn at each call.
-        distribution: one of the above.
+        distribution: `"uniform"`, every item alike; `"log_uniform"`, id `i` with probability
+            `log((i + 1) / i) / log(num_items + 1)`, for ids in the order of falling frequency, as
+            `Vocabulary.from_items` gives them; `"in_batch"`, from the targets of the batch, and so
+            by popularity; or `"mixed"`, half in-batch, half uniform, so that rare items are met
+            too. The last two need to know how frequent the items are, by `adapt`, which
+            `training_dataset` of models calls; until then all count as equally frequent.
         seed: int or None.
 
     Call arguments:
@@ -37,8 +29,8 @@ class NegativeSampler(keras.layers.Layer):
 
     Returns:
         `negative_ids`, an int32 tensor of shape `(num_negatives,)`; then, for the logQ correction,
-        the log of how often each id is expected among the negatives: float32 of the shape of
-        `target_ids`, and float32 of the shape of `negative_ids`.
+        the log of how often each id is expected among the negatives: two float32 tensors, of the
+        shapes of `target_ids` and of `negative_ids`.
 
     Raises:
         ValueError: an unknown distribution, or a number that is not a positive integer.
@@ -63,18 +55,14 @@ class NegativeSampler(keras.layers.Layer):
         self.distribution = distribution
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self._num_in_batch = {"in_batch": num_negatives, "mixed": num_negatives // 2}.get(
-            distribution, 0
-        )
+        num_in_batch = {"in_batch": num_negatives, "mixed": num_negatives // 2}
+        self._num_in_batch = num_in_batch.get(distribution, 0)
 
     def build(self, target_ids_shape=None):
         if self._num_in_batch:
+            equal = keras.initializers.Constant(1 / self.num_items)
             self.frequencies = self.add_weight(
-                name="frequencies",
-                shape=(self.num_items,),
-                initializer=keras.initializers.Constant(1 / self.num_items),
-                trainable=False,
-                dtype="float32",
+                (self.num_items,), equal, "float32", trainable=False, name="frequencies"
             )
 
     def adapt(self, item_counts):
@@ -93,15 +81,13 @@ class NegativeSampler(keras.layers.Layer):
                 f"{item_counts.shape}, smallest {item_counts.min(initial=0)}"
             )
         if self._num_in_batch:
-            if not hasattr(self, "frequencies"):
+            if not self.built:
                 self.build()
-                self.built = True
             self.frequencies.assign(np.maximum(item_counts, 1) / max(item_counts.sum(), 1))
 
     def call(self, target_ids):
-        uniform = keras.random.uniform(
-            (self.num_negatives,), dtype="float32", seed=self.seed_generator
-        )
+        shape = (self.num_negatives,)
+        uniform = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
         in_batch, rest = uniform[: self._num_in_batch], uniform[self._num_in_batch :]
         if self.distribution == "log_uniform":
             rest = ops.exp(rest * math.log(self.num_items + 1))
@@ -134,14 +120,8 @@ class NegativeSampler(keras.layers.Layer):
         )
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            num_items=self.num_items,
-            num_negatives=self.num_negatives,
-            distribution=self.distribution,
-            seed=self.seed,
-        )
-        return config
+        own = ("num_items", "num_negatives", "distribution", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
 def _choose(uniform, target_ids):

@@ -1,29 +1,19 @@
 """From the encoder's output to the vectors that score items."""
 
-from __future__ import annotations
-
 import keras
 
-from keras_negrec.backend.in_fewer_passes import in_fewer_passes
-from keras_negrec.layers.layer_normalization import LayerNormalization
+from keras_negrec.layers.in_fewer_passes import LayerNormalization, gelu
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class PredictionHead(keras.layers.Layer):
-    """Turns the encoder's outputs into prediction vectors.
-
-    A prediction vector lives in the space of the item vectors: its product with the item table
-    is the score of each item.
+    """Turns the encoder's outputs into prediction vectors, whose products with items' are scores.
 
     Args:
-        transform: bool. Whether a dense layer (gelu) and a normalization turn outputs into
-            prediction vectors; otherwise they are these vectors as they are.
+        transform: bool. Whether by a dense layer (gelu) and a normalization, or not at all.
 
     Call arguments:
-        inputs: float tensor of shape `(..., embedding_dim)`.
-
-    Returns:
-        Float tensor of the same shape.
+        inputs: float tensor of shape `(..., embedding_dim)`, as is what is returned.
 
     Example:
 
@@ -41,7 +31,7 @@ class PredictionHead(keras.layers.Layer):
         if self.transform:
             self.dense = keras.layers.Dense(
                 inputs_shape[-1],
-                activation=in_fewer_passes(keras.activations.gelu),
+                gelu,
                 kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
                 dtype=self.dtype_policy,
                 name="dense",
@@ -57,6 +47,4 @@ class PredictionHead(keras.layers.Layer):
         return inputs_shape
 
     def get_config(self):
-        config = super().get_config()
-        config.update(transform=self.transform)
-        return config
+        return {**super().get_config(), "transform": self.transform}

@@ -1,11 +1,9 @@
 """Logits of the target and of sampled negatives."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
-from keras_negrec.layers.masked_logit import MASKED_LOGIT
+from keras_negrec.layers.item_embedding import MASKED_LOGIT
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -13,11 +11,10 @@ class SampledLogits(keras.layers.Layer):
     """Scores the target and negatives, so that they can stand for the whole catalogue.
 
     Class 0 is the target, classes 1 to N the negatives that the batch shares, and after them,
-    where given, the row's own: its skipped items. With the log counts of `NegativeSampler` the
-    log of each item's expected count in the sample is taken off its logit (the logQ correction),
-    so that frequent negatives are not pushed down for being drawn often; a row's own negatives
-    are certain to be there, and the log of 1 is 0. A negative that is the target of a position
-    (an accidental hit) is removed at that position.
+    where given, the row's own: its skipped items. The log counts of `NegativeSampler` are taken off
+    the logits (the logQ correction), so that frequent negatives are not pushed down for being drawn
+    often; a row's own negatives are certain to be there, and the log of 1 is 0. A negative that is
+    the target of a position (an accidental hit) is removed at that position.
 
     Call arguments:
         predictions: float tensor of shape `(batch, num_positions, embedding_dim)`.
@@ -30,8 +27,7 @@ class SampledLogits(keras.layers.Layer):
         own_ids: int tensor of shape `(batch, num_own)`, given with `own_embeddings`; 0 is none.
 
     Returns:
-        Float tensor of shape `(batch, num_positions, 1 + num_negatives + num_own)`, float32 with
-        log counts.
+        Tensor `(batch, num_positions, 1 + num_negatives + num_own)`, float32 with log counts.
 
     Example:
 
@@ -60,10 +56,9 @@ class SampledLogits(keras.layers.Layer):
         own_embeddings=None,
         own_ids=None,
     ):
-        predictions, target_embeddings, negative_embeddings = (
-            ops.cast(vectors, self.compute_dtype)
-            for vectors in (predictions, target_embeddings, negative_embeddings)
-        )
+        predictions = ops.cast(predictions, self.compute_dtype)
+        target_embeddings = ops.cast(target_embeddings, self.compute_dtype)
+        negative_embeddings = ops.cast(negative_embeddings, self.compute_dtype)
         target = ops.sum(predictions * target_embeddings, axis=-1, keepdims=True)
         negative = ops.matmul(predictions, ops.transpose(negative_embeddings))
         if negative_log_counts is not None:
@@ -82,6 +77,9 @@ class SampledLogits(keras.layers.Layer):
             hit_or_none = ops.logical_or(ops.equal(target_ids, own_ids), ops.equal(own_ids, 0))
             logits.append(_remove(hit_or_none, own))
         return ops.concatenate(logits, axis=-1)
+
+    def get_config(self):
+        return super().get_config()  # of its own, Keras makes none with a dtype policy
 
 
 def _remove(hit, logits):

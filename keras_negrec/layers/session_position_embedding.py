@@ -1,36 +1,29 @@
 """Learned positions that know where one session ends and the next begins."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
-from keras_negrec.layers.take_rows import take_rows
+from keras_negrec.backend.table_rows import lookup_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class SessionPositionEmbedding(keras.layers.Layer):
     """Adds a learned vector for where each event stands, counted from the newest event.
 
-    Without `session_ids` this is an ordinary learned position embedding, with index 0 for the
-    newest event (the last column), so that left padding never shifts it. With `session_ids` the
-    count restarts inside each session, at that session's newest event, and a second learned
-    vector tells how many sessions ago the event's session was.
+    Without `session_ids`, index 0 is the newest event (the last column), so that left padding never
+    shifts it. With `session_ids` the count restarts in each session, at its newest event, and a
+    second learned vector tells how many sessions ago the event's session was.
 
     Args:
         max_length: int. The most events a sequence may have.
         max_sessions: int or None. How many sessions back are told apart, older ones sharing
             the vector of the oldest; None for sequences that hold one session.
-        embeddings_initializer: initializer of both tables.
 
     Call arguments:
-        inputs: float tensor of shape `(batch, length, embedding_dim)`.
-        session_ids: int tensor of shape `(batch, length)`, the index of the event's session
-            inside the sequence, never decreasing. Required with `max_sessions`, refused without.
-
-    Returns:
-        A tensor of the shape and dtype of `inputs`.
+        inputs: float tensor of shape `(batch, length, embedding_dim)`, as is what is returned.
+        session_ids: int tensor of shape `(batch, length)`, the index of the event's session in the
+            sequence, never decreasing. Required with `max_sessions`, refused without.
 
     Raises:
         ValueError: a sequence longer than `max_length`; `session_ids` given or missing against
@@ -43,27 +36,22 @@ class SessionPositionEmbedding(keras.layers.Layer):
     (1, 5, 8)
     """
 
-    def __init__(self, max_length, max_sessions=None, embeddings_initializer=None, **kwargs):
+    def __init__(self, max_length, max_sessions=None, **kwargs):
         super().__init__(**kwargs)
         self.max_length = check_positive_int("max_length", max_length)
-        self.max_sessions = (
-            None if max_sessions is None else check_positive_int("max_sessions", max_sessions)
-        )
-        self.embeddings_initializer = keras.initializers.get(
-            embeddings_initializer or keras.initializers.TruncatedNormal(stddev=0.02)
-        )
+        if max_sessions is not None:
+            max_sessions = check_positive_int("max_sessions", max_sessions)
+        self.max_sessions = max_sessions
+        self._initializer = keras.initializers.TruncatedNormal(stddev=0.02)
 
     def build(self, inputs_shape, session_ids_shape=None):
+        width = inputs_shape[-1]
         self.position_embeddings = self.add_weight(
-            name="position_embeddings",
-            shape=(self.max_length, inputs_shape[-1]),
-            initializer=self.embeddings_initializer,
+            (self.max_length, width), self._initializer, name="position_embeddings"
         )
         if self.max_sessions is not None:
             self.session_embeddings = self.add_weight(
-                name="session_embeddings",
-                shape=(self.max_sessions, inputs_shape[-1]),
-                initializer=self.embeddings_initializer.clone(),
+                (self.max_sessions, width), self._initializer.clone(), name="session_embeddings"
             )
 
     def call(self, inputs, session_ids=None):
@@ -79,8 +67,7 @@ class SessionPositionEmbedding(keras.layers.Layer):
             )
         columns = ops.arange(ops.shape(inputs)[1], dtype="int32")
         if session_ids is None:
-            from_newest = ops.flip(columns)
-            return inputs + take_rows(self.position_embeddings, from_newest)
+            return inputs + lookup_rows(self.position_embeddings, ops.flip(columns))
 
         same = ops.expand_dims(session_ids, 2) == ops.expand_dims(session_ids, 1)
         later = ops.expand_dims(columns, 1) < ops.expand_dims(columns, 0)  # (length, length)
@@ -91,18 +78,13 @@ class SessionPositionEmbedding(keras.layers.Layer):
         sessions_ago = ops.minimum(sessions_ago, self.session_embeddings.shape[0] - 1)
         return (
             inputs
-            + take_rows(self.position_embeddings, from_newest)
-            + take_rows(self.session_embeddings, sessions_ago)
+            + lookup_rows(self.position_embeddings, from_newest)
+            + lookup_rows(self.session_embeddings, sessions_ago)
         )
 
     def compute_output_shape(self, inputs_shape, session_ids_shape=None):
         return inputs_shape
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            max_length=self.max_length,
-            max_sessions=self.max_sessions,
-            embeddings_initializer=keras.initializers.serialize(self.embeddings_initializer),
-        )
-        return config
+        own = {"max_length": self.max_length, "max_sessions": self.max_sessions}
+        return {**super().get_config(), **own}

@@ -1,11 +1,7 @@
 """Picks positions of each sequence."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
-
-from keras_negrec.layers.from_start import from_start
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -16,9 +12,8 @@ class TakePositions(keras.layers.Layer):
 
     Call arguments:
         inputs: float tensor of shape `(batch, length, dim)`.
-        positions: int tensor of shape `(batch, num_positions)`, from 0 to `length - 1`; or from -1,
-            the last, to `-length`, which count from the end. Others are not looked for, and give
-            what is no part of the sequence.
+        positions: int tensor of shape `(batch, num_positions)`, from `-length` to `length - 1`;
+            negative ones count from the end, -1 being the last. Others are not looked for.
 
     Returns:
         Tensor of shape `(batch, num_positions, dim)`.
@@ -44,6 +39,9 @@ class TakePositions(keras.layers.Layer):
     def compute_output_shape(self, inputs_shape, positions_shape):
         return (*positions_shape, inputs_shape[-1])
 
+    def get_config(self):
+        return super().get_config()  # of its own, Keras makes none with a dtype policy
+
 
 def take_positions(inputs, positions):
     """What the layer does, as a function."""
@@ -51,3 +49,10 @@ def take_positions(inputs, positions):
     rows = ops.expand_dims(ops.arange(batch, dtype="int32") * length, -1)
     rows = rows + from_start(positions, length)
     return ops.take(ops.reshape(inputs, (-1, inputs.shape[-1])), rows, axis=0)
+
+
+def from_start(positions, length):
+    """The same positions in int32, counted from the start of sequences of `length`."""
+    positions = ops.cast(positions, "int32")
+    # Not the modulus, which ONNX files from TensorFlow round towards 0.
+    return ops.where(positions < 0, positions + length, positions)

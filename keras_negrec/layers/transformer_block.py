@@ -1,16 +1,11 @@
 """One transformer block, causal or bidirectional."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
 from keras_negrec.argument_checks import check_fraction, check_positive_int
-from keras_negrec.backend.in_fewer_passes import in_fewer_passes
-from keras_negrec.layers.dropout import Dropout
-from keras_negrec.layers.from_start import from_start
-from keras_negrec.layers.layer_normalization import LayerNormalization
-from keras_negrec.layers.take_positions import take_positions
+from keras_negrec.layers.in_fewer_passes import Dropout, LayerNormalization, gelu
+from keras_negrec.layers.take_positions import from_start, take_positions
 
 # Added to scores of positions that are not attended to. Where all earlier ones are padding, later
 # ones must still count for less.
@@ -21,10 +16,9 @@ _PADDING, _LATER = -1e9, -2e9
 class TransformerBlock(keras.layers.Layer):
     """Self-attention and a feed-forward network with GELU, residuals and layer normalization.
 
-    The sum of a sublayer's inputs and outputs is normalized (post-norm). Computes what
-    `keras_hub.layers.TransformerDecoder` does where `causal`, else what
-    `keras_hub.layers.TransformerEncoder` does, in fewer operations: one product makes queries, keys
-    and values. Attention is computed in float32.
+    The sum of a sublayer's inputs and outputs is normalized (post-norm). Computes what KerasHub's
+    `TransformerDecoder` does where `causal`, else what its `TransformerEncoder` does, in fewer
+    operations. Attention is computed in float32.
 
     Args:
         intermediate_dim: int. Width of the feed-forward network.
@@ -34,11 +28,10 @@ class TransformerBlock(keras.layers.Layer):
 
     Call arguments:
         inputs: float tensor of shape `(batch, length, embedding_dim)`.
-        padding_mask: optional bool tensor of shape `(batch, length)`, True where there is an
-            event: only these are attended to. Masks that Keras attaches to inputs are not read.
-        positions: optional int tensor of shape `(batch, num_positions)`, as `TakePositions` takes
-            them: where outputs are wanted. Most of the work is done there alone. All positions in
-            order when not given.
+        padding_mask: optional bool tensor of shape `(batch, length)`, True for events, which alone
+            are attended to. Masks that Keras attaches to inputs are not read.
+        positions: optional int tensor of shape `(batch, num_positions)`, as for `TakePositions`:
+            where outputs are wanted. Most of the work is done there alone. Default: everywhere.
 
     Returns:
         A tensor of the layer's compute dtype and of the shape of `inputs`, or with `positions` of
@@ -90,8 +83,7 @@ class TransformerBlock(keras.layers.Layer):
 
         self.query_key_value = dense(width, 3 * width, "query_key_value")
         self.attention_output = dense(width, width, "attention_output")
-        activation = in_fewer_passes(keras.activations.gelu)
-        self.intermediate = dense(width, self.intermediate_dim, "intermediate", activation)
+        self.intermediate = dense(width, self.intermediate_dim, "intermediate", gelu)
         self.feedforward_output = dense(self.intermediate_dim, width, "feedforward_output")
         self.attention_norm = norm("attention_norm")
         self.feedforward_norm = norm("feedforward_norm")
@@ -102,8 +94,7 @@ class TransformerBlock(keras.layers.Layer):
 
     def call(self, inputs, padding_mask=None, positions=None, training=None):
         shape = ops.shape(inputs)
-        # Rows of all sessions below each other: TensorFlow fuses a product of matrices with what
-        # is added to it.
+        # In two dimensions: TensorFlow fuses a product of matrices with what is added to it.
         x = ops.reshape(inputs, (-1, shape[-1]))
         outputs = inputs if positions is None else take_positions(inputs, positions)
         residual = ops.reshape(outputs, (-1, shape[-1]))
@@ -150,11 +141,5 @@ class TransformerBlock(keras.layers.Layer):
         return inputs_shape if positions_shape is None else (*positions_shape, inputs_shape[-1])
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            intermediate_dim=self.intermediate_dim,
-            num_heads=self.num_heads,
-            dropout=self.dropout,
-            causal=self.causal,
-        )
-        return config
+        own = ("intermediate_dim", "num_heads", "dropout", "causal")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}

@@ -1,7 +1,5 @@
 """The pairwise loss of Bayesian personalized ranking."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
@@ -15,19 +13,13 @@ class BayesianPersonalizedRanking(keras.losses.Loss):
         loss = -(1 / N) * sum over n of log(sigmoid(s_0 - s_n))
 
     A negative that must not count, such as an accidental hit, is given a very low logit, as
-    `SampledLogits` does: its term is then 0, and N does not change. Computed in float32 whatever
-    the dtype of `y_pred`.
+    `SampledLogits` does: its term is then 0, and N does not change. Computed in float32.
 
     Args:
-        reduction: as in Keras. The default is the mean weighted with `sample_weight`, so that
-            positions without a target do not dilute it.
-        name: str.
-        dtype: as in Keras.
+        reduction, name, dtype: as in Keras; the default is the mean weighted with `sample_weight`.
 
     Call arguments:
-        y_true: int tensor of the shape `y_pred.shape[:-1]`, the class of the target as for
-            `keras.losses.SparseCategoricalCrossentropy`. It is always class 0, and its values
-            are not used.
+        y_true: tensor of shape `y_pred.shape[:-1]`. Not used: the target is always class 0.
         y_pred: float tensor of shape `(..., 1 + num_negatives)`, logits, the target in column 0.
         sample_weight: optional, of the shape of `y_true`.
 
@@ -45,10 +37,7 @@ class BayesianPersonalizedRanking(keras.losses.Loss):
     """
 
     def __init__(
-        self,
-        reduction="mean_with_sample_weight",
-        name="bayesian_personalized_ranking",
-        dtype=None,
+        self, reduction="mean_with_sample_weight", name="bayesian_personalized_ranking", dtype=None
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 

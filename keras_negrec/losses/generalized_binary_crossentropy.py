@@ -1,7 +1,5 @@
 """gBCE, binary cross-entropy corrected for negative sampling."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
@@ -17,23 +15,17 @@ class GeneralizedBinaryCrossentropy(keras.losses.Loss):
         loss = -(beta * log(sigmoid(s)) + sum over i of log(1 - sigmoid(n_i))) / (N + 1)
         beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
 
-    with `alpha` the share of the other items that is sampled. Calibration 0 is ordinary binary
-    cross-entropy; calibration 1 makes the sigmoid estimate the probability as it would without
-    sampling. It wants negatives that are drawn uniformly, and no logQ correction. Computed in
-    float32 whatever the dtype of `y_pred`.
+    Calibration 0 is ordinary binary cross-entropy; calibration 1 makes the sigmoid estimate the
+    probability as it would without sampling. It wants negatives that are drawn uniformly, and no
+    logQ correction. Computed in float32.
 
     Args:
-        sampling_rate: float above 0 and at most 1. The number of negatives over the number of
-            items less one (alpha).
+        sampling_rate: float above 0 and at most 1 (alpha): negatives over items less one.
         calibration: float from 0 to 1 (`t` in the paper).
-        reduction: as in Keras. The default is the mean weighted with `sample_weight`.
-        name: str.
-        dtype: as in Keras.
+        **kwargs: as for `BayesianPersonalizedRanking`.
 
     Call arguments:
-        y_true: tensor of shape `y_pred.shape[:-1]`. Not used: the target is always class 0.
-        y_pred: float tensor of shape `(..., 1 + num_negatives)`, logits.
-        sample_weight: optional, of the shape of `y_true`.
+        y_true, y_pred, sample_weight: as for `BayesianPersonalizedRanking`.
 
     Raises:
         ValueError: a sampling rate or calibration outside of its range.
@@ -49,24 +41,15 @@ class GeneralizedBinaryCrossentropy(keras.losses.Loss):
     """
 
     def __init__(
-        self,
-        sampling_rate,
-        calibration=0.75,
-        reduction="mean_with_sample_weight",
-        name="generalized_binary_crossentropy",
-        dtype=None,
+        self, sampling_rate, calibration=0.75, name="generalized_binary_crossentropy", **kwargs
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name, **{"reduction": "mean_with_sample_weight", **kwargs})
         self.sampling_rate = check_positive_float("sampling_rate", sampling_rate)
         if self.sampling_rate > 1:
-            raise ValueError(
-                f"`sampling_rate` must be at most 1. Received: sampling_rate={sampling_rate!r}"
-            )
+            raise ValueError(f"`sampling_rate` must be at most 1. Received: {sampling_rate=}")
         is_number = isinstance(calibration, int | float) and not isinstance(calibration, bool)
         if not is_number or not 0 <= calibration <= 1:
-            raise ValueError(
-                f"`calibration` must be from 0 to 1. Received: calibration={calibration!r}"
-            )
+            raise ValueError(f"`calibration` must be from 0 to 1. Received: {calibration=}")
         self.calibration = float(calibration)
 
     def call(self, y_true, y_pred):
@@ -74,9 +57,9 @@ class GeneralizedBinaryCrossentropy(keras.losses.Loss):
         alpha = self.sampling_rate
         beta = alpha * (self.calibration * (1 - 1 / alpha) + 1 / alpha)
         target = beta * ops.softplus(-logits[..., 0])
-        return (target + ops.sum(ops.softplus(logits[..., 1:]), axis=-1)) / logits.shape[-1]
+        num_logits = ops.cast(ops.shape(logits)[-1], "float32")
+        return (target + ops.sum(ops.softplus(logits[..., 1:]), axis=-1)) / num_logits
 
     def get_config(self):
-        config = super().get_config()
-        config.update(sampling_rate=self.sampling_rate, calibration=self.calibration)
-        return config
+        own = {"sampling_rate": self.sampling_rate, "calibration": self.calibration}
+        return {**super().get_config(), **own}

@@ -1,7 +1,5 @@
 """A loss that the model has computed itself."""
 
-from __future__ import annotations
-
 import keras
 
 
@@ -10,15 +8,10 @@ class Identity(keras.losses.Loss):
     """Takes `y_pred` for the loss: for models whose output is a loss already.
 
     Args:
-        reduction: as in Keras. The default is the mean weighted with `sample_weight`, so that
-            positions without a target do not dilute it.
-        name: str.
-        dtype: as in Keras.
+        reduction, name, dtype: as in Keras; the default is the mean weighted with `sample_weight`.
 
     Call arguments:
-        y_true: tensor of the shape of `y_pred`. Not used.
-        y_pred: float tensor, the losses.
-        sample_weight: optional, of the shape of `y_pred`.
+        y_true, y_pred, sample_weight: of one shape. `y_pred` is the losses; `y_true` is not used.
 
     Example:
 

@@ -1,7 +1,5 @@
 """The contrastive negative-feedback loss."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
@@ -17,15 +15,12 @@ class NegativeFeedbackContrastive(keras.losses.Loss):
         loss(i) = -log(exp(s(i, p) / t) / (exp(s(i, p) / t) + sum over n in N of exp(s(i, n) / t)))
 
     with `s` the similarities in `y_pred`, cosines as a rule. Contexts without a positive or
-    without any negative have no loss, and the mean is over the others alone. A batch with none
-    has loss 0. Computed in float32 whatever the dtype of `y_pred`.
+    without any negative have no loss. A batch of these has loss 0. Computed in float32.
 
     Args:
         temperature: float above 0.
-        reduction: as in Keras. The default is the mean over the contexts that count, weighted
-            with `sample_weight`; `"sum_over_batch_size"` divides by the number of all contexts.
-        name: str.
-        dtype: as in Keras.
+        **kwargs: `reduction` and `dtype` as in Keras. The default is the mean over contexts that
+            have a loss, weighted with `sample_weight`; `"sum_over_batch_size"` is over all.
 
     Call arguments:
         y_true: tensor of the shape of `y_pred`: 1 for the positive, 0 for a negative, -1 for
@@ -46,20 +41,13 @@ class NegativeFeedbackContrastive(keras.losses.Loss):
         [Seshadri & Knees, 2023](https://arxiv.org/abs/2309.11623)
     """
 
-    def __init__(
-        self,
-        temperature=0.1,
-        reduction="mean_with_sample_weight",
-        name="negative_feedback_contrastive",
-        dtype=None,
-    ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    def __init__(self, temperature=0.1, name="negative_feedback_contrastive", **kwargs):
+        super().__init__(name, **{"reduction": "mean_with_sample_weight", **kwargs})
         self.temperature = check_positive_float("temperature", temperature)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         y_true = ops.convert_to_tensor(y_true)
-        counts = ops.logical_and(ops.any(y_true == 1, axis=-1), ops.any(y_true == 0, axis=-1))
-        weight = ops.cast(counts, self.dtype)
+        weight = ops.cast(_has_loss(y_true), self.dtype)
         if sample_weight is not None:
             sample_weight = ops.cast(sample_weight, self.dtype)
             while len(sample_weight.shape) < len(weight.shape):
@@ -69,15 +57,15 @@ class NegativeFeedbackContrastive(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         logits = ops.cast(y_pred, "float32") / self.temperature
-        positive, candidate = y_true == 1, y_true != -1
-        # Contexts that do not count get one finite logit, to keep NaN out of their gradient.
-        masked = ops.where(candidate, logits, -1e9)
-        positive_logit = ops.sum(ops.where(positive, logits, 0.0), axis=-1)
+        # Contexts without a loss get one finite logit, to keep NaN out of their gradient.
+        masked = ops.where(y_true != -1, logits, -1e9)
+        positive_logit = ops.sum(ops.where(y_true == 1, logits, 0.0), axis=-1)
         losses = ops.logsumexp(masked, axis=-1) - positive_logit
-        counts = ops.logical_and(ops.any(positive, axis=-1), ops.any(y_true == 0, axis=-1))
-        return ops.where(counts, losses, 0.0)
+        return ops.where(_has_loss(y_true), losses, 0.0)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(temperature=self.temperature)
-        return config
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+def _has_loss(labels):
+    return ops.logical_and(ops.any(labels == 1, axis=-1), ops.any(labels == 0, axis=-1))

@@ -1,7 +1,5 @@
 """The not-to-recommend loss."""
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 
@@ -10,17 +8,12 @@ from keras import ops
 class NotToRecommend(keras.losses.Loss):
     """Lowers the probability of the items that were skipped: `-log(1 - p(skipped | context))`.
 
-    With `p` the softmax of the logits in `y_pred`, `log(1 - p_j)` is the log-sum-exp of all
-    logits but `j` less that of all, which stays exact however close `p_j` is to 1. Computed in
-    float32 whatever the dtype of `y_pred`.
-
-    The gradient of a logit is of the size of `p_j`: the term acts on items that the model would
-    recommend, and hardly on the others. Its weight may well be above 1.
+    With `p` the softmax of the logits in `y_pred`, computed in float32, so that it stays exact
+    however close `p` is to 1. The gradient of a logit is of the size of `p`: the term acts on items
+    that the model would recommend, and hardly on the others. Its weight may well be above 1.
 
     Args:
-        reduction: as in Keras. The default is the mean weighted with `sample_weight`.
-        name: str.
-        dtype: as in Keras.
+        reduction, name, dtype: as in Keras; the default is the mean weighted with `sample_weight`.
 
     Call arguments:
         y_true: int tensor of shape `y_pred.shape[:-1]`: the class that was skipped.
@@ -46,5 +39,6 @@ class NotToRecommend(keras.losses.Loss):
         if len(y_true.shape) < len(logits.shape):
             y_true = ops.expand_dims(y_true, -1)
         skipped = ops.equal(ops.arange(logits.shape[-1], dtype="int32"), y_true)
+        # log(1 - p_j) is the log-sum-exp of all logits but `j` less that of all.
         others = ops.where(skipped, -1e9, logits)
         return ops.logsumexp(logits, axis=-1) - ops.logsumexp(others, axis=-1)

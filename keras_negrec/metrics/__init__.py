@@ -1,9 +1,7 @@
 """Keras metrics of the training targets."""
 
 from keras_negrec.metrics.feedback_auc import FeedbackAUC
-from keras_negrec.metrics.hit_rate import HitRate
-from keras_negrec.metrics.mrr import MRR
-from keras_negrec.metrics.ndcg import NDCG
+from keras_negrec.metrics.rank_metrics import MRR, NDCG, HitRate
 
 __all__ = [
     "MRR",

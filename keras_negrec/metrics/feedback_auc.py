@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_negrec.metrics.rank_metrics import update_flat
+
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class FeedbackAUC(keras.metrics.Mean):
@@ -15,8 +17,7 @@ class FeedbackAUC(keras.metrics.Mean):
     none the result is 0.
 
     Args:
-        name: str.
-        dtype: as in Keras.
+        name, dtype: as in Keras.
 
     Call arguments:
         y_true: tensor of the shape of `y_pred`: 1 for the positive, 0 for a negative, -1 for
@@ -43,11 +44,4 @@ class FeedbackAUC(keras.metrics.Mean):
         num_negatives = ops.sum(ops.cast(negative, "float32"), axis=-1)
         value = ops.sum(ops.where(negative, below, 0.0), axis=-1) / ops.maximum(num_negatives, 1.0)
         counts = ops.logical_and(ops.any(positive, axis=-1), num_negatives > 0)
-        weight = ops.cast(counts, "float32")  # (batch, contexts)
-        if sample_weight is not None:
-            sample_weight = ops.cast(sample_weight, "float32")
-            while len(sample_weight.shape) < len(weight.shape):
-                sample_weight = ops.expand_dims(sample_weight, -1)
-            weight = weight * sample_weight
-        # Flat, because Keras's mean would give each batch of long rows less weight by context.
-        return super().update_state(ops.reshape(value, (-1,)), ops.reshape(weight, (-1,)))
+        return update_flat(super().update_state, value, ops.cast(counts, "float32"), sample_weight)

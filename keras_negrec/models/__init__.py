@@ -1,13 +1,11 @@
 """Models, their exchangeable parts, and baselines."""
 
 from keras_negrec.models import encoders, feedback, objectives
-from keras_negrec.models.baselines.item_cooccurrence import ItemCooccurrence
+from keras_negrec.models.baselines.counts import ItemCooccurrence, Popularity
 from keras_negrec.models.baselines.matrix_factorization import MatrixFactorization
-from keras_negrec.models.baselines.popularity import Popularity
-from keras_negrec.models.baselines.weighted_hybrid import WeightedHybrid
 from keras_negrec.models.build_model import build_model
 from keras_negrec.models.encoders import BERT4Rec, Caser, Encoder, GRU4Rec, SASRec
-from keras_negrec.models.ensemble import Ensemble
+from keras_negrec.models.ensemble import Ensemble, WeightedHybrid
 from keras_negrec.models.feedback import FeedbackTerm
 from keras_negrec.models.grow_vocabulary import grow_vocabulary
 from keras_negrec.models.objectives import Objective

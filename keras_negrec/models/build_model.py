@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -41,8 +40,7 @@ def build_model(
     """Builds and compiles a sequential recommender.
 
     The total loss is that of the next item plus, each with its weight, those of the feedback
-    terms. In the training history they are `next_item_loss`, `contrastive_loss`,
-    `not_to_recommend_loss` and `keep_loss`.
+    terms: `next_item_loss`, `contrastive_loss`, `not_to_recommend_loss` and `keep_loss`.
 
     Args:
         encoder: `"sasrec"`, `"bert4rec"`, `"gru4rec"` or `"caser"`, or a
@@ -111,31 +109,40 @@ def build_model(
     if num_items is None and vocabulary is None:
         num_items = _SAMPLE_ITEMS
     weights = _weights(negative_loss, negative_weight)
-    by_name: dict[str, tuple[type, dict]] = {}  # what kind of part, and arguments it has already
+    taken: dict[type, list[str]] = {}  # the arguments of each part that is given by name
+
+    def make(kind, **given):
+        taken[kind] = _arguments(kind)
+        return kind(**given, **{key: options[key] for key in taken[kind] if key in options})
+
     if isinstance(encoder, str):
-        if encoder not in ENCODERS:
-            raise ValueError(
-                f"Unknown model. Expected one of {', '.join(map(repr, sorted(ENCODERS)))}, or an "
-                f"Encoder. Received: encoder={encoder!r}"
-            )
+        check_choice("encoder", encoder, tuple(ENCODERS))
         name = name or encoder
-        by_name["encoder"] = ENCODERS[encoder], {}
+        encoder = make(ENCODERS[encoder])
     if isinstance(objective, str):
-        by_name["objective"] = _objective(objective, options)
-    for term, weight in weights.items():
-        by_name[term] = FEEDBACK_TERMS[term], {"weight": weight}
-    parts = _make_parts(by_name, options)
-    encoder = parts.pop("encoder", encoder)
-    objective = parts.pop("objective", objective)
+        check_choice("objective", objective, tuple(OBJECTIVES))
+        if options.get("num_sampled_negatives", 0) is None:  # as if it were not given
+            del options["num_sampled_negatives"]
+        if objective == "softmax" and "num_sampled_negatives" in options:
+            objective = "sampled_softmax"
+        fused = {"fused": True} if options.pop("fused_softmax", False) else {}
+        if fused and objective != "softmax":
+            raise ValueError(
+                '`fused_softmax` is for objective="softmax" over the whole catalogue, without '
+                f"`num_sampled_negatives`. Received: fused_softmax=True, objective={objective!r}"
+            )
+        objective = make(OBJECTIVES[objective], **fused)
+    terms = [make(FEEDBACK_TERMS[term], weight=weight) for term, weight in weights.items()]
+    _check_options(options, taken)
     model = SessionRecommender(
         encoder,
         num_items=num_items,
         vocabulary=vocabulary,
         objective=objective,
-        feedback=[*parts.values(), *feedback],
+        feedback=[*terms, *feedback],
         max_length=max_length,
         embedding_dim=embedding_dim,
-        num_features=_num_features(item_features),
+        num_features=None if item_features is None else np.atleast_1d(item_features).shape[-1],
         dtype=dtype,
         name=name,
     )
@@ -156,68 +163,34 @@ def _weights(negative_loss, negative_weight: float) -> dict[str, float]:
     if isinstance(negative_loss, bool):
         negative_loss = list(FEEDBACK_TERMS)[:1] if negative_loss else []
     names = [negative_loss] if isinstance(negative_loss, str) else list(negative_loss or ())
-    given = negative_loss if isinstance(negative_loss, Mapping) else {}
-    for term in names:
+    given = dict.fromkeys(names, negative_weight)
+    if isinstance(negative_loss, Mapping):
+        given = dict(negative_loss)
+    for term, weight in given.items():
         check_choice("negative_loss", term, (True, False, *FEEDBACK_TERMS))
-    return {
-        term: check_positive_float(f"negative_loss[{term!r}]", given.get(term, negative_weight))
-        for term in FEEDBACK_TERMS
-        if term in names
-    }
+        check_positive_float(f"negative_loss[{term!r}]", weight)
+    return {term: float(given[term]) for term in FEEDBACK_TERMS if term in given}
 
 
-def _objective(objective: str, options: dict) -> tuple[type, dict]:
-    """The class of an objective, and its arguments that are called otherwise here."""
-    check_choice("objective", objective, tuple(OBJECTIVES))
-    fused = options.pop("fused_softmax", False)
-    if options.get("num_sampled_negatives", 0) is None:  # as if it were not given
-        options.pop("num_sampled_negatives")
-    if fused and (objective != "softmax" or "num_sampled_negatives" in options):
-        raise ValueError(
-            '`fused_softmax` is for objective="softmax" over the whole catalogue, without '
-            f"`num_sampled_negatives`. Received: fused_softmax=True, objective={objective!r}, "
-            f"num_sampled_negatives={options.get('num_sampled_negatives')}"
-        )
-    if objective == "softmax" and "num_sampled_negatives" in options:
-        objective = "sampled_softmax"
-    return OBJECTIVES[objective], {"fused": True} if fused else {}
-
-
-def _make_parts(by_name: dict[str, tuple[type, dict]], options: dict) -> dict:
-    """Makes each part of its own options; an error for an option that is none's."""
-    taken = {key: _arguments(kind) for key, (kind, _) in by_name.items()}
+def _check_options(options: dict, taken: dict[type, list[str]]) -> None:
+    """An error for an option that is none of the parts' that are given by name."""
     for option, value in options.items():
-        if any(option in arguments for arguments in taken.values()):
+        if any(option in names for names in taken.values()):
             continue
         kinds = [*ENCODERS.values(), *OBJECTIVES.values(), *FEEDBACK_TERMS.values()]
         owners = [kind for kind in kinds if option in _arguments(kind)]
         if owners and option in _MAY_BE_UNUSED:
             owners[0](**{option: value})  # refuses what would be wrong where it is used
             continue
-        here = "; ".join(f"{by_name[key][0].__name__}: {', '.join(a)}" for key, a in taken.items())
+        here = "; ".join(f"{kind.__name__}: {', '.join(names)}" for kind, names in taken.items())
         of = " and ".join(owner.__name__ for owner in owners)
         raise ValueError(
             f"No part of this model has an argument `{option}`"
             f"{f': `{option}` is an argument of {of}' if of else ''}. The arguments here are "
             f"{here or 'those of the objects given'}. Received: {option}={value!r}"
         )
-    return {
-        key: kind(**given, **{name: options[name] for name in taken[key] if name in options})
-        for key, (kind, given) in by_name.items()
-    }
 
 
 def _arguments(kind: type) -> list[str]:
-    """The arguments of a part's class, its base classes' included."""
-    names: list[str] = []
-    for base in kind.__mro__:
-        if "__init__" in vars(base) and base is not object:
-            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-            names += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-    return [name for name in dict.fromkeys(names) if name not in ("weight", "fused")]
-
-
-def _num_features(item_features) -> int | None:
-    if item_features is None:
-        return None
-    return np.shape(item_features)[-1] if np.ndim(item_features) else 0
+    """The arguments of a built-in part that are options here."""
+    return [name for name in kind().get_config() if name not in ("weight", "fused")]

@@ -6,8 +6,10 @@ import functools
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_negrec.data import Sessions
 from keras_negrec.models.recommender import Recommender
 
 
@@ -47,10 +49,15 @@ class Ensemble(Recommender):
 
     def __init__(self, models: Sequence[Recommender], *, name=None, trainable=True):
         models = list(models)
-        _check(models)
-        copies = []
-        for i, model in enumerate(models):  # layers of one model must have different names
-            copies.append(model.clone(name=f"model_{i}"))
+        for model in models:
+            if not isinstance(model, Recommender):
+                raise TypeError(
+                    "`models` must be models that are trained with Keras. Received one of type "
+                    f"{type(model).__name__}"
+                )
+        vocabulary = _common_vocabulary(models)
+        # Layers of one model must have different names.
+        copies = [model.clone(name=f"model_{i}") for i, model in enumerate(models)]
         inputs: dict = {}
         for copy in copies:
             for key, tensor in copy.serving_model.input.items():
@@ -60,16 +67,12 @@ class Ensemble(Recommender):
             serving_model = copy.serving_model
             newest = {key: inputs[key][:, -copy.max_length :] for key in serving_model.input}
             vectors.append(ops.cast(serving_model(newest), "float32") / len(copies))
-        super().__init__(
-            inputs=inputs,
-            outputs=ops.concatenate(vectors, axis=-1),
-            name=name,
-            trainable=trainable,
-        )
+        outputs = ops.concatenate(vectors, axis=-1)
+        super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
         self.models = copies
         self.num_items = copies[0].num_items
         self.max_length = max(copy.max_length for copy in copies)
-        self.vocabulary = models[0].vocabulary
+        self.vocabulary = vocabulary
 
     @functools.cached_property
     def serving_model(self) -> keras.Model:
@@ -89,31 +92,77 @@ class Ensemble(Recommender):
         return ops.concatenate(vectors, axis=-1)
 
     def get_config(self):
-        models = [keras.saving.serialize_keras_object(model) for model in self.models]
+        models = keras.saving.serialize_keras_object(list(self.models))
         return {"models": models, "name": self.name, "trainable": self.trainable}
 
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        models = [
-            keras.saving.deserialize_keras_object(model, custom_objects)
-            for model in config["models"]
-        ]
-        return cls(**{**config, "models": models})
 
+class WeightedHybrid:
+    """Scores an item by the weighted sum of what several models say, whatever the scale of each.
 
-def _check(models: list) -> None:
-    for model in models:
-        if not isinstance(model, Recommender):
-            raise TypeError(
-                "`models` must be models that are trained with Keras. Received one of type "
-                f"{type(model).__name__}"
+    The scores of a model are standardized for each history: less their mean over the catalogue,
+    and divided by their standard deviation there. A model that scores all items alike, such as
+    `ItemCooccurrence` after a history without a kept event, plays no part there.
+
+    It joins what one encoder learned with what was counted, which helps where the data are few;
+    `Ensemble` joins encoders alike in kind, and can be saved and exported, as this cannot. Weights
+    are chosen by `evaluate` on validation data, once the models are trained.
+
+    Args:
+        models: models of one catalogue: anything with `num_items` and `score(histories)`.
+        weights: a float for each of the models.
+
+    Raises:
+        ValueError: no model; models of different catalogues; another number of weights than of
+            models, or a weight that is not finite.
+
+    Example:
+
+    >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3], [3, 2]])
+    >>> popularity = keras_negrec.models.Popularity(sessions, num_items=3)
+    >>> cooccurrence = keras_negrec.models.ItemCooccurrence(sessions, num_items=3)
+    >>> hybrid = keras_negrec.models.WeightedHybrid([popularity, cooccurrence], [1.0, 0.2])
+    >>> hybrid.score(sessions).shape
+    (2, 3)
+
+    Reference:
+        [Burke, 2002](https://doi.org/10.1023/A:1021240730564)
+    """
+
+    def __init__(self, models: Sequence, weights: Sequence[float]):
+        self.models, self.weights = list(models), [float(weight) for weight in weights]
+        self.vocabulary = _common_vocabulary(self.models)
+        if len(self.weights) != len(self.models) or not np.isfinite(self.weights).all():
+            raise ValueError(
+                f"`weights` must hold a finite number for each of the {len(self.models)} models. "
+                f"Received: weights={weights!r}"
             )
+        self.num_items = self.models[0].num_items
+
+    def score(self, histories: Sessions) -> np.ndarray:
+        """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`."""
+        total = np.zeros((len(histories), self.num_items), "float32")
+        for model, weight in zip(self.models, self.weights, strict=True):
+            scores = np.asarray(model.score(histories), "float32")
+            mean = scores.mean(axis=1, keepdims=True, dtype="float64")
+            spread = scores.std(axis=1, keepdims=True, dtype="float64")
+            alike = scores.max(axis=1, keepdims=True) == scores.min(axis=1, keepdims=True)
+            spread[alike] = np.inf
+            scores = scores - mean.astype("float32")  # a copy: the model may hand out its own
+            scores *= (weight / spread).astype("float32")
+            total += scores
+        return total
+
+
+def _common_vocabulary(models: Sequence):
+    """The vocabulary of models of one catalogue, of which some may have none."""
     if not models:
         raise ValueError("`models` must hold at least one model. Received: none.")
-    for model in models[1:]:
-        if model.num_items != models[0].num_items or model.vocabulary != models[0].vocabulary:
+    found = [(model.num_items, getattr(model, "vocabulary", None)) for model in models]
+    vocabulary = next((each for _, each in found if each is not None), None)
+    for num_items, each in found:
+        if num_items != found[0][0] or each not in (None, vocabulary):
             raise ValueError(
                 "`models` must be of one catalogue. Received models of "
-                f"{models[0].num_items} items ({models[0].vocabulary}) and of "
-                f"{model.num_items} ({model.vocabulary})."
+                f"{found[0][0]} items ({vocabulary}) and of {num_items} ({each})."
             )
+    return vocabulary

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 from keras import ops
 
 from keras_negrec.backend.keras_private import (
@@ -18,6 +17,7 @@ from keras_negrec.backend.keras_private import (
 from keras_negrec.data import Vocabulary
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.models.ensemble import Ensemble
+from keras_negrec.models.part import set_rows
 from keras_negrec.models.recommender import Recommender
 from keras_negrec.models.session_recommender import SessionRecommender
 
@@ -30,21 +30,12 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
     what is new costs nothing until `fit` goes on with data in which it occurs. `model` itself is
     not changed.
 
-    A new item starts
-
-    - in a model with item features, from its features alone. Its own vector is 0 until it occurs
-      in the training data and learns.
-    - otherwise with the mean vector of all old items. Its score is then the mean of their scores
-      (in `MatrixFactorization` and with the keep loss with the mean of their biases), and in no
-      context does the softmax give it more than the average item's share, since the exponential
-      of a mean is at most the mean of the exponentials. So it takes nothing from what the model
-      is sure of, ranks near
-      the middle (median 119 to 121 of 271 for SASRec, BERT4Rec and GRU4Rec on simulated
-      sessions), and rises or falls from there. As an event of a history it says what all items
-      have in common. The mean is shorter than the vectors of single items; stretched to their
-      length it would overstate what they share, and the bound would not hold. A model keeps no
-      record of which items it was trained on, so that all old ones count. New items have equal
-      scores until they are trained.
+    With item features a new item starts from these alone: its own vector is 0 until it occurs in
+    the training data and learns. Otherwise it starts with the mean vector (and bias) of all old
+    items, and so with the mean of their scores. In no context does the softmax then give it more
+    than the average item's share, since the exponential of a mean is at most the mean of the
+    exponentials: it takes nothing from what the model is sure of, ranks near the middle, and rises
+    or falls from there. New items have equal scores until they are trained.
 
     The model is compiled as the old one is: optimizer, losses, loss weights, metrics. The
     optimizer goes on where it was, with its step and that of a learning rate schedule, and with the
@@ -63,8 +54,8 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
         A model of the class of `model`.
 
     Raises:
-        TypeError: a model that is not trained with Keras; an `Ensemble`; items of another type
-            than the vocabulary's.
+        TypeError: an `Ensemble` or another model that is not trained with Keras; items of another
+            type than the vocabulary's.
         ValueError: a model without a vocabulary; no items; an item that is known already or comes
             twice; features that are missing, of another shape or not finite, or that the model
             has no place for.
@@ -80,27 +71,32 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
     Reference:
         [Hewitt, 2021](https://nlp.stanford.edu/~johnhew/vocab-expansion.html) on the mean vector.
     """
-    if not isinstance(model, Recommender):
+    if isinstance(model, Ensemble) or not isinstance(model, Recommender):
         raise TypeError(
-            "`grow_vocabulary` takes a model that is trained with Keras. Received one of type "
-            f"{type(model).__name__}"
-        )
-    if isinstance(model, Ensemble):
-        raise TypeError(
-            "`grow_vocabulary` takes a single model. Grow each of an ensemble's `models` and make "
-            "an ensemble of them. Received: an Ensemble"
+            "`grow_vocabulary` takes a model that is trained with Keras; of an `Ensemble`, grow "
+            f"each of its `models`. Received one of type {type(model).__name__}"
         )
     if model.vocabulary is None:
         raise ValueError("`grow_vocabulary` needs a model with a vocabulary. Received: None")
     vocabulary = _with_new_items(model.vocabulary, new_items)
-    features = _checked_features(
-        item_features, len(vocabulary) - model.num_items, model.item_embedding.num_features
-    )
+    num_features = model.item_embedding.num_features
+    received = None if item_features is None else np.shape(item_features)
+    if num_features is None and received is not None:
+        raise ValueError(
+            "`item_features` is for models that were built with item features. Received: "
+            f"shape {received}"
+        )
+    expected = (len(vocabulary) - model.num_items, num_features)
+    if num_features is not None and received != expected:
+        raise ValueError(
+            f"`item_features` must have shape (len(new_items), num_features), {expected}. "
+            f"Received: {received}"
+        )
     grown = type(model).from_config({**model.get_config(), "num_items": len(vocabulary)})
     grown.vocabulary = vocabulary
     for old, new in zip(model.weights, grown.weights, strict=True):
         _carry_over(old, new)
-    _start_new_items(grown, model.num_items, features)
+    _start_new_items(grown, model.num_items, item_features)
     if model.compiled:
         _compile_alike(model, grown)
     for old, new in zip(flatten_layers(model), flatten_layers(grown), strict=True):
@@ -112,41 +108,12 @@ def _with_new_items(vocabulary: Vocabulary, new_items: Iterable) -> Vocabulary:
     if not isinstance(new_items, (str, bytes)):  # these are refused by `encode`
         new_items = list(new_items)
     ids = vocabulary.encode(new_items, unknown="zero")
-    index = pd.Index(new_items)
-    if len(index) == 0:
+    if len(ids) == 0:
         raise ValueError("`new_items` must hold at least one item. Received: none.")
     if ids.any():
-        raise ValueError(
-            "`new_items` must not be in the vocabulary already. Received: "
-            f"{index[ids > 0].tolist()[:5]!r}"
-        )
-    if not index.is_unique:
-        repeated = index[index.duplicated()].tolist()[0]
-        raise ValueError(f"`new_items` must be distinct. Received {repeated!r} more than once.")
-    return Vocabulary([*vocabulary.items, *index])
-
-
-def _checked_features(item_features, num_new: int, num_features: int | None):
-    if num_features is None:
-        if item_features is not None:
-            raise ValueError(
-                "`item_features` is for models that were built with item features. Received: "
-                f"shape {np.shape(item_features)}"
-            )
-        return None
-    features = None if item_features is None else np.asarray(item_features, "float32")
-    received = None if features is None else features.shape
-    if features is None or received != (num_new, num_features):
-        raise ValueError(
-            "`item_features` must have shape (len(new_items), num_features), "
-            f"{(num_new, num_features)}. Received: {received}"
-        )
-    if not np.isfinite(features).all():
-        row = int(np.argmin(np.isfinite(features).all(axis=1)))
-        raise ValueError(
-            f"`item_features` must be finite. Received in row {row}: {features[row].tolist()}"
-        )
-    return features
+        known = vocabulary.decode(ids[ids > 0]).tolist()[:5]
+        raise ValueError(f"`new_items` must not be in the vocabulary already. Received: {known!r}")
+    return Vocabulary([*vocabulary.items, *new_items])
 
 
 def _carry_over(old: keras.Variable, new: keras.Variable) -> None:
@@ -157,21 +124,15 @@ def _carry_over(old: keras.Variable, new: keras.Variable) -> None:
     new.assign(values)
 
 
-def _set_rows(variable: keras.Variable, first: int, rows) -> None:
-    values = np.array(ops.convert_to_numpy(variable))
-    values[first:] = rows
-    variable.assign(values)
-
-
 def _start_new_items(grown: Recommender, first: int, features) -> None:
     """Sets the rows from `first` on. Other tables (`MatrixFactorization`'s bags) start anew."""
     embedding: ItemEmbedding = grown.item_embedding
     if features is None:
-        old_rows = ops.convert_to_numpy(embedding.embeddings)[:first]
-        _set_rows(embedding.embeddings, first, old_rows.mean(axis=0, dtype="float64"))
+        set_rows(embedding.embeddings, first, lambda old: old.mean(axis=0, dtype="float64"))
     else:
-        _set_rows(embedding.embeddings, first, 0.0)
-        _set_rows(embedding.features, first, features)
+        set_rows(embedding.embeddings, first, 0.0)
+        old_features = ops.convert_to_numpy(embedding.features)[:first]
+        embedding.set_features(np.concatenate([old_features, features]))
     if isinstance(grown, SessionRecommender):
         for part in (grown.encoder, grown.objective, *grown.feedback_terms.values()):
             part.start_new_items(first)
@@ -179,7 +140,6 @@ def _start_new_items(grown: Recommender, first: int, features) -> None:
 
 def _compile_alike(model: Recommender, grown: Recommender) -> None:
     config = keras.saving.deserialize_keras_object(model.get_compile_config())
-
     if isinstance(model, SessionRecommender) and isinstance(grown, SessionRecommender):
         of_old_size = keras.losses.serialize(model.objective.loss(model.num_items))
         for name, loss in config["loss"].items():
@@ -189,16 +149,13 @@ def _compile_alike(model: Recommender, grown: Recommender) -> None:
     if not model.optimizer.built:
         return
     new_of = {id(old): new for old, new in zip(model.weights, grown.weights, strict=True)}
-    trained = trainable_variables_of(model.optimizer)
-    grown.optimizer.build([new_of[id(variable)] for variable in trained])
+    trained = [(old, new_of[id(old)]) for old in trainable_variables_of(model.optimizer)]
+    grown.optimizer.build([new for _, new in trained])
     for old, new in zip(model.optimizer.variables, grown.optimizer.variables, strict=True):
         _carry_over(old, new)
     optimizer: Any = getattr(grown.optimizer, "inner_optimizer", grown.optimizer)
     if optimizer.use_ema:  # averages of new rows that started at 0 would be far too short
-        averages = moving_averages(optimizer)
-        for old, new, average in zip(
-            trained, trainable_variables_of(optimizer), averages, strict=True
-        ):
+        for (old, new), average in zip(trained, moving_averages(optimizer), strict=True):
             if old.shape != new.shape:
                 first = old.shape[0]
-                _set_rows(average, first, ops.convert_to_numpy(new)[first:])
+                set_rows(average, first, ops.convert_to_numpy(new)[first:])

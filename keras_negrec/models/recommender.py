@@ -9,12 +9,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_negrec.backend.item_table import is_item_table
-from keras_negrec.backend.keep_memory import keep_memory
 from keras_negrec.backend.keras_private import compile_loss, flatten_layers, portable_config
 from keras_negrec.backend.length_multiple import length_multiple
+from keras_negrec.backend.table_rows import is_item_table, row_train_step
 from keras_negrec.data import Examples, Sessions, TrainingData, Vocabulary
-from keras_negrec.data.training.without_autotuning import without_autotuning
+from keras_negrec.data.training.stream_batches import without_autotuning
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
 
@@ -23,7 +22,7 @@ class Recommender(keras.Model):
     """A Keras model that scores the whole catalogue and saves its vocabulary with it.
 
     A subclass sets `item_embedding`, `vocabulary` and `_config`, the arguments that build it
-    again, and gives `serving_model`.
+    again, and gives `serving_model` and `_training_batches`.
     """
 
     num_items: int
@@ -32,27 +31,17 @@ class Recommender(keras.Model):
     vocabulary: Vocabulary | None
     serving_model: keras.Model
     _config: dict
-
-    @property
-    def _trains_by_rows(self) -> bool:
-        """Whether training reads tables with a row for each item by look-ups alone."""
-        return False
+    _trains_by_rows = False  # Whether training reads the items' tables by look-ups alone.
 
     def make_train_function(self, force=False):
-        keep_memory()  # Here and not at import: what loads afterwards may set it back.
-        by_rows = self._trains_by_rows and self._optimizer_takes_rows
+        optimizer = self.optimizer
+        if isinstance(optimizer, LossScaleOptimizer) and keras.config.backend() != "jax":
+            optimizer = optimizer.inner_optimizer
         for layer in self._layers_with_rows():
-            layer.row_gradients = by_rows
+            layer.row_gradients = self._trains_by_rows and isinstance(optimizer, LazyAdam)
         if keras.config.backend() == "tensorflow":
             self._create_training_variables()
         return super().make_train_function(force)
-
-    @property
-    def _optimizer_takes_rows(self) -> bool:
-        is_on_jax = keras.config.backend() == "jax"
-        if isinstance(self.optimizer, LossScaleOptimizer) and not is_on_jax:
-            return isinstance(self.optimizer.inner_optimizer, LazyAdam)
-        return isinstance(self.optimizer, LazyAdam)
 
     def _create_training_variables(self):
         """Those of optimizer and losses: TensorFlow traces a step that creates any twice."""
@@ -60,32 +49,61 @@ class Recommender(keras.Model):
             if self.optimizer is not None and not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
             losses = compile_loss(self)
-            if losses is not None and not losses.built and self._every_output_has_a_loss:
-                losses.build(self.output, self.output)
-
-    @property
-    def _every_output_has_a_loss(self) -> bool:
-        if isinstance(self.output, dict):
-            return isinstance(self.loss, dict) and self.loss.keys() == self.output.keys()
-        return not keras.tree.is_nested(self.loss)
+            output, given = self.output, self.loss
+            every_output_has_a_loss = (
+                isinstance(given, dict) and given.keys() == output.keys()
+                if isinstance(output, dict)
+                else not keras.tree.is_nested(given)
+            )
+            if losses is not None and not losses.built and every_output_has_a_loss:
+                losses.build(output, output)
 
     def train_step(self, *state_and_data):
         if keras.config.backend() == "jax":
-            from keras_negrec.backend.row_train_step import row_train_step
-
-            tables = [
-                variable
-                for layer in self._layers_with_rows()
-                if layer.row_gradients
-                for variable in layer.trainable_variables
-                if is_item_table(variable)
-            ]
-            if tables:
+            layers = [layer for layer in self._layers_with_rows() if layer.row_gradients]
+            variables = [variable for layer in layers for variable in layer.trainable_variables]
+            if tables := [variable for variable in variables if is_item_table(variable)]:
                 return row_train_step(self, tables, *state_and_data)
         return super().train_step(*state_and_data)
 
     def _layers_with_rows(self) -> list:
         return [layer for layer in flatten_layers(self) if hasattr(layer, "row_gradients")]
+
+    def training_dataset(
+        self,
+        sessions: TrainingData,
+        *,
+        batch_size: int = 128,
+        shuffle: bool = True,
+        seed: int = 0,
+        **options,
+    ) -> tf.data.Dataset:
+        """What `fit` takes: batches of the sessions with this model's training targets.
+
+        Args:
+            sessions: `Sessions`, ids of this model's catalogue, or `Prepared`, which is
+                streamed from its folder.
+            batch_size: int. Rows in a batch.
+            shuffle: bool. Draw a new order at each epoch.
+            seed: int. The same seed gives the same epochs, masks included.
+            **options: further arguments of `TrainingData.batches`: `start_step`, `repeat`,
+                `worker`, `num_workers`, `buffer_events`.
+
+        Returns:
+            A `tf.data.Dataset` of `(x, y, sample_weight)`.
+
+        Raises:
+            ValueError: an item id above `num_items`, or prepared data with another vocabulary
+                than the model's; nothing to train on; an event column that the model needs and
+                the sessions do not have.
+            TypeError: something else than sessions; an unknown option.
+        """
+        self._check_catalogue(sessions)
+        options |= {"batch_size": batch_size, "shuffle": shuffle, "seed": seed}
+        return self._training_batches(sessions, options).prefetch(tf.data.AUTOTUNE)
+
+    def _training_batches(self, sessions: TrainingData, options: dict) -> tf.data.Dataset:
+        raise NotImplementedError(f"{type(self).__name__} is not trained itself.")
 
     @property
     def item_columns(self) -> list[tuple[ItemEmbedding, int]]:
@@ -95,26 +113,18 @@ class Recommender(keras.Model):
     def item_vectors(self, rows=None):
         """The vectors whose products with those of `serving_model` are the scores of the items.
 
-        Args:
-            rows: optional int array of shape `(n,)`: which items, 0 the first. Default: all.
-
-        Returns:
-            Float tensor of shape `(num_items, dim)`, or `(n, dim)`.
+        A float tensor of shape `(num_items, dim)`, or `(n, dim)` of the items in `rows`, an int
+        array of shape `(n,)` that counts them from 0.
         """
         return self.item_embedding.table(rows)
 
     def history_vectors(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:
-        """What `serving_model` makes of each history.
+        """What `serving_model` makes of each history: float32 array of shape `(num_rows, dim)`.
 
         Args:
-            histories: `Sessions`; the newest `max_length` events of each row count.
+            histories: `Sessions`; the newest `max_length` events of each row count. An item id
+                above `num_items` is a ValueError.
             batch_size: int. Rows that are encoded at once.
-
-        Returns:
-            float32 array of shape `(num_rows, dim)`.
-
-        Raises:
-            ValueError: an item id above `num_items`.
         """
         self._check_catalogue(histories)
         vectors = np.zeros((len(histories), self.serving_model.output.shape[-1]), "float32")
@@ -138,16 +148,9 @@ class Recommender(keras.Model):
         return np.minimum(lengths, self.max_length)
 
     def score(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:
-        """Scores of every item as the next one after each history.
+        """Scores of every item as the next one after each history, as for `history_vectors`.
 
-        Args:
-            histories, batch_size: as for `history_vectors`.
-
-        Returns:
-            float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
-
-        Raises:
-            ValueError: an item id above `num_items`.
+        A float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
         """
         vectors = self.history_vectors(histories, batch_size=batch_size)
         table = ops.convert_to_numpy(ops.cast(self.item_vectors(), "float32"))
@@ -169,12 +172,9 @@ class Recommender(keras.Model):
         rows.check_catalogue(self.num_items, self.vocabulary)
 
     def clone(self, name: str | None = None):
-        """A model with the same config, weights and vocabulary, of the same class.
+        """A model with the same config, weights, vocabulary and class, under a name if given.
 
         `keras.models.clone_model` makes a plain functional model of it.
-
-        Args:
-            name: str or None. Of the new model; None is that of this one.
         """
         copy = type(self).from_config({**self.get_config(), "name": name or self.name})
         copy.vocabulary = self.vocabulary
@@ -195,7 +195,7 @@ class Recommender(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        return cls(**keras.saving.deserialize_keras_object(config, custom_objects))
 
     def save_assets(self, dir_path):
         """Writes the vocabulary into the `.keras` file."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from keras_negrec import layers
@@ -13,11 +12,9 @@ from keras_negrec.argument_checks import check_num_items, check_positive_int
 from keras_negrec.data import TrainingData
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.training.targets import check_target
-from keras_negrec.models.encoders.encoder import Encoder
-from keras_negrec.models.feedback.feedback_term import FeedbackTerm
-from keras_negrec.models.objectives.objective import Objective
-from keras_negrec.models.objectives.softmax import Softmax
-from keras_negrec.models.part import Part
+from keras_negrec.models.encoders import Encoder
+from keras_negrec.models.feedback import FeedbackTerm
+from keras_negrec.models.objectives import Objective, Softmax
 from keras_negrec.models.recommender import Recommender
 
 
@@ -25,9 +22,9 @@ from keras_negrec.models.recommender import Recommender
 class SessionRecommender(Recommender):
     """A functional Keras model from sessions to scores of the whole catalogue.
 
-    It is made of three kinds of exchangeable parts: an encoder turns a history into vectors, an
-    objective says how the next item is learned, and feedback terms how skips and likes are.
-    Each is an object with a config, built in or a user's own. `build_model` is the short way.
+    It is made of three kinds of exchangeable parts, built in or your own: an encoder turns a
+    history into vectors, an objective says how the next item is learned, and feedback terms how
+    skips and likes are. `build_model` is the short way.
 
     The graph, on a dict of inputs:
 
@@ -36,7 +33,9 @@ class SessionRecommender(Recommender):
         -> "next_item"                                    what the objective makes of them
         -> the name of each feedback term                 what the term makes of them
 
-    `training_dataset` makes inputs and labels from `Sessions` or from prepared data.
+    `training_dataset` makes inputs and labels from `Sessions` or from prepared data. It also tells
+    in-batch and mixed negative sampling how frequent the items are in them, and with
+    `num_features` the item vectors which items occur.
 
     Args:
         encoder: `keras_negrec.models.Encoder`.
@@ -49,13 +48,13 @@ class SessionRecommender(Recommender):
         num_features: int or None. How many numbers describe each item, for item vectors that
             are made of these too; give them to `model.item_embedding.set_features`.
         dtype: dtype or dtype policy of the layers.
-        name: str or None.
-        trainable: bool.
+        name, trainable: as in `keras.Model`.
 
     Attributes:
         encoder, objective: this model's own copies of these parts, with their layers.
         feedback_terms: dict of this model's own feedback terms by their names.
         target: `"next_positive"` or `"next"`, what training predicts.
+        mask_id: int. The id of the mask token of a cloze model, one past the last item.
 
     Raises:
         ValueError: an argument outside of its range; `num_items` against `vocabulary`; feedback
@@ -90,15 +89,18 @@ class SessionRecommender(Recommender):
         name=None,
         trainable=True,
     ):
-        encoder = _own("encoder", encoder, Encoder)
-        objective = _own("objective", objective or Softmax(), Objective)
-        terms = [_own("feedback", term, FeedbackTerm) for term in feedback]
-        names = [term.name for term in terms]
-        if len(set(names)) != len(names):
+        def own(name, part, kind):
+            if not isinstance(part, kind):
+                raise TypeError(f"`{name}` must be of type {kind.__name__}. Received: {part!r}")
+            return part.copy()
+
+        encoder = own("encoder", encoder, Encoder)
+        objective = own("objective", objective or Softmax(), Objective)
+        terms = tuple(own("feedback", term, FeedbackTerm) for term in feedback)
+        if len({term.name for term in terms}) != len(terms):
             raise ValueError(f"`feedback` must have each term once. Received: {terms}")
         num_items = check_num_items(num_items, vocabulary)
         check_positive_int("max_length", max_length)
-        check_positive_int("embedding_dim", embedding_dim)
         target = objective.target
         if target is None:
             target = next((term.target for term in terms if term.target), "next_positive")
@@ -132,54 +134,37 @@ class SessionRecommender(Recommender):
 
         self.encoder = encoder
         self.objective = objective
+        self.feedback_terms: dict[str, FeedbackTerm] = {term.name: term for term in terms}
         self.target = target
+        self._trains_by_rows = objective.reads_rows
         self.num_items = num_items
         self.max_length = max_length
         self.item_embedding = item_embedding
         self.vocabulary = vocabulary
-        self._terms = tuple(terms)
-        self._sizes = {
+        self.mask_id = num_items + 1
+        self._ranking_terms = tuple(term for term in terms if term.ranks)
+        self._config = {
             "num_items": num_items,
             "max_length": max_length,
             "embedding_dim": embedding_dim,
             "num_features": num_features,
+            "dtype": keras.dtype_policies.serialize(policy),
         }
 
     def get_config(self):
-        parts = {"encoder": self.encoder, "objective": self.objective}
-        return {
-            **{key: keras.saving.serialize_keras_object(part) for key, part in parts.items()},
-            "feedback": [keras.saving.serialize_keras_object(term) for term in self._terms],
-            **self._sizes,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-            "name": self.name,
-            "trainable": self.trainable,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        def parts(value):
-            if isinstance(value, dict) and "class_name" in value:
-                return keras.saving.deserialize_keras_object(value, custom_objects)
-            return [parts(each) for each in value] if isinstance(value, list) else value
-
-        return cls(**{key: parts(value) for key, value in config.items()})
+        parts: dict = {"encoder": self.encoder, "objective": self.objective}
+        parts["feedback"] = list(self.feedback_terms.values())
+        return {**keras.saving.serialize_keras_object(parts), **super().get_config()}
 
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, **kwargs):
-        """As in Keras; without `loss`, with the losses and weights of the model's parts.
-
-        Args:
-            optimizer, **kwargs: as in `keras.Model.compile`.
-            loss: dict of a loss for each output, or None.
-            loss_weights: dict of a weight for each output, or None.
-        """
+        """As in Keras; without `loss`, with the losses and weights of the model's parts."""
         if loss is None:
             loss = {"next_item": self.objective.loss(self.num_items)}
-            loss |= {term.name: term.loss() for term in self._terms}
+            loss |= {name: term.loss() for name, term in self.feedback_terms.items()}
             if loss_weights is None:
                 loss_weights = {"next_item": 1.0}
-                loss_weights |= {term.name: term.weight for term in self._terms}
-        if self.objective.reads_rows and keras.config.backend() == "tensorflow":
+                loss_weights |= {name: term.weight for name, term in self.feedback_terms.items()}
+        if self._trains_by_rows and keras.config.backend() == "tensorflow":
             kwargs.setdefault("jit_compile", False)  # XLA copies a table to change rows of it.
         super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, **kwargs)
 
@@ -190,16 +175,6 @@ class SessionRecommender(Recommender):
             self.optimizer.build(self.trainable_variables)
 
     @property
-    def mask_id(self) -> int:
-        """The id of the mask token of a cloze model, one past the last item."""
-        return self.num_items + 1
-
-    @property
-    def feedback_terms(self) -> dict[str, FeedbackTerm]:
-        """The feedback terms by their names."""
-        return {term.name: term for term in self._terms}
-
-    @property
     def ranking_weights(self) -> dict[str, float]:
         """How much each feedback term that takes part in the ranking counts there."""
         return {term.name: term.ranking_weight for term in self._ranking_terms}
@@ -208,11 +183,8 @@ class SessionRecommender(Recommender):
         """Says how much feedback terms count in the ranking; training does not depend on it.
 
         Args:
-            **weights: float of at least 0 by the name of a term.
-
-        Raises:
-            ValueError: a term that this model has not, or that takes no part in the ranking; a
-                weight out of range.
+            **weights: float of at least 0 by the name of a term that takes part in the ranking;
+                else a ValueError.
         """
         for name, weight in weights.items():
             if name not in self.ranking_weights:
@@ -222,47 +194,7 @@ class SessionRecommender(Recommender):
                 )
             self.feedback_terms[name].ranking_weight = weight
 
-    @property
-    def _ranking_terms(self) -> list[FeedbackTerm]:
-        return [term for term in self._terms if term.ranks]
-
-    @property
-    def _trains_by_rows(self) -> bool:
-        return self.objective.reads_rows
-
-    def training_dataset(
-        self,
-        sessions: TrainingData,
-        *,
-        batch_size: int = 128,
-        shuffle: bool = True,
-        seed: int = 0,
-        **options,
-    ) -> tf.data.Dataset:
-        """What `fit` takes: batches of the sessions with this model's training targets.
-
-        Also tells in-batch and mixed negative sampling how frequent the items are in them, and
-        with `num_features` the item vectors which items occur.
-
-        Args:
-            sessions: `Sessions`, ids of this model's catalogue, or `Prepared`, which is
-                streamed from its folder.
-            batch_size: int. Rows in a batch.
-            shuffle: bool. Draw a new order at each epoch.
-            seed: int. The same seed gives the same epochs, masks included.
-            **options: further arguments of `TrainingData.batches`: `start_step`, `repeat`,
-                `worker`, `num_workers`, `buffer_events`.
-
-        Returns:
-            A `tf.data.Dataset` of `(x, y, sample_weight)`.
-
-        Raises:
-            ValueError: an item id above `num_items`, or prepared data with another vocabulary
-                than the model's; no sessions; an event column that the encoder needs and the
-                sessions do not have.
-            TypeError: something else than sessions; an unknown option.
-        """
-        self._check_catalogue(sessions)
+    def _training_batches(self, sessions, options):
         if self.item_embedding.num_features is not None:
             self.item_embedding.adapt(sessions.item_counts(self.num_items))
         if self.objective.counts_items:
@@ -270,11 +202,8 @@ class SessionRecommender(Recommender):
             self.objective.adapt(sessions.item_counts(self.num_items, positive=positive))
         causal = self.encoder.causal
         batches = sessions.batches(
-            batch_size=batch_size,
             max_length=self.max_length + causal,  # the last event is a target only
             overlap=int(causal),
-            shuffle=shuffle,
-            seed=seed,
             with_steps=True,
             **options,
         )
@@ -283,43 +212,27 @@ class SessionRecommender(Recommender):
         def keep_own_inputs(x, y, sample_weight):
             return {name: x[name] for name in names}, y, sample_weight
 
-        targets = self.encoder.targets(self.target, self.objective, self._terms, seed)
-        return batches.apply(targets).map(keep_own_inputs).prefetch(tf.data.AUTOTUNE)
+        terms = tuple(self.feedback_terms.values())
+        targets = self.encoder.targets(self.target, self.objective, terms, options["seed"])
+        return batches.apply(targets).map(keep_own_inputs)
 
     @functools.cached_property
     def serving_model(self) -> keras.Model:
         """A functional model from histories to the prediction vector of what comes next.
 
-        Inputs are the event columns that the encoder reads, of shape `(batch, length)`,
-        left-padded; the output has shape `(batch, dim)`: `embedding_dim`, and the columns of
-        feedback terms that rank, like `item_vectors`. Weights are shared with this model.
+        Inputs are the event columns that the encoder reads, `(batch, length)`, left-padded; the
+        output `(batch, dim)` has columns like `item_vectors`. Weights are shared with this model.
         """
         inputs = _event_inputs(self.encoder)
         last = ops.full_like(inputs["item_ids"][:, :1], -1)
         vectors = self.encoder(self.encoder.next_event(inputs), last)[:, 0]
-        columns = [
-            ops.cast(term.history_columns(vectors), vectors.dtype) for term in self._ranking_terms
-        ]
-        if columns:
-            vectors = ops.concatenate([vectors, *columns], axis=-1)
-        return keras.Model(inputs, vectors, name=f"{self.name}_serving")
+        columns = [term.history_columns(vectors) for term in self._ranking_terms]
+        return keras.Model(inputs, _beside(vectors, columns), name=f"{self.name}_serving")
 
     def item_vectors(self, rows=None):
-        """The vectors whose products with those of `serving_model` are the scores of the items.
-
-        Args:
-            rows: optional int array of shape `(n,)`: which items, 0 the first. Default: all.
-
-        Returns:
-            Float tensor of shape `(num_items, dim)`, or `(n, dim)`; the columns of feedback terms
-            that rank, times their weights, come last.
-        """
-        vectors = super().item_vectors(rows)
-        columns = [
-            ops.cast(term.item_columns(rows) * term.ranking_weight, vectors.dtype)
-            for term in self._ranking_terms
-        ]
-        return ops.concatenate([vectors, *columns], axis=-1) if columns else vectors
+        """As in the base class; the columns of feedback terms that rank come last, weighted."""
+        columns = [term.item_columns(rows) * term.ranking_weight for term in self._ranking_terms]
+        return _beside(super().item_vectors(rows), columns)
 
     def _check_catalogue(self, rows: TrainingData) -> None:
         super()._check_catalogue(rows)
@@ -331,10 +244,10 @@ class SessionRecommender(Recommender):
             )
 
 
-def _own(name: str, part, kind: type[Part]):
-    if not isinstance(part, kind):
-        raise TypeError(f"`{name}` must be of type {kind.__name__}. Received: {part!r}")
-    return part.copy()
+def _beside(vectors, columns: list):
+    """Vectors with further columns, as they are without any."""
+    columns = [ops.cast(each, vectors.dtype) for each in columns]
+    return ops.concatenate([vectors, *columns], axis=-1) if columns else vectors
 
 
 def _event_inputs(encoder: Encoder) -> dict:

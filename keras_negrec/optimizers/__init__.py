@@ -3,10 +3,7 @@
 from keras_negrec.optimizers.lazy_adam import LazyAdam
 from keras_negrec.optimizers.loss_scale_optimizer import LossScaleOptimizer
 
-__all__ = [
-    "LazyAdam",
-    "LossScaleOptimizer",
-]
+__all__ = ["LazyAdam", "LossScaleOptimizer"]
 
 
 def __dir__():

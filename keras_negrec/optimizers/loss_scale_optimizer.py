@@ -1,10 +1,8 @@
 """Loss scaling for gradients that hold some rows of a table."""
 
-from __future__ import annotations
-
 import keras
 
-from keras_negrec.backend.row_gradients import row_values
+from keras_negrec.backend.table_rows import row_values
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -12,10 +10,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     """`keras.optimizers.LossScaleOptimizer` around `LazyAdam`, for whose arguments see there.
 
     It looks for infinite gradients in the rows that there are, where Keras would first make the
-    whole table of them. `build_model` puts it around `LazyAdam` where `dtype="mixed_float16"`.
-
-    On JAX such models train with dense gradients, and a step costs as much as the catalogue is
-    large: use bfloat16, which needs no scaling.
+    whole table of them. `build_model` puts it around `LazyAdam` where `dtype="mixed_float16"`. On
+    JAX such models train with dense gradients: use bfloat16, which needs no scaling.
 
     Example:
 

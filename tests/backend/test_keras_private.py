@@ -38,26 +38,16 @@ def test_update_metrics_variables(model):
     assert len(after) == len(before)
 
 
-def test_trainable_variables_of(model):
+def test_variables_of_an_optimizer(model):
+    variables = model.trainable_variables
     found = keras_private.trainable_variables_of(model.optimizer)
-    assert [id(v) for v in found] == [id(v) for v in model.trainable_variables]
-
-
-def test_moving_averages(model):
+    assert [id(v) for v in found] == [id(v) for v in variables]
     averages = keras_private.moving_averages(model.optimizer)
-    assert [v.shape for v in averages] == [v.shape for v in model.trainable_variables]
-
-
-def test_moments_of(model):
-    kernel = model.trainable_variables[0]
+    assert [v.shape for v in averages] == [v.shape for v in variables]
+    kernel = variables[0]
     for moment in keras_private.moments_of(model.optimizer, kernel):
         assert moment.shape == kernel.shape
         assert np.abs(keras.ops.convert_to_numpy(moment)).max() > 0
-
-
-def test_portable_config():
-    config = keras.saving.serialize_keras_object(keras.optimizers.Adam(0.5))
-    assert keras_private.portable_config(config)["module"] == "keras.optimizers"
 
 
 @pytest.mark.parametrize("step", ["clip_gradients", "update_variables", "decay_weights"])

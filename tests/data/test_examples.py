@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from ragged_rows import found, rows_and_feedback, rows_of
 
 from keras_negrec.data.examples import Examples
 from keras_negrec.data.sessions import Sessions
@@ -18,50 +19,38 @@ def sessions():
 def test_after():
     examples = Examples.after(sessions(), np.array([1, 1, 1, 1]))
     # `w` has no positive event after its first and cannot be ranked.
-    assert examples.histories.keys.tolist() == ["u", "v", "x"]
-    assert examples.targets.tolist() == [3, 8, 3]
-    assert examples.skip_targets.tolist() == [2, 0, 0]
-    assert examples.histories.item_ids.tolist() == [1, 6, 2]
+    assert found(examples) == [("u", [1], 3, 2), ("v", [6], 8, 0), ("x", [2], 3, 0)]
     assert examples.targets.dtype == examples.skip_targets.dtype == "int32"
 
 
-def test_rows_without_history_or_future_are_left_out():
-    assert len(Examples.after(sessions(), np.array([0, 0, 0, 0]))) == 0
-    assert len(Examples.after(sessions(), np.array([5, 3, 2, 2]))) == 0
-
-
-def test_take():
-    examples = Examples.after(sessions(), np.array([1, 1, 1, 1])).take([2, 0])
-    assert examples.histories.keys.tolist() == ["x", "u"]
-    assert examples.targets.tolist() == [3, 3]
-    assert examples.skip_targets.tolist() == [0, 2]
-    assert len(examples.take([])) == 0
-
-
-@pytest.mark.parametrize("name", ["targets", "skip_targets"])
-def test_arrays_of_another_length(name):
-    arrays = {"targets": np.ones(4, "int32"), "skip_targets": np.zeros(4, "int32")}
-    arrays[name] = arrays[name][:3]
-    with pytest.raises(ValueError, match=f"`{name}` .* 4 histories. Received: 3 values"):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"targets": [1, 1, 1]}, "`targets` .* 4 histories. Received: 3 values"),
+        ({"skip_targets": [0, 0, 0]}, "`skip_targets` .* 4 histories. Received: 3 values"),
+        ({"excluded_items": [[3], [], [1]]}, "`excluded_items` .* 4 histories. Received: 3"),
+        ({"targets": [1, 2, 0, 1], "skip_targets": [0] * 4}, "Received a target below 1: .* 2 has"),
+        ({"skip_targets": [0, -1, 0, 0]}, "Received a target below 1: example 1 has targets=1"),
+    ],
+)
+def test_arguments_that_do_not_fit(arguments, message):
+    arrays = {"targets": np.ones(4, "int32"), "skip_targets": np.zeros(4, "int32")} | arguments
+    with pytest.raises(ValueError, match=message):
         Examples(sessions(), **arrays)
-
-
-def test_every_example_needs_a_target():
-    with pytest.raises(ValueError, match="Received a target below 1"):
-        Examples(sessions(), np.array([1, 2, 0, 1]), np.zeros(4, "int32"))
 
 
 def test_only_the_skipped_item_may_be_known():
     examples = Examples(sessions(), np.array([1, 0, 2, 0]), np.array([0, 3, 4, 1]))
-    assert examples.take([1, 0]).targets.tolist() == [0, 1]
+    taken = examples.take([1, 0])
+    assert taken.targets.tolist() == [0, 1] and taken.skip_targets.tolist() == [3, 0]
+    assert taken.histories.keys.tolist() == ["v", "u"] and len(examples.take([])) == 0
     assert Examples(sessions(), np.array([1, 2, 3, 4])).skip_targets.tolist() == [0] * 4
 
 
 def test_the_next_event_alone():
     examples = Examples.after(sessions(), np.array([1, 1, 1, 1]), target="next")
-    assert examples.histories.keys.tolist() == ["u", "w", "x"]  # v's next event is unknown
-    assert examples.targets.tolist() == [0, 0, 3]
-    assert examples.skip_targets.tolist() == [2, 1, 0]
+    # v's next event is unknown.
+    assert found(examples) == [("u", [1], 0, 2), ("w", [9], 0, 1), ("x", [2], 3, 0)]
     with pytest.raises(ValueError, match="`target` must be one of 'next_positive', 'next'"):
         Examples.after(sessions(), np.array([1, 1, 1, 1]), target="previous")
 
@@ -76,20 +65,14 @@ def test_every_prefix(starts, target):
         zip(np.broadcast_to(starts, 4).tolist(), rows.lengths.tolist(), strict=True)
     ):
         for cut in range(start, length):
-            one = Examples.after(rows.take([row]), np.array([cut]), target=target)
-            expected += zip(one.histories.keys, one.targets, one.skip_targets, strict=True)
-    keys = examples.histories.keys
-    assert list(zip(keys, examples.targets, examples.skip_targets, strict=True)) == expected
-    assert len(expected) > 2
+            expected += found(Examples.after(rows.take([row]), np.array([cut]), target=target))
+    assert found(examples) == expected and len(expected) > 2
 
 
 def test_excluded_items():
     lists = [[3], [], [1, 2], [5]]
     examples = Examples(sessions(), np.array([1, 2, 3, 4]), excluded_items=lists).take([2, 1])
-    assert examples.excluded_items.lengths.tolist() == [2, 0]
-    assert examples.excluded_items.item_ids.tolist() == [1, 2]
-    with pytest.raises(ValueError, match=r"`excluded_items` .* 4 histories. Received: 3 values"):
-        Examples(sessions(), np.array([1, 2, 3, 4]), excluded_items=lists[:3])
+    assert rows_of(examples.excluded_items) == [[1, 2], []]
     prints = {
         Examples(sessions(), np.array([1, 2, 3, 4]), excluded_items=items).fingerprint()
         for items in (None, lists, [[3], [], [1], [5]])
@@ -113,67 +96,45 @@ def test_sessions_for_a_held_out_loss():
     assert empty.item_ids.tolist() == [8, 8, 8] and empty.session_ids.tolist() == [0, 0, 0]
 
 
-@given(st.data())
-def test_after_against_a_loop(data):
-    feedback = data.draw(
-        st.lists(st.lists(st.integers(-2, 2), min_size=1, max_size=8), min_size=1, max_size=5)
-    )
-    items = [[10 * i + j + 1 for j in range(len(row))] for i, row in enumerate(feedback)]
+@settings(max_examples=30)
+@given(rows_and_feedback(), st.data())
+def test_after_against_a_loop(drawn, data):
+    items, feedback = drawn
     cuts = [data.draw(st.integers(0, len(row))) for row in feedback]
-    examples = Examples.after(Sessions.from_lists(items, feedback), np.array(cuts))
     expected = []
-    for row, marks, cut in zip(items, feedback, cuts, strict=True):
+    for key, (row, marks, cut) in enumerate(zip(items, feedback, cuts, strict=True)):
         late = list(zip(row, marks, strict=True))[cut:]
         kept = [item for item, mark in late if mark > 0]
         skipped = [item for item, mark in late if mark < 0]
         if cut and kept:
-            expected.append((row[:cut], kept[0], skipped[0] if skipped else 0))
-    histories = np.split(examples.histories.item_ids, examples.histories.row_splits[1:-1])
-    received = [
-        (history.tolist(), target, skip)
-        for history, target, skip in zip(
-            histories, examples.targets.tolist(), examples.skip_targets.tolist(), strict=False
-        )
-    ]
-    assert received == expected
+            expected.append((key, row[:cut], kept[0], skipped[0] if skipped else 0))
+    assert found(Examples.after(Sessions.from_lists(items, feedback), cuts)) == expected
 
 
-def test_fingerprint_is_that_of_the_values():
-    examples = Examples(sessions(), np.array([1, 2, 3, 1]), np.array([0, 1, 0, 2]))
-    same = Examples(sessions(), examples.targets.astype("int32"), examples.skip_targets)
-    assert examples.fingerprint() == same.fingerprint()
-    # stays what it is, in every process: stored runs depend on it
-    assert examples.fingerprint().startswith("6b4ed1bf720cc2f6")
+def test_fingerprint_stays_what_it_is():
+    for dtype in ("int32", "int64"):  # and in every process: stored runs depend on it
+        examples = Examples(sessions(), np.array([1, 2, 3, 1], dtype), np.array([0, 1, 0, 2]))
+        assert examples.fingerprint().startswith("6b4ed1bf720cc2f6")
 
 
-@pytest.mark.parametrize("changed", ["item_ids", "feedback", "splits", "targets", "skip_targets"])
+@pytest.mark.parametrize(
+    "changed", ["item_ids", "feedback", "session_ids", "splits", "targets", "skip_targets"]
+)
 def test_fingerprint_tells_everything_apart(changed):
     arrays = {
         "item_ids": np.array([1, 2, 3]),
         "feedback": np.array([1, 1, -1]),
+        "session_ids": np.array([0, 0, 1]),
         "splits": np.array([0, 1, 3]),
         "targets": np.array([1, 2]),
         "skip_targets": np.array([0, 2]),
     }
 
-    def fingerprint():
-        histories = Sessions(
-            {name: arrays[name] for name in ("item_ids", "feedback")},
-            arrays["splits"],
-            np.arange(2),
-        )
-        return Examples(histories, arrays["targets"], arrays["skip_targets"]).fingerprint()
+    def fingerprint(**changes):
+        *columns, splits, targets, skips = (arrays | changes).values()
+        columns = dict(zip(arrays, columns, strict=False))
+        return Examples(Sessions(columns, splits, np.arange(2)), targets, skips).fingerprint()
 
-    before = fingerprint()
-    arrays[changed] = arrays[changed].copy()
-    arrays[changed][1] += -2 if changed == "feedback" else 1
-    assert fingerprint() != before
-
-
-def test_fingerprint_of_sessions_inside_a_history():
-    lists = [[1, 2, 3]], [[1, 1, 1]]
-    prints = {
-        Sessions.from_lists(*lists, *session_ids).fingerprint()
-        for session_ids in ([], [[[0, 0, 0]]], [[[0, 0, 1]]])
-    }
-    assert len(prints) == 3
+    other = arrays[changed].copy()
+    other[1] += -2 if changed == "feedback" else 1
+    assert fingerprint(**{changed: other}) != fingerprint()

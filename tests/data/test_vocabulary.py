@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_negrec.data.vocabulary import Vocabulary
@@ -10,12 +10,11 @@ from keras_negrec.data.vocabulary import Vocabulary
 def test_ids_start_at_1_in_the_order_of_the_items():
     vocabulary = Vocabulary(["b", "a", "c"])
     ids = vocabulary.encode(["c", "b", "b"])
-    assert ids.tolist() == [3, 1, 1]
-    assert ids.dtype == "int32"
-    assert vocabulary.decode([3, 1]).tolist() == ["c", "b"]
-    assert len(vocabulary) == 3
+    assert ids.tolist() == [3, 1, 1] and ids.dtype == "int32"
+    assert vocabulary.decode([3, 1]).tolist() == ["c", "b"] and len(vocabulary) == 3
 
 
+@settings(max_examples=20)
 @given(
     st.one_of(
         st.lists(st.text(), min_size=1, unique=True),
@@ -30,14 +29,9 @@ def test_decode_undoes_encode(items):
 
 
 def test_the_most_frequent_item_comes_first_and_ties_by_id():
-    assert Vocabulary.from_items(["b", "c", "a", "c"]).items.tolist() == ["c", "a", "b"]
+    for events in (["b", "c", "a", "c"], ["c", "a", "c", "b"]):
+        assert Vocabulary.from_items(events).items.tolist() == ["c", "a", "b"]
     assert Vocabulary.from_items([30, 4, 30, 5, 4, 1]).items.tolist() == [4, 30, 1, 5]
-
-
-@given(st.lists(st.integers(0, 5), min_size=1), st.randoms())
-def test_from_items_does_not_depend_on_the_order_of_events(items, random):
-    shuffled = random.sample(items, len(items))
-    assert Vocabulary.from_items(items) == Vocabulary.from_items(shuffled)
 
 
 @pytest.mark.parametrize(
@@ -45,9 +39,7 @@ def test_from_items_does_not_depend_on_the_order_of_events(items, random):
     [
         (pd.Series(["x", "y"]), ["x", "y"]),
         (pd.Series(["x", "y"], dtype="category"), ["x", "y"]),
-        (pd.Series(["x", "y"], dtype=object), ["x", "y"]),
         (np.array(["x", "y"]), ["x", "y"]),
-        (("x", "y"), ["x", "y"]),
         (iter(["x", "y"]), ["x", "y"]),
         (pd.array([3, 2], "Int64"), [3, 2]),
         (np.array([3, 2], "uint32"), [3, 2]),
@@ -68,16 +60,13 @@ def test_unknown_items():
     assert vocabulary.encode(["b", "z", "a"], unknown="zero").tolist() == [2, 0, 1]
     with pytest.raises(KeyError, match="2 items are not in the vocabulary, first: 'z'"):
         vocabulary.encode(["b", "z", "y"])
-    with pytest.raises(ValueError, match="Received: unknown='skip'"):
+    with pytest.raises(ValueError, match=r"`unknown` must be one of .*unknown='skip'"):
         vocabulary.encode(["a"], unknown="skip")
-
-
-@pytest.mark.parametrize("unknown", ["raise", "zero"])
-def test_items_of_another_type_are_not_taken_for_unknown_ones(unknown):
+    # Nor are items of another type taken for unknown ones.
     with pytest.raises(TypeError, match=r"holds strings. Received an item of type int: 1"):
-        Vocabulary(["1", "2"]).encode([1], unknown=unknown)
+        vocabulary.encode([1], unknown="zero")
     with pytest.raises(TypeError, match=r"holds integers. Received an item of type str: '1'"):
-        Vocabulary([1, 2]).encode(["1"], unknown=unknown)
+        Vocabulary([1, 2]).encode(["1"])
 
 
 @pytest.mark.parametrize("ids", [[0], [1, 3], [-1], [[1], [0]]])
@@ -110,30 +99,23 @@ def test_what_cannot_be_a_vocabulary(items, error, message):
 
 
 @pytest.mark.parametrize("items", [["b", 'quote " and Øl', "007", ""], [-5, 2**53 + 1, 0]])
-def test_save_and_load(tmp_path, items):
-    vocabulary = Vocabulary(items)
-    vocabulary.save(tmp_path / "vocabulary.json")
-    loaded = Vocabulary.load(tmp_path / "vocabulary.json")
+def test_save_and_load(tmp_path, items, monkeypatch):
+    path, vocabulary = tmp_path / "vocabulary.json", Vocabulary(items)
+    vocabulary.save(path)
+    loaded = Vocabulary.load(path)
     assert loaded == vocabulary
-    assert loaded.items.tolist() == items
-    assert loaded.items.dtype == vocabulary.items.dtype
+    assert loaded.items.tolist() == items and loaded.items.dtype == vocabulary.items.dtype
+    # Nothing half written is left.
+    monkeypatch.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        Vocabulary(["b"]).save(path)
+    assert Vocabulary.load(path) == vocabulary
+    assert [file.name for file in tmp_path.iterdir()] == ["vocabulary.json"]
 
 
 def test_by_frequency_orders_by_counts_and_then_by_id():
     vocabulary = Vocabulary(["d", "b", "a", "c"])
     assert vocabulary.by_frequency(np.array([1, 2, 1, 5])).items.tolist() == ["c", "b", "a", "d"]
     assert Vocabulary([9, 10, 2]).by_frequency([0, 0, 0]).items.tolist() == [2, 9, 10]
-    with pytest.raises(
-        ValueError, match=r"`counts` must have shape \(4,\).* Received shape: \(3,\)"
-    ):
+    with pytest.raises(ValueError, match=r"`counts` must .*\(4,\).* Received shape: \(3,\)"):
         vocabulary.by_frequency([1, 2, 3])
-
-
-def test_saving_leaves_nothing_half_written(tmp_path, monkeypatch):
-    path = tmp_path / "vocabulary.json"
-    Vocabulary(["a"]).save(path)
-    monkeypatch.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
-        Vocabulary(["b"]).save(path)
-    assert Vocabulary.load(path).items.tolist() == ["a"]
-    assert [file.name for file in tmp_path.iterdir()] == ["vocabulary.json"]

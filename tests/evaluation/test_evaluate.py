@@ -21,20 +21,12 @@ def hand_worked():
 def test_hand_worked_numbers():
     metrics = keras_negrec.evaluate(*hand_worked(), k=(1, 2, 3))
     ranks = [1, 3, 2.5]
-    expected = {
-        "hr@1": 1 / 3,
-        "hr@2": 1 / 3,
+    mrr = (1 + 1 / 3 + 1 / 2.5) / 3
+    expected = {f"{name}@{k}": 1 / 3 for name in ("hr", "ndcg", "mrr", "map") for k in (1, 2)}
+    expected |= {
         "hr@3": 1.0,
-        "ndcg@1": 1 / 3,
-        "ndcg@2": 1 / 3,
         "ndcg@3": sum(1 / math.log2(1 + rank) for rank in ranks) / 3,
-        "mrr": (1 + 1 / 3 + 1 / 2.5) / 3,
-        "mrr@1": 1 / 3,
-        "mrr@2": 1 / 3,
-        "mrr@3": (1 + 1 / 3 + 1 / 2.5) / 3,
-        "map@1": 1 / 3,
-        "map@2": 1 / 3,
-        "map@3": (1 + 1 / 3 + 1 / 2.5) / 3,
+        **dict.fromkeys(("mrr", "mrr@3", "map@3"), mrr),
         "skip_hr@1": 0.5,
         "skip_hr@2": 1.0,
         "skip_hr@3": 1.0,
@@ -56,36 +48,23 @@ def test_exclude_seen_is_that_of_the_examples(evaluate):
     model = Table([[9, 1], [9, 1]])
     examples = Examples(Sessions.from_lists([[1], [2]]), np.array([1, 1]))
     prefix = "" if evaluate is keras_negrec.evaluate else "sampled_"
-    name, with_seen = f"{prefix}mrr", examples.replace(exclude_seen=False)
-    assert evaluate(model, examples)[f"{prefix}hr@20"] == 0.5
-    assert evaluate(model, examples)[name] == evaluate(model, with_seen, exclude_seen=True)[name]
-    assert evaluate(model, examples)[name] == 0.5
-    assert evaluate(model, with_seen)[name] == evaluate(model, examples, exclude_seen=False)[name]
-    assert evaluate(model, with_seen)[name] == 1
+    with_seen = examples.replace(exclude_seen=False)
+    for found in (evaluate(model, examples), evaluate(model, with_seen, exclude_seen=True)):
+        assert found[f"{prefix}mrr"] == found[f"{prefix}hr@20"] == 0.5
+    for found in (evaluate(model, with_seen), evaluate(model, examples, exclude_seen=False)):
+        assert found[f"{prefix}mrr"] == 1
 
 
 def test_examples_with_a_skip_alone_count_for_skips_alone():
     model, examples = hand_worked()
     examples = Examples(examples.histories, np.array([1, 0, 3]), np.array([2, 3, 0]))
     metrics = keras_negrec.evaluate(model, examples, k=(2,))
-    assert (metrics["hr@2"], metrics["mrr"]) == pytest.approx((1 / 2, (1 + 1 / 2.5) / 2))
-    assert (metrics["skip_hr@2"], metrics["skip_mrr"]) == pytest.approx(
-        (1 / 2, (1 / 2 + 1 / 3) / 2)
-    )
-    assert metrics["feedback_auc"] == 1
-    assert metrics["num_examples"] == metrics["num_skip_examples"] == 2
+    expected = {"hr@2": 1 / 2, "mrr": (1 + 1 / 2.5) / 2, "feedback_auc": 1, "num_examples": 2}
+    expected |= {"skip_hr@2": 1 / 2, "skip_mrr": (1 / 2 + 1 / 3) / 2, "num_skip_examples": 2}
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
     sampled = evaluate_sampled(model, examples, k=(2,))
     assert sampled["sampled_skip_mrr"] == metrics["skip_mrr"]
     assert sampled["sampled_mrr"] == metrics["mrr"]
-
-
-def test_no_skips_gives_nan():
-    model, examples = hand_worked()
-    metrics = keras_negrec.evaluate(model, examples.take([1]), k=(1,))
-    assert metrics["num_skip_examples"] == 0
-    for name in ("skip_hr@1", "skip_mrr", "feedback_auc"):
-        assert math.isnan(metrics[name])
-    assert metrics["mrr"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
@@ -94,32 +73,83 @@ def test_coverage_against_a_loop(exclude_seen):
     num_items, k = 30, (1, 3, 10, 28, 100)
     scores = random.permuted(np.tile(np.arange(num_items), (12, 1)), axis=1)
     histories = random.integers(1, 20, (12, 4)).tolist()
-    examples = Examples(
-        Sessions.from_lists(histories), random.integers(1, num_items, 12), np.zeros(12, int)
-    )
+    examples = Examples(Sessions.from_lists(histories), random.integers(1, num_items, 12))
     covered = {cutoff: set() for cutoff in k}
     for row, seen in zip(scores, histories, strict=True):
         items = [item for item in range(1, num_items + 1) if not (exclude_seen and item in seen)]
         ranked = sorted(items, key=lambda item: -row[item - 1])
         for cutoff in k:
             covered[cutoff].update(ranked[:cutoff])
-    metrics = keras_negrec.evaluate(
-        Table(scores), examples, k=k, exclude_seen=exclude_seen, batch_size=5
-    )
+    options = {"exclude_seen": exclude_seen, "batch_size": 5}
+    metrics = keras_negrec.evaluate(Table(scores), examples, k=k, **options)
     for cutoff in k:
         assert metrics[f"coverage@{cutoff}"] == len(covered[cutoff]) / num_items
-    assert metrics["coverage@1"] < metrics["coverage@3"] < metrics["coverage@10"]
 
 
-def test_scores_once():
-    model, examples = hand_worked()
-    score, calls = model.score, []
-    model.score = lambda histories: calls.append(len(histories)) or score(histories)
-    keras_negrec.evaluate(model, examples)
-    assert calls == [3]
-
-
-def test_no_examples():
+@pytest.mark.parametrize("evaluate", [keras_negrec.evaluate, evaluate_sampled])
+def test_no_examples(evaluate):
     model, examples = hand_worked()
     with pytest.raises(ValueError, match="`examples` must hold at least one example"):
-        keras_negrec.evaluate(model, examples.take(np.array([], int)))
+        evaluate(model, examples.take(np.array([], int)))
+
+
+def random_data(num_items=40, num_rows=23, seed=0):
+    """Scores with ties, targets that may be seen, and rows with and without a skip."""
+    random = np.random.default_rng(seed)
+    sessions = Sessions.from_lists(random.integers(1, num_items + 1, (num_rows, 5)).tolist())
+    targets = random.integers(1, num_items + 1, num_rows)
+    skips = random.integers(1, num_items + 1, num_rows) * (random.random(num_rows) < 0.7)
+    return Table(random.integers(0, 15, (num_rows, num_items))), Examples(sessions, targets, skips)
+
+
+def reference_rank(scores, item, candidates, seen):
+    if item in seen:
+        return math.inf
+    rank = 1.0
+    for other in candidates:
+        if other != item and other not in seen:
+            rank += 1.0 * (scores[other - 1] > scores[item - 1])
+            rank += 0.5 * (scores[other - 1] == scores[item - 1])
+    return rank
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("batch_size", [5, 64])
+def test_sampled_against_a_loop(batch_size, exclude_seen):
+    model, examples = random_data()
+    options = {"num_negatives": 12, "batch_size": batch_size, "exclude_seen": exclude_seen}
+    metrics = evaluate_sampled(model, examples, k=(3, 8), seed=7, **options)
+    random = np.random.default_rng(7)
+    targets, skips = [], []
+    for start in range(0, len(examples), batch_size):
+        rows = range(start, min(start + batch_size, len(examples)))
+        drawn = random.choice(40, 12, replace=False) + 1
+        candidates = {*drawn.tolist(), *examples.targets[rows].tolist()}
+        for row in rows:
+            seen = set(examples.histories.take([row]).item_ids.tolist()) if exclude_seen else set()
+            target, skip = int(examples.targets[row]), int(examples.skip_targets[row])
+            targets.append(reference_rank(model.scores[row], target, candidates, seen))
+            if skip:
+                skips.append(reference_rank(model.scores[row], skip, candidates | {skip}, seen))
+    for prefix, ranks in (("sampled_", targets), ("sampled_skip_", skips)):
+        for cutoff in (3, 8):
+            expected = sum(rank <= cutoff for rank in ranks) / len(ranks)
+            assert metrics[f"{prefix}hr@{cutoff}"] == pytest.approx(expected)
+        assert metrics[f"{prefix}mrr"] == pytest.approx(sum(1 / r for r in ranks) / len(ranks))
+    assert metrics["sampled_num_skip_examples"] == len(skips) < len(targets)
+    assert math.isinf(max(targets)) == exclude_seen
+
+
+@pytest.mark.parametrize("num_negatives", [40, 1000])
+def test_the_whole_catalogue_gives_the_full_metrics(num_negatives):
+    model, examples = random_data()
+    full = keras_negrec.evaluate(model, examples)
+    sampled = evaluate_sampled(model, examples, num_negatives=num_negatives, batch_size=4)
+    expected = {f"sampled_{name}": full[name] for name in full if "coverage" not in name}
+    assert sampled == expected
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_negatives", 0), ("batch_size", 0), ("k", [0])])
+def test_arguments_must_be_positive(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer. Received"):
+        evaluate_sampled(*random_data(), **{name: value})

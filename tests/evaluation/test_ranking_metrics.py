@@ -7,50 +7,43 @@ from hypothesis import strategies as st
 from table_scorer import TableScorer
 
 import keras_negrec
+from keras_negrec.callbacks import RankingEvaluation
 from keras_negrec.data import Examples, Sessions
-from keras_negrec.evaluation import example_metrics, rank_targets, ranking_metrics
+from keras_negrec.evaluation import (
+    Metrics,
+    evaluate_sampled,
+    example_metrics,
+    rank_targets,
+    ranking_metrics,
+    register_metric,
+    unregister_metric,
+)
 
-SCORER = TableScorer(np.random.default_rng(3).normal(size=(20, 12)))
-
-
-def random_examples():
-    random = np.random.default_rng(0)
-    sessions = Sessions.from_lists(random.integers(1, 13, (20, 3)).tolist())
-    return Examples(sessions, random.integers(1, 13, 20), random.integers(0, 3, 20))
-
-
-@pytest.mark.parametrize("exclude_seen", [True, False])
-def test_from_ranks_as_from_scores(exclude_seen):
-    examples, k = random_examples(), (1, 4, 50)
-    ranks = rank_targets(SCORER, examples, exclude_seen=exclude_seen, top_k=50)
-    expected = keras_negrec.evaluate(SCORER, examples, k=k, exclude_seen=exclude_seen)
-    assert ranking_metrics(ranks, k=k, num_items=12) == expected
-    assert all(type(value) is float for value in expected.values())
+RANDOM = np.random.default_rng(3)
+SCORER = TableScorer(RANDOM.normal(size=(20, 12)))
+SESSIONS = Sessions.from_lists(RANDOM.integers(1, 13, (20, 3)).tolist())
+EXAMPLES = Examples(SESSIONS, RANDOM.integers(1, 13, 20), RANDOM.integers(0, 3, 20))
 
 
 def test_means_of_the_examples():
-    ranks = rank_targets(SCORER, random_examples())
-    metrics, values = ranking_metrics(ranks, k=(2,)), example_metrics(ranks, k=(2,))
+    ranks = rank_targets(SCORER, EXAMPLES, top_k=12)
+    metrics, values = ranking_metrics(ranks, k=(2, 50)), example_metrics(ranks, k=(2, 50))
     assert set(metrics) == {*values, "num_examples", "num_skip_examples"}
     for name, of_examples in values.items():
         rest = [value for value in of_examples if not math.isnan(value)]
         assert metrics[name] == pytest.approx(sum(rest) / len(rest))
     assert metrics["num_skip_examples"] == sum(~np.isnan(values["skip_mrr"])) < 20
+    with_coverage = ranking_metrics(ranks, k=(2, 50), num_items=12)
+    assert with_coverage == keras_negrec.evaluate(SCORER, EXAMPLES, k=(2, 50))
+    assert set(with_coverage) - set(metrics) == {"coverage@2", "coverage@50"}
 
 
-def test_coverage_only_with_the_first_items_and_the_size_of_the_catalogue():
-    examples = random_examples()
-    with_items = rank_targets(SCORER, examples, top_k=5)
-    without = rank_targets(SCORER, examples)
-    assert "coverage@5" in ranking_metrics(with_items, k=(5,), num_items=12)
-    assert "coverage@5" not in ranking_metrics(with_items, k=(5,))
-    assert "coverage@5" not in ranking_metrics(without, k=(5,), num_items=12)
-
-
-def test_too_few_first_items():
-    ranks = rank_targets(SCORER, random_examples(), top_k=5)
+def test_cut_offs_are_positive_and_among_the_first_items():
+    ranks = rank_targets(SCORER, EXAMPLES, top_k=5)
     with pytest.raises(ValueError, match=r"beyond the 5 first items .* Received: k=\(2, 6\)"):
         ranking_metrics(ranks, k=(2, 6), num_items=12)
+    with pytest.raises(ValueError, match=r"`k` must be a positive integer. Received: k=0"):
+        example_metrics(ranks, k=(5, 0))
 
 
 def test_no_examples_give_nan():
@@ -74,18 +67,10 @@ def reference(target, skip, preference, k):
 
 
 RANKS = st.sampled_from([1.0, 1.5, 2.0, 3.0, 10.0, 10.5, 99.0, math.inf])
+SKIPS = st.none() | st.tuples(RANKS, st.sampled_from([0.0, 0.5, 1.0]))
 
 
-@given(
-    st.lists(
-        st.tuples(
-            RANKS,
-            st.none() | st.tuples(RANKS, st.sampled_from([0.0, 0.5, 1.0])),
-        ),
-        max_size=5,
-    ),
-    st.lists(st.integers(1, 20), max_size=3),
-)
+@given(st.lists(st.tuples(RANKS, SKIPS), max_size=5), st.lists(st.integers(1, 20), max_size=3))
 def test_examples_against_the_definitions(examples, k):
     rows = [(target, *(skip or (math.nan, math.nan))) for target, skip in examples]
     columns = np.array(rows).reshape(-1, 3).T
@@ -98,6 +83,94 @@ def test_examples_against_the_definitions(examples, k):
         np.testing.assert_allclose(of_examples, expected, rtol=1e-12)
 
 
-def test_cut_offs_must_be_positive():
-    with pytest.raises(ValueError, match=r"`k` must be a positive integer. Received: k=0"):
-        example_metrics({}, k=(5, 0))
+@pytest.fixture
+def burial():
+    """Made up: how deep the next skipped item is buried; lower is said to be better."""
+    yield register_metric(
+        "burial@K",
+        lambda skip_rank, k: np.minimum(skip_rank, k) / k,
+        label="how deep the next skipped item is buried, of the first K",
+        needs="skip_target",
+        higher_is_better=False,
+        title="burial",
+    )
+    unregister_metric("burial@K")
+
+
+OWN = Examples(Sessions.from_lists([[1]] * 60), np.full(60, 2), np.arange(60) % 2 * 3)
+
+
+def scorer(skip_score):
+    return TableScorer(np.tile([0, 5, skip_score, 4, 3, 2, 1], (60, 1)))
+
+
+def test_one_registration_reaches_evaluation(burial):
+    metrics = keras_negrec.evaluate(scorer(3.5), OWN, k=(2, 10))
+    assert (metrics["burial@2"], metrics["burial@10"]) == pytest.approx((1, 0.3))
+    assert "burial 1.0000 0.3000 lower" in " ".join(repr(metrics).split())
+    sampled = evaluate_sampled(scorer(3.5), OWN, k=(10,))
+    assert sampled["sampled_burial@10"] == metrics["burial@10"]
+
+
+def test_one_registration_reaches_the_callback(burial):
+    callback = RankingEvaluation(OWN, monitor="burial@10", patience=2)
+    callback.set_params({"epochs": 9})
+    callback.set_model(scorer(3.5))
+    callback.on_train_begin()
+    callback.model.get_weights = callback.model.set_weights = lambda *weights: []
+    for epoch, skip_score in enumerate([3.5, 9, 1.5, 0.5]):  # ranks 3, 1, 5, 6
+        callback.model.scores = scorer(skip_score).scores
+        callback.on_epoch_end(epoch, {})
+    assert (callback.best, callback.best_epoch) == (pytest.approx(0.1), 1)
+    assert callback.metrics["burial@10"] == callback.best
+    assert callback.model.stop_training
+
+
+def test_one_registration_reaches_comparison_and_report(burial, tmp_path):
+    ready = {"old": scorer(0.5), "new": scorer(9)}
+    comparison = keras_negrec.compare(None, {}, OWN, folder=tmp_path, scorers=ready)
+    row = comparison.table().loc[("new", "burial@10")]
+    assert (row["mean"], row["difference"]) == pytest.approx((0.1, -0.5))
+    assert row["num_examples"] == 30
+    [line] = [line for line in str(comparison).splitlines() if line.startswith("burial@10     new")]
+    assert line.split()[2:5] == ["0.1000", "-0.5000", "-0.5000"] and line.endswith("lower")
+    report = comparison.report(tmp_path / "report").with_suffix(".md").read_text("utf-8")
+    assert "| new | burial@10 | better |" in report
+
+
+def test_one_number_for_all_examples():
+    register_metric(
+        "first_item",
+        lambda top_items, num_items: top_items[:, 0].mean() / num_items,
+        label="mean id of the first item, as a share of the catalogue",
+        needs=("top_items", "num_items"),
+    )
+    try:
+        assert keras_negrec.evaluate(scorer(9), OWN)["first_item"] == pytest.approx(3 / 7)
+    finally:
+        unregister_metric("first_item")
+    assert "first_item" not in keras_negrec.evaluate(scorer(9), OWN)
+
+
+@pytest.mark.parametrize(
+    ("name", "needs", "message"),
+    [
+        ("Hit rate", ["target"], "`name` must be of the kind .* Received: name='Hit rate'"),
+        ("num_hits", ["target"], "`name` must be of the kind"),
+        ("hr@K", ["target"], "`name` must not be one of .*'hr@K'"),
+        ("mine", ["rank"], "`needs` must be one of 'target', .* Received: needs='rank'"),
+    ],
+)
+def test_refuses(name, needs, message):
+    with pytest.raises(ValueError, match=message):
+        register_metric(name, len, label="", needs=needs)
+
+
+def test_metrics_print_as_a_table_that_fits():
+    metrics = Metrics({f"hr@{k}": 1 / k for k in range(1, 15)}, num_examples=12345.0)
+    metrics |= {"skip_mrr": float("nan"), "sampled_skip_hr@5": 0.5}
+    lines, words = repr(metrics).splitlines(), " ".join(repr(metrics).split())
+    assert max(map(len, lines)) <= 80
+    assert lines[1].split() == ["hr", "1.0000", "0.5000", "0.3333", "0.2500", "0.2000", "higher"]
+    assert lines[-1].split() == ["hr", "0.0833", "0.0769", "0.0714", "higher"]
+    assert "num_examples 12,345" in words and "skip_mrr - lower" in words

@@ -11,12 +11,7 @@ from keras_negrec.models import Popularity
 
 
 class Listener:
-    """Scores of a table, less `falls[item]` after a history whose newest event, item, was skipped.
-
-    Args:
-        scores: array `(num_rows, num_items)`, by the keys of the histories.
-        falls: array `(num_items, num_items)`.
-    """
+    """Scores by key, less `falls[item]` after histories whose newest event, item, was skipped."""
 
     def __init__(self, scores, falls):
         self.scores, self.falls = np.asarray(scores, "float32"), np.asarray(falls, "float32")
@@ -61,10 +56,9 @@ def test_known_answers(scores, falls_after_1, item_fall, neighbor_fall):
     metrics = sensitivity(scores, falls, examples_of([[5, 1]], [[1, 2]]))
     expected = {"item_fall": item_fall, "neighbor_fall": neighbor_fall, "num_examples": 1}
     assert metrics == pytest.approx(expected)
-    assert all(type(value) is float for value in metrics.values())
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 1000])
+@pytest.mark.parametrize("batch_size", [4, 1000])
 def test_against_a_loop(batch_size):
     random = np.random.default_rng(0)
     num_rows, num_items, num_neighbors = 40, 20, 3
@@ -87,54 +81,26 @@ def test_against_a_loop(batch_size):
         item_falls.append(fall[item] - np.mean(fall[others]))
         neighbor_falls.append(np.mean(fall[neighbors]) - np.mean(fall[others]))
     assert 5 < len(item_falls) < num_rows
-    metrics = skip_sensitivity(
-        Listener(scores, falls),
-        examples_of(histories.tolist(), feedback.tolist()),
-        num_neighbors=num_neighbors,
-        item_vectors=vectors,
-        batch_size=batch_size,
-    )
-    assert metrics == pytest.approx(
-        {
-            "item_fall": np.mean(item_falls),
-            "neighbor_fall": np.mean(neighbor_falls),
-            "num_examples": len(item_falls),
-        },
-        abs=1e-5,
-    )
+    options = {"num_neighbors": num_neighbors, "item_vectors": vectors, "batch_size": batch_size}
+    examples = examples_of(histories.tolist(), feedback.tolist())
+    metrics = sensitivity(scores, falls, examples, **options)
+    expected = {"item_fall": np.mean(item_falls), "neighbor_fall": np.mean(neighbor_falls)}
+    assert metrics == pytest.approx(expected | {"num_examples": len(item_falls)}, abs=1e-5)
 
 
 def test_who_does_not_listen():
     sessions = Sessions.from_lists([[1, 2, 3], [4, 5]])
     examples = Examples(sessions, np.array([1, 2]), np.array([0, 0]))
     expected = {"item_fall": 0, "neighbor_fall": 0, "num_examples": 2}
-    popularity = Popularity(sessions, 8)
-    assert skip_sensitivity(popularity, examples, num_neighbors=2, item_vectors=VECTORS) == expected
-    nothing = Popularity(sessions.between(0, 0), 8)  # equal scores throughout
-    assert skip_sensitivity(nothing, examples, num_neighbors=2, item_vectors=VECTORS) == expected
-
-
-@pytest.mark.parametrize("feedback_inputs", [True, False])
-def test_models(feedback_inputs):
-    model = keras_negrec.build_model(
-        "sasrec",
-        num_items=8,
-        max_length=4,
-        embedding_dim=8,
-        num_layers=1,
-        feedback_inputs=feedback_inputs,
-    )
-    examples = examples_of([[1, 2, 3], [4, 5, 6]], [[1, -1, 1], [1, 1, 2]])
-    before = examples.histories.feedback.copy()
-    metrics = skip_sensitivity(model, examples, num_neighbors=2)
-    assert (metrics["item_fall"] != 0) == (metrics["neighbor_fall"] != 0) == feedback_inputs
-    np.testing.assert_array_equal(examples.histories.feedback, before)
-    vectors = model.item_embedding.get_weights()[0]
-    assert skip_sensitivity(model, examples, num_neighbors=2, item_vectors=vectors) == metrics
+    nothing = sessions.between(0, 0)  # equal scores throughout
+    deaf = keras_negrec.build_model("gru4rec", num_items=8, embedding_dim=4)
+    for model in (Popularity(sessions, 8), Popularity(nothing, 8), deaf):
+        assert skip_sensitivity(model, examples, num_neighbors=2, item_vectors=VECTORS) == expected
 
 
 def test_item_vectors_are_those_that_score():
     examples = examples_of([[1, 2, 3], [4, 5, 6]], [[1, -1, 1], [1, 1, 2]])
+    before = examples.histories.feedback.copy()
     features = np.random.default_rng(0).normal(size=(8, 3))
     model = keras_negrec.build_model(
         "sasrec", num_items=8, item_features=features, embedding_dim=4, feedback_inputs=True
@@ -147,21 +113,18 @@ def test_item_vectors_are_those_that_score():
     assert found == pytest.approx(expected, rel=1e-5)
     other = skip_sensitivity(model, examples, num_neighbors=2, item_vectors=own)
     assert found["neighbor_fall"] != pytest.approx(other["neighbor_fall"], rel=1e-3)
+    assert found["item_fall"] != 0
+    np.testing.assert_array_equal(examples.histories.feedback, before)
 
 
 def test_nothing_kept_gives_nan():
     metrics = sensitivity(SCORES, np.eye(8), examples_of([[1, 2], [3]], [[1, -1], [0]]))
     assert metrics["num_examples"] == 0
     assert math.isnan(metrics["item_fall"]) and math.isnan(metrics["neighbor_fall"])
-
-
-def test_an_empty_history_is_left_out():
-    histories = Sessions.from_lists([[1], [2]]).between([1, 0], [1, 1])
-    metrics = sensitivity(
-        np.repeat(SCORES, 2, axis=0), np.eye(8), Examples(histories, np.array([1, 1]))
-    )
-    assert metrics["num_examples"] == 1
-    assert metrics["item_fall"] == pytest.approx(1)
+    histories = Sessions.from_lists([[1], [2]]).between([1, 0], [1, 1])  # the first is empty
+    scores = np.repeat(SCORES, 2, axis=0)
+    metrics = sensitivity(scores, np.eye(8), Examples(histories, np.array([1, 1])))
+    assert (metrics["num_examples"], metrics["item_fall"]) == (1, pytest.approx(1))
 
 
 @pytest.mark.parametrize(
@@ -171,14 +134,10 @@ def test_an_empty_history_is_left_out():
         ({"item_vectors": np.ones((7, 2))}, r"one row for each of the 8 .* shape: \(7, 2\)"),
         ({"num_neighbors": 7}, "`num_neighbors` must be below 7.*=7"),
         ({"num_neighbors": 0}, "`num_neighbors` must be a positive"),
+        ({"scores": np.where(np.arange(8) == 3, -np.inf, SCORES)}, "Scores must be finite"),
     ],
 )
 def test_bad_arguments(arguments, message):
+    examples = examples_of([[1]], [[1]])
     with pytest.raises(ValueError, match=message):
-        sensitivity(SCORES, np.eye(8), examples_of([[1]], [[1]]), **arguments)
-
-
-def test_infinite_scores():
-    scores = np.where(np.arange(8) == 3, -np.inf, SCORES)
-    with pytest.raises(ValueError, match="Scores must be finite"):
-        sensitivity(scores, np.eye(8), examples_of([[1]], [[1]]))
+        sensitivity(**{"scores": SCORES} | arguments, falls=np.eye(8), examples=examples)

@@ -1,24 +1,12 @@
 import numpy as np
 import pytest
 from keras import ops
-from run_layer_test import run_layer_test
 
 from keras_negrec.layers import EventDropout
 
 
 def dropped(ids, **options):
     return ops.convert_to_numpy(EventDropout(**options)(ids, training=True))
-
-
-def test_layer():
-    run_layer_test(
-        EventDropout,
-        {"rate": 0.4, "max_id": 7, "seed": 1},
-        (np.array([[0, 3, 5]], "int32"),),
-        expected_output_shape=(1, 3),
-        expected_output_dtype="int32",
-        expected_num_trainable_weights=0,
-    )
 
 
 def test_drops_that_share_in_training_and_nothing_otherwise():
@@ -42,8 +30,3 @@ def test_the_mask_token_stays():
     found = dropped(ids, rate=0.9, max_id=8)
     assert (found[ids == 9] == 9).all()
     assert (found[ids == 3] == 0).any()
-
-
-def test_bad_rate():
-    with pytest.raises(ValueError, match="`rate` must be at least 0 and below 1"):
-        EventDropout(1.0)

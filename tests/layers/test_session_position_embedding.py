@@ -1,57 +1,41 @@
 import numpy as np
 import pytest
 from keras import ops
-from run_layer_test import run_layer_test
 
 from keras_negrec.layers import SessionPositionEmbedding
 
 
-def indices(length, session_ids=None, max_length=8, max_sessions=None):
-    """The position index and, with sessions, the sessions-ago index that each event got."""
-    layer = SessionPositionEmbedding(max_length, max_sessions)
-    inputs = np.zeros((1 if session_ids is None else len(session_ids), length, 2), "float32")
+def indices(session_ids, max_sessions=3):
+    """The position index and the sessions-ago index that each event got."""
+    layer, session_ids = SessionPositionEmbedding(8, max_sessions), np.array(session_ids, "int32")
+    inputs = np.zeros((*session_ids.shape, 2), "float32")
     layer.build(inputs.shape)
     # Column 0 of the sum is the position's index, column 1 the session's.
-    layer.position_embeddings.assign(np.stack([np.arange(max_length), np.zeros(max_length)], 1))
-    if session_ids is None:
+    layer.position_embeddings.assign(np.stack([np.arange(8), np.zeros(8)], 1))
+    if max_sessions is None:
         return ops.convert_to_numpy(layer(inputs))[..., 0]
     layer.session_embeddings.assign(np.stack([np.zeros(max_sessions), np.arange(max_sessions)], 1))
-    found = ops.convert_to_numpy(layer(inputs, np.array(session_ids, "int32")))
+    found = ops.convert_to_numpy(layer(inputs, session_ids))
     return found[..., 0], found[..., 1]
-
-
-@pytest.mark.parametrize("session_ids", [[], [np.array([[0, 0, 0, 1, 2], [0] * 5], "int32")]])
-def test_layer(session_ids):
-    run_layer_test(
-        SessionPositionEmbedding,
-        {"max_length": 6, "max_sessions": 2 if session_ids else None},
-        (np.zeros((2, 5, 4), "float32"), *session_ids),
-        expected_output_shape=(2, 5, 4),
-        expected_num_trainable_weights=1 + len(session_ids),
-    )
 
 
 @pytest.mark.parametrize("length", [1, 3, 8])
 def test_newest_event_has_index_0_whatever_the_length(length):
-    np.testing.assert_array_equal(indices(length)[0], np.arange(length)[::-1])
+    found = indices([[0] * length], max_sessions=None)
+    np.testing.assert_array_equal(found[0], np.arange(length)[::-1])
 
 
 def test_positions_restart_in_each_session():
-    positions, ago = indices(6, [[0, 0, 0, 1, 1, 2], [4, 4, 4, 4, 9, 9]], max_sessions=4)
+    positions, ago = indices([[0, 0, 0, 1, 1, 2], [4, 4, 4, 4, 9, 9]])
     np.testing.assert_array_equal(positions, [[2, 1, 0, 1, 0, 0], [3, 2, 1, 0, 1, 0]])
     np.testing.assert_array_equal(ago, [[2, 2, 2, 1, 1, 0], [1, 1, 1, 1, 0, 0]])
+    _, ago = indices([[0, 1, 2, 3, 4]])
+    np.testing.assert_array_equal(ago, [[2, 2, 2, 1, 0]])  # older ones share the oldest vector
 
 
 def test_padding_does_not_shift_events():
-    positions, ago = indices(3, [[0, 1, 1]], max_sessions=4)
-    padded_positions, padded_ago = indices(7, [[0, 0, 0, 0, 0, 1, 1]], max_sessions=4)
-    np.testing.assert_array_equal(padded_positions[:, -3:], positions)
-    np.testing.assert_array_equal(padded_ago[:, -3:], ago)
-
-
-def test_older_sessions_share_the_oldest_vector():
-    _, ago = indices(5, [[0, 1, 2, 3, 4]], max_sessions=3)
-    np.testing.assert_array_equal(ago, [[2, 2, 2, 1, 0]])
+    padded = np.array(indices([[0, 0, 0, 0, 0, 1, 1]]))
+    np.testing.assert_array_equal(padded[..., -3:], indices([[0, 1, 1]]))
 
 
 def test_one_session_equals_the_ordinary_embedding():
@@ -70,18 +54,14 @@ def test_one_session_equals_the_ordinary_embedding():
 
 def test_session_ids_and_max_sessions_go_together():
     inputs, session_ids = np.zeros((1, 3, 4), "float32"), np.zeros((1, 3), "int32")
-    with pytest.raises(ValueError, match="`session_ids` and `max_sessions` go together"):
-        SessionPositionEmbedding(8)(inputs, session_ids)
-    with pytest.raises(ValueError, match="`session_ids` and `max_sessions` go together"):
-        SessionPositionEmbedding(8, max_sessions=2)(inputs)
+    for layer, given in (
+        (SessionPositionEmbedding(8), [session_ids]),
+        (SessionPositionEmbedding(8, max_sessions=2), []),
+    ):
+        with pytest.raises(ValueError, match="`session_ids` and `max_sessions` go together"):
+            layer(inputs, *given)
 
 
 def test_longer_than_max_length():
     with pytest.raises(ValueError, match=r"at most max_length=3 events. Received length 4"):
         SessionPositionEmbedding(3)(np.zeros((1, 4, 2), "float32"))
-
-
-@pytest.mark.parametrize("name", ["max_length", "max_sessions"])
-def test_sizes_must_be_positive(name):
-    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
-        SessionPositionEmbedding(**{"max_length": 3, name: 0})

@@ -3,8 +3,6 @@ import math
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from toy_sessions import NUM_ITEMS, toy_sessions
 
 import keras_negrec
@@ -12,12 +10,6 @@ from keras_negrec.losses import NegativeFeedbackContrastive
 from keras_negrec.metrics import MRR, NDCG, FeedbackAUC, HitRate
 
 SHAPE = (2, 3, 4)  # one shape, because JAX compiles for each
-
-
-def worth(name, rank, k):
-    if k is not None and rank > k:
-        return 0.0
-    return {"hr": 1.0, "ndcg": 1 / math.log2(1 + rank), "mrr": 1 / rank}[name]
 
 
 def reference(name, k, batches):
@@ -30,7 +22,8 @@ def reference(name, k, batches):
             for other, score in enumerate(scores):
                 if other != own:
                     rank += 1.0 * (score > scores[own]) + 0.5 * (score == scores[own])
-            total += weight[slot] * worth(name, rank, k)
+            worth = {"hr": 1.0, "ndcg": 1 / math.log2(1 + rank), "mrr": 1 / rank}[name]
+            total += weight[slot] * worth * (rank <= (k or math.inf))
             count += weight[slot]
     return total / count if count else 0.0
 
@@ -47,22 +40,13 @@ def random_batch(seed, shape=SHAPE):
     )
 
 
-@given(st.integers(0, 10_000))
-@pytest.mark.parametrize(("name", "metric", "k"), METRICS)
-def test_against_a_loop(name, metric, k, seed):
-    y_true, y_pred, weight = random_batch(seed)
-    metric = metric(k=k)
-    metric.update_state(y_true, y_pred, weight)
-    expected = reference(name, k, [(y_true, y_pred, weight)])
-    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
-
-
 @pytest.mark.parametrize(("name", "metric", "k"), METRICS)
 def test_every_target_weighs_the_same_whatever_its_batch(name, metric, k):
-    batches = [random_batch(0, (2, 8, 4)), random_batch(1, (5, 1, 4)), random_batch(2, (3, 2, 4))]
+    shapes = [(2, 8, 4), (5, 1, 4), *[SHAPE] * 10]
+    batches = [random_batch(seed, shape) for seed, shape in enumerate(shapes)]
     metric = metric(k=k)
-    for y_true, y_pred, weight in batches:
-        metric.update_state(y_true, y_pred, weight)
+    for batch in batches:
+        metric.update_state(*batch)
     assert float(metric.result()) == pytest.approx(reference(name, k, batches), abs=1e-6)
     metric.reset_state()
     assert float(metric.result()) == 0
@@ -77,23 +61,15 @@ def test_shapes_of_labels_and_weights():
     of_rows = np.array([2.0, 1.0], "float32")
     expected = reference("mrr", None, [(y_true, y_pred, np.repeat(of_rows[:, None], 3, axis=1))])
     for labels in (y_true, y_true[..., np.newaxis], y_true.astype("float32")):
-        metric = MRR()
-        metric.update_state(labels, y_pred, of_rows)
-        assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+        assert float(MRR()(labels, y_pred, of_rows)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_nan_is_no_hit():
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_nan_is_no_hit(dtype):
     metric = HitRate(k=4)
-    metric.update_state([[0, 1]], [[[math.nan] * 4, [1.0, 0.0, 0.0, math.nan]]])
+    logits = [[[math.nan] * 4, [1.0, 0.0, 0.0, math.nan]]]
+    metric.update_state([[0, 1]], keras.ops.cast(logits, dtype))
     assert float(metric.result()) == 0.5  # rank 3.5 of the second
-
-
-def test_half_precision():
-    y_true, y_pred, weight = random_batch(5)
-    metric = NDCG(k=4)
-    metric.update_state(y_true, keras.ops.cast(y_pred, "bfloat16"), weight)
-    expected = reference("ndcg", 4, [(y_true, y_pred, weight)])
-    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
 
 
 def reference_auc(batches):
@@ -110,7 +86,7 @@ def reference_auc(batches):
     return total / count if count else 0.0
 
 
-def random_feedback(seed, shape=(2, 3, 5)):
+def random_feedback(seed, shape):
     """Contexts with a positive or none, and with negatives or none."""
     random = np.random.default_rng(seed)
     labels = random.integers(-1, random.integers(0, 2, (*shape[:2], 1)) + 0.5, shape)
@@ -121,16 +97,9 @@ def random_feedback(seed, shape=(2, 3, 5)):
     return labels.astype("int8"), similarities.astype("float32"), weight
 
 
-@given(st.integers(0, 10_000))
-def test_feedback_auc_against_a_loop(seed):
-    batch = random_feedback(seed)
-    metric = FeedbackAUC()
-    metric.update_state(*batch)
-    assert float(metric.result()) == pytest.approx(reference_auc([batch]), abs=1e-6)
-
-
-def test_feedback_auc_of_several_batches():
-    batches = [random_feedback(0, (2, 6, 5)), random_feedback(1, (4, 1, 5))]
+def test_feedback_auc_against_a_loop():
+    shapes = [(2, 6, 5), (4, 1, 5), *[(2, 3, 5)] * 20]
+    batches = [random_feedback(seed, shape) for seed, shape in enumerate(shapes)]
     metric = FeedbackAUC()
     for batch in batches:
         metric.update_state(*batch)
@@ -142,15 +111,8 @@ def test_feedback_auc_of_several_batches():
 
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
 def test_in_fit(name, tmp_path):
-    model = keras_negrec.build_model(
-        name,
-        num_items=NUM_ITEMS,
-        max_length=12,
-        embedding_dim=8,
-        num_layers=1,
-        dropout=0.0,
-        negative_loss=True,
-    )
+    small = {"max_length": 12, "embedding_dim": 8, "num_layers": 1, "dropout": 0.0}
+    model = keras_negrec.build_model(name, num_items=NUM_ITEMS, negative_loss=True, **small)
     model.compile(
         keras.optimizers.SGD(0.0),  # so that the weights are the same all along
         loss={
@@ -165,20 +127,19 @@ def test_in_fit(name, tmp_path):
     # One batch as arrays, because a cloze dataset draws other masks each time it is iterated.
     [batch] = model.training_dataset(toy_sessions(20), batch_size=20)
     x, y, weight = ({key: part[key].numpy() for key in part} for part in batch)
-    history = model.fit(x, y, sample_weight=weight, batch_size=10, shuffle=False, verbose=0)
-    history = history.history
-    y_pred = model.predict(x, batch_size=10, verbose=0)
+    options = {"batch_size": 10, "verbose": 0}
+    history = model.fit(x, y, sample_weight=weight, shuffle=False, **options).history
+    y_pred = model.predict(x, **options)
     assert (weight["next_item"] == 0).any()  # unused slots
-    for figure, k in [("hr", 2), ("ndcg", 5), ("mrr", None)]:
-        key = f"next_item_{figure}" + (f"@{k}" if k else "")
-        parts = y["next_item"], y_pred["next_item"], weight["next_item"]
-        assert history[key] == pytest.approx([reference(figure, k, [parts])], abs=1e-5)
+    parts = y["next_item"], y_pred["next_item"], weight["next_item"]
+    for figure, k in [("hr@2", 2), ("ndcg@5", 5), ("mrr", None)]:
+        expected = reference(figure.partition("@")[0], k, [parts])
+        assert history[f"next_item_{figure}"] == pytest.approx([expected], abs=1e-5)
     parts = y["contrastive"], y_pred["contrastive"], weight["contrastive"]
     auc = history["contrastive_feedback_auc"]
-    assert auc == pytest.approx([reference_auc([parts])], abs=1e-5)
-    assert 0 < auc[0] < 1
+    assert auc == pytest.approx([reference_auc([parts])], abs=1e-5) and 0 < auc[0] < 1
 
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    figures = again.evaluate(x, y, sample_weight=weight, batch_size=10, return_dict=True, verbose=0)
+    figures = again.evaluate(x, y, sample_weight=weight, return_dict=True, **options)
     assert figures == pytest.approx({name: values[0] for name, values in history.items()}, rel=1e-4)

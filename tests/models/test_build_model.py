@@ -1,15 +1,13 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from small_models import VOCABULARY, batch_of, build, numpy
 from toy_sessions import NUM_ITEMS, toy_sessions
 
 import keras_negrec
-from keras_negrec.data import Vocabulary
-from keras_negrec.losses import NegativeFeedbackContrastive
+from keras_negrec import losses
+from keras_negrec.data import Sessions, Vocabulary
 
-SMALL = {"max_length": 8, "embedding_dim": 8, "dropout": 0.0, "learning_rate": 0.01}
-TRANSFORMER = {"num_layers": 1, "intermediate_dim": 8}
 EVERYTHING = {
     "negative_loss": True,
     "num_sampled_negatives": 5,
@@ -17,90 +15,46 @@ EVERYTHING = {
     "max_sessions": 2,
     "target": "next",
 }
-BOTH = {"contrastive": 0.25, "not_to_recommend": 0.5}
 MODELS = {
-    "sasrec everything": ("sasrec", {**EVERYTHING, "context": "item"}),
-    "bert4rec everything": ("bert4rec", EVERYTHING),
-    "sasrec both losses": ("sasrec", {"negative_loss": BOTH, "similarity": "dot"}),
-    "bert4rec sampled": (
-        "bert4rec",
-        {
-            "negative_loss": "not_to_recommend",
-            "num_sampled_negatives": 5,
-            "sampling_distribution": "in_batch",
-            "skips_as_negatives": True,
-        },
-    ),
-    "gru4rec bpr": (
-        "gru4rec",
-        {"objective": "bpr", "sampling_distribution": "mixed", "feedback_inputs": True},
-    ),
-    "caser gbce": ("caser", {"objective": "gbce", "num_sampled_negatives": 4, "calibration": 0.5}),
-    "bert4rec keep": ("bert4rec", {"negative_loss": {"keep": 2.0}, "max_sessions": 2}),
-    "gru4rec keep": (
-        "gru4rec",
-        {"negative_loss": ["contrastive", "keep"], "num_sampled_negatives": 5},
-    ),
+    "sasrec everything": {**EVERYTHING, "context": "item"},
+    "bert4rec everything": EVERYTHING,
+    "sasrec both losses": {
+        "negative_loss": {"contrastive": 0.25, "not_to_recommend": 0.5},
+        "similarity": "dot",
+    },
+    "bert4rec sampled": {
+        "negative_loss": "not_to_recommend",
+        "num_sampled_negatives": 5,
+        "sampling_distribution": "in_batch",
+        "skips_as_negatives": True,
+    },
+    "gru4rec bpr": {"objective": "bpr", "sampling_distribution": "mixed", "feedback_inputs": True},
+    "caser gbce": {"objective": "gbce", "calibration": 0.5, "skips_as_negatives": True},
+    "bert4rec keep": {"negative_loss": {"keep": 2.0}, "max_sessions": 2},
+    "gru4rec keep": {"negative_loss": ["contrastive", "keep"], "num_sampled_negatives": 5},
+    "sasrec fused": {"fused_softmax": True},
+    "caser features": {"item_features": np.eye(NUM_ITEMS)},
 }
-
-
-def first_batches(model, sessions, count):
-    """Batches as NumPy arrays, so that every backend takes them in `train_on_batch`."""
-    dataset = model.training_dataset(sessions, batch_size=16, shuffle=False)
-    return [
-        tuple({name: values.numpy() for name, values in part.items()} for part in element)
-        for element in dataset.take(count)
-    ]
 
 
 def test_as_the_readme_writes_it():
     model = keras_negrec.build_model("bert4rec", negative_loss=True)
     assert isinstance(model.encoder, keras_negrec.models.BERT4Rec)
-    assert model.compiled
-    assert set(model.output) == {"next_item", "contrastive"}
-    assert model.num_items == 1000
-    assert tuple(model.output["next_item"].shape) == (None, None, 1000)
-    # Functional: its graph can be looked at, and it can be summarized.
-    assert {"item_ids", "target_positions", "candidate_ids"} == set(model.input)
-    lines = []
-    model.summary(print_fn=lines.append)
-    assert "item_embedding" in "\n".join(lines)
-    assert isinstance(model.loss["contrastive"], NegativeFeedbackContrastive)
-    assert model.get_compile_config()["loss_weights"] == {
-        "next_item": 1.0,
-        "contrastive": 0.25,
+    assert model.compiled and model.num_items == 1000
+    assert {name: tuple(output.shape) for name, output in model.output.items()} == {
+        "next_item": (None, None, 1000),
+        "contrastive": (None, None, None),
     }
+    assert {"item_ids", "target_positions", "candidate_ids"} == set(model.input)
 
 
-def test_arguments_reach_the_compiled_model():
-    model = keras_negrec.build_model(
-        "sasrec",
-        **SMALL,
-        num_items=5,
-        negative_loss=True,
-        negative_weight=0.5,
-        temperature=0.2,
-    )
-    assert isinstance(model.encoder, keras_negrec.models.SASRec)
-    assert model.loss["contrastive"].temperature == 0.2
-    assert model.get_compile_config()["loss_weights"]["contrastive"] == 0.5
-    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
-    plain = keras_negrec.build_model("sasrec", **SMALL, num_items=5)
-    assert set(plain.output) == {"next_item"}
-
-
-@pytest.mark.parametrize(("name", "options"), MODELS.values(), ids=MODELS.keys())
+@pytest.mark.parametrize(("name", "options"), MODELS.items(), ids=MODELS)
 def test_save_and_go_on(name, options, tmp_path):
-    vocabulary = Vocabulary([f"track {i}" for i in range(NUM_ITEMS)])
-    if name in ("sasrec", "bert4rec"):
-        options = {**TRANSFORMER, **options}
-    model = keras_negrec.build_model(name, vocabulary=vocabulary, **SMALL, **options)
-    sampled = (
-        options.get("num_sampled_negatives") or options.get("objective", "softmax") != "softmax"
-    )
+    model = build(name.split()[0], vocabulary=VOCABULARY, **options)
+    sampled = "objective" in options or "num_sampled_negatives" in options
     sessions = toy_sessions(48, with_sessions=True)
-    batches = first_batches(model, sessions, 3)
-    logs = model.train_on_batch(*batches[0], return_dict=True)
+    batch = batch_of(model, sessions, batch_size=16)
+    logs = model.train_on_batch(*batch, return_dict=True)
     assert np.isfinite(list(logs.values())).all()
     if model.feedback_terms:
         weights = model.get_compile_config()["loss_weights"]
@@ -108,126 +62,114 @@ def test_save_and_go_on(name, options, tmp_path):
         total = sum(weights[key] * logs[f"{key}_loss"] for key in weights)
         assert logs["loss"] == pytest.approx(total, rel=1e-4)
 
-    path = tmp_path / "model.keras"
-    model.save(path)
-    loaded = keras.saving.load_model(path)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded) is type(model)
     assert loaded.get_config() == model.get_config()
-    assert loaded.vocabulary == vocabulary
+    assert loaded.vocabulary == VOCABULARY
     np.testing.assert_allclose(loaded.score(sessions), model.score(sessions), atol=1e-6)
-    outputs, again = model(batches[1][0]), loaded(batches[1][0])
-    for key, values in outputs.items():
+    again = loaded(batch[0])
+    for key, values in model(batch[0]).items():
         if sampled and key not in ("contrastive", "keep"):
             assert values.shape == again[key].shape  # negatives are drawn anew
         else:
-            np.testing.assert_allclose(
-                ops.convert_to_numpy(again[key]), ops.convert_to_numpy(values), atol=1e-6
-            )
+            np.testing.assert_allclose(numpy(again[key]), numpy(values), atol=1e-6)
     # Training goes on as if it had never stopped, moments of the optimizer included.
-    for batch in batches[1:]:
-        expected = model.train_on_batch(*batch, return_dict=True)
-        found = loaded.train_on_batch(*batch, return_dict=True)
+    for _ in range(2):
+        expected, found = (
+            each.train_on_batch(*batch, return_dict=True) for each in (model, loaded)
+        )
         assert set(found) == set(expected)
         if not sampled:
             assert found == pytest.approx(expected, abs=1e-5)
     assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations) == 3
 
 
-def test_objectives_and_their_losses():
-    losses = keras_negrec.losses
+def test_arguments_reach_the_compiled_model():
+    def loss_and_weights(**options):
+        model = build("caser", **options)
+        return model.loss, model.get_compile_config()["loss_weights"]
 
-    def compiled(**options):
-        return keras_negrec.build_model("sasrec", **SMALL, num_items=9, **options)
-
-    gbce = compiled(objective="gbce", num_sampled_negatives=4, calibration=0.5).loss["next_item"]
-    assert isinstance(gbce, losses.GeneralizedBinaryCrossentropy)
-    assert (gbce.sampling_rate, gbce.calibration) == (0.5, 0.5)
-    bpr = compiled(objective="bpr")
+    loss, weights = loss_and_weights(negative_loss=True, temperature=0.2)
+    assert isinstance(loss["contrastive"], losses.NegativeFeedbackContrastive)
+    assert loss["contrastive"].temperature == 0.2
+    assert weights == {"next_item": 1.0, "contrastive": 0.25}
+    loss, weights = loss_and_weights(negative_loss={"contrastive": 0.1, "not_to_recommend": 2})
+    assert isinstance(loss["not_to_recommend"], losses.NotToRecommend)
+    assert weights == {"next_item": 1.0, "contrastive": 0.1, "not_to_recommend": 2.0}
+    several = ["not_to_recommend", "contrastive"]
+    _, weights = loss_and_weights(negative_loss=several, negative_weight=0.3)
+    assert weights["contrastive"] == weights["not_to_recommend"] == 0.3
+    loss, _ = loss_and_weights(objective="gbce", num_sampled_negatives=4, calibration=0.5)
+    assert isinstance(loss["next_item"], losses.GeneralizedBinaryCrossentropy)
+    assert (loss["next_item"].sampling_rate, loss["next_item"].calibration) == (4 / 9, 0.5)
+    bpr = build("caser", objective="bpr", learning_rate=0.02)
     assert isinstance(bpr.loss["next_item"], losses.BayesianPersonalizedRanking)
     assert bpr.output["next_item"].shape[-1] == 257
-    both = compiled(negative_loss={"contrastive": 0.1, "not_to_recommend": 2})
-    assert isinstance(both.loss["not_to_recommend"], losses.NotToRecommend)
-    assert both.get_compile_config()["loss_weights"] == {
-        "next_item": 1.0,
-        "contrastive": 0.1,
-        "not_to_recommend": 2.0,
-    }
-    several = compiled(negative_loss=["not_to_recommend", "contrastive"], negative_weight=0.3)
-    assert several.get_compile_config()["loss_weights"]["not_to_recommend"] == 0.3
-    assert list(compiled(negative_loss=True).feedback_terms) == ["contrastive"]
+    assert float(bpr.optimizer.learning_rate) == pytest.approx(0.02)
 
 
-def test_in_batch_sampling_knows_the_frequencies_of_the_targets():
-    model = keras_negrec.build_model(
-        "sasrec", **SMALL, num_items=4, num_sampled_negatives=4, sampling_distribution="in_batch"
-    )
-    sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 2, 3]], [[1, 1, 1, -1]])
-    model.training_dataset(sessions)
-    found = ops.convert_to_numpy(model.get_layer("negative_sampler").frequencies)
-    np.testing.assert_allclose(found, [1 / 3, 2 / 3, 1 / 3, 1 / 3], rtol=1e-5)
+@pytest.mark.parametrize(("target", "counts"), [("next_positive", [1, 2, 0]), ("next", [1, 2, 1])])
+def test_in_batch_sampling_knows_the_frequencies_of_the_targets(target, counts):
+    options = {"num_sampled_negatives": 4, "sampling_distribution": "in_batch", "target": target}
+    model = build("caser", num_items=3, **options)
+    model.training_dataset(Sessions.from_lists([[1, 2, 2, 3]], [[1, 1, 1, -1]]))
+    found = numpy(model.get_layer("negative_sampler").frequencies)
+    smoothed = np.maximum(counts, 1)  # no item counts as never there
+    np.testing.assert_allclose(found, smoothed / np.sum(counts), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            {"encoder": "gru"},
-            "Unknown model. Expected .*'bert4rec', 'caser',.* Received: encoder='gru'",
-        ),
+        ({"name": "gru"}, "`encoder` must be one of 'bert4rec', 'caser',.* Rec.* encoder='gru'"),
         ({"objective": "hinge"}, "`objective` must be one of 'softmax', .* Received"),
         ({"negative_loss": "skips"}, "`negative_loss` must be one of .*'not_to_recommend'"),
         ({"negative_loss": {"contrastive": 0}}, "`negative_loss.'contrastive'.` must be above 0"),
         ({"similarity": "l2"}, "`similarity` must be one of"),
-        (
-            {"skips_as_negatives": True},
-            "No part of this model has an argument `skips_as_negatives`.* SampledSoftmax",
-        ),
-        (
-            {"sampling_distribution": "mixed"},
-            "No part of this model has an argument `sampling_distribution`.*='mixed'",
-        ),
+        ({"skips_as_negatives": True}, "No part .* `skips_as_negatives`.* SampledSoftmax"),
+        ({"sampling_distribution": "mixed"}, "No part .* `sampling_distribution`.*='mixed'"),
         ({"keep_weight": 2}, "`keep_weight` is an argument of Keep.* Received: keep_weight=2"),
         (
             {"num_sampled_negatives": 3, "sampling_distribution": "zipf"},
             "`sampling_distribution` must be one of",
         ),
-        ({"encoder": "gru4rec", "num_heads": 2}, "No part .* `num_heads`.* GRU4Rec: num_layers"),
-        ({"encoder": "gru4rec", "num_layers": 0}, "`num_layers` must be a positive integer"),
-        ({"encoder": "caser", "window": 0}, "`window` must be a positive integer"),
-        (
-            {"negative_loss": "not_to_recommend", "target": "next"},
-            'needs target="next_positive"',
-        ),
-        ({"num_items": 0}, "`num_items` must be a positive integer. Received: num_items=0"),
-        ({"num_items": 2.5}, "`num_items` must be a positive integer"),
+        ({"name": "gru4rec", "num_heads": 2}, "No part .* `num_heads`.* GRU4Rec: .*num_layers"),
+        ({"name": "caser", "window": 0}, "`window` must be a positive integer"),
+        ({"negative_loss": "not_to_recommend", "target": "next"}, 'needs target="next_positive"'),
+        ({"num_items": 2.5}, "`num_items` must be a positive integer. Received: num_items=2.5"),
         ({"num_heads": 3}, "`num_heads` must divide"),
-        ({"num_layers": 0}, "`num_layers` must be a positive integer"),
         ({"max_length": 0}, "`max_length` must be a positive integer"),
+        ({"embedding_dim": 0}, "`embedding_dim` must be a positive integer"),
         ({"dropout": 1.0}, "`dropout` must be at least 0 and below 1"),
         ({"context": "user"}, "`context` must be one of 'hidden', 'item'. Received"),
         ({"target": "previous"}, "`target` must be one of"),
         ({"num_sampled_negatives": 0}, "`num_sampled_negatives` must be a positive integer"),
         ({"max_sessions": 0}, "`max_sessions` must be a positive integer"),
+        ({"max_sessions": 2, "use_position_embedding": False}, "`max_sessions` needs positions"),
         ({"negative_weight": 0}, "`negative_weight` must be above 0"),
-        ({"learning_rate": 0.1, "optimizer": "adam"}, "`learning_rate` is for the default.*=0.1"),
+        ({"optimizer": "adam"}, "`learning_rate` is for the default.*=0.01"),
         ({"negative_loss": True, "temperature": 0}, "`temperature` must be above 0"),
-        ({"vocabulary": Vocabulary([1, 2, 3])}, "size of the vocabulary, 3. Received: num_items=5"),
+        (
+            {"vocabulary": Vocabulary([1, 2, 3]), "num_items": 5},
+            "size of the vocabulary, 3. Received: num_items=5",
+        ),
         ({"learning_rate": -1}, "`learning_rate` must be above 0. Received: learning_rate=-1"),
         ({"dtype": "float16"}, "Weights in float16.*mixed_float16.*Received: dtype='float16'"),
-        (
-            {"fused_softmax": True, "objective": "gbce"},
-            "`fused_softmax` is for objective=\"softmax\" .*Received: .*objective='gbce'",
-        ),
-        ({"encoder": "bert4rec", "mask_probability": 1.5}, "`mask_probability` must be"),
+        ({"fused_softmax": True, "objective": "gbce"}, "`fused_softmax` is for .*'gbce'"),
+        ({"fused_softmax": True, "num_sampled_negatives": 4}, "`fused_softmax` is .* without"),
+        ({"fused_softmax": True, "negative_loss": "not_to_recommend"}, "fused .* no logits"),
+        ({"name": "bert4rec", "mask_probability": 1.5}, "`mask_probability` must be"),
+        ({"item_features": np.zeros((8, 3))}, r"shape \(num_items, num_features\), \(10, 3\)"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        keras_negrec.build_model(**{**SMALL, "encoder": "sasrec", "num_items": 5, **arguments})
+        build(**arguments)
 
 
 def test_what_is_no_sessions_is_refused():
-    model = keras_negrec.build_model("sasrec", **SMALL, num_items=NUM_ITEMS)
+    model = build("caser")
     split = keras_negrec.data.leave_one_out(toy_sessions(8))
     with pytest.raises(TypeError, match=r"Expected `Sessions`, such as .* type Split"):
         model.training_dataset(split)
@@ -237,5 +179,3 @@ def test_what_is_no_sessions_is_refused():
     assert model.evaluate(held_out, verbose=0) > 0
     with pytest.raises(TypeError, match=r"Expected `Sessions`, such as .* type list"):
         model.history_vectors([[1, 2]])
-    with pytest.raises(TypeError, match=r"`examples` must be `Examples`.* type Split"):
-        keras_negrec.evaluate(model, split)

@@ -93,7 +93,7 @@ def test_movielens_and_the_models_of_all_seeds_as_one(run, tmp_path):
     results, printed = run("movielens", "--data", tmp_path / "ratings.dat", *options)
     assert list(results) == ["sasrec", "sasrec, 2 models as one", "popularity"]
     assert len(results["sasrec"]["metrics"]) == 2
-    assert "best model by validation (sasrec_ensemble)" in printed
+    assert "best model by validation (sasrec, 2 models as one)" in printed
     assert "(recommend says" not in printed
     stored = [ComparisonRun.load(path) for path in (tmp_path / "out" / "runs").rglob("*.npz")]
     assert ["val_ndcg@10" in run.curves for run in stored] == [True, True]
@@ -135,6 +135,7 @@ def test_compare_trains_once_for_all_keep_weights(run, tmp_path):
     assert weak[0]["feedback_auc"] != strong[0]["feedback_auc"]
 
 
+@pytest.mark.thorough
 def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
     light = """light={"encoder": "sasrec", "negative_loss": true, "negative_weight": 0.1}"""
     both = [*SIMULATED, "--model", "sasrec", "--negative-loss", "none", "--configuration", light]

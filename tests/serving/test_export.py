@@ -17,8 +17,6 @@ from keras_negrec.data import Vocabulary
 from keras_negrec.models import Ensemble, Popularity
 from keras_negrec.serving.in_tensorflow import in_tensorflow
 
-ENCODERS = ("bert4rec", "sasrec", "gru4rec", "caser")
-
 # Loads each SavedModel and answers its requests with nothing but TensorFlow, in a plain session as
 # TF Serving does. Each answer: a dict of lists.
 PLAIN_TENSORFLOW = """
@@ -162,7 +160,7 @@ def test_bad_arguments(tmp_path):
     keras.config.backend() == "tensorflow", reason="TensorFlow exports in its own process"
 )
 def test_export_through_a_process(tmp_path):
-    model = Ensemble([build(name, feedback_inputs=True) for name in ENCODERS])
+    model = Ensemble([build(name, feedback_inputs=True) for name in ("bert4rec", "gru4rec")])
     version = keras_negrec.export(model, tmp_path, k=K, metrics={"hr@10": np.float32(0.5)})
     assert version == tmp_path / "1"
     assert [path.name for path in tmp_path.iterdir()] == ["1"]

@@ -8,9 +8,7 @@ from pandas.api import types
 
 
 def check_events(events: pd.DataFrame, *, source: str = "the events table") -> None:
-    """Raises on the first thing that is wrong with an events table.
-
-    What `read_log` and the other readers return has passed already.
+    """Raises on the first thing that is wrong with an events table, which readers' are not.
 
     Args:
         events: a table with the columns `session`, `item` and `feedback`, and optionally
@@ -18,9 +16,8 @@ def check_events(events: pd.DataFrame, *, source: str = "the events table") -> N
         source: what to call the table in messages, for example its file.
 
     Raises:
-        ValueError: no events, a missing column, a missing value, feedback outside of -2..2.
-        TypeError: not a DataFrame; items neither strings nor integers; feedback, position or
-            timestamp of another type than numbers or times.
+        ValueError: no events, a missing column or value, feedback outside of -2..2.
+        TypeError: not a DataFrame, or a column of a type that it cannot have.
 
     Example:
 

@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 import numpy as np
 
 from keras_negrec.data.event_columns import EventColumn, further_columns
-from keras_negrec.data.logs.engine_errors import engine_errors
+from keras_negrec.data.logs.engine import engine_errors
 
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _CLOCK = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?"
@@ -28,6 +28,8 @@ def check_columns(table: ir.Table, kinds: Mapping[str, str | EventColumn], sourc
     event column, whose type the column gets. A column that can never be of its kind is a ValueError
     about the `source`.
     """
+    if not kinds:  # Each step, of no effect too, takes time to compile.
+        return table
     values, problems = {}, [table.problem]
     for name, kind in kinds.items():
         cast, expectation = _KINDS[kind] if isinstance(kind, str) else _kind_of(kind)
@@ -70,71 +72,49 @@ def infer_kinds(table: ir.Table, kinds: Mapping[str, str], source: str) -> dict[
     ids), `"order"` (numbers or times, whichever are more), `"feedback"` and `"any"` (whatever all
     values are). Feedback that is true or false is a ValueError: it does not say what is a skip.
     """
-    parses = dict(integers=to_integers, numbers=_number, times=to_times, booleans=_boolean)
-    text = [
-        name
-        for name, kind in kinds.items()
-        if kind in ("id", "order", "feedback", "any") and isinstance(table[name], ir.StringValue)
-    ]
+    parses = dict(booleans=_boolean, integers=to_integers, numbers=_number, times=to_times)
     sound = table.filter(table.problem.isnull())
-    counts = {}
-    for i, name in enumerate(text):
-        column = sound[name].nullif("")
-        counts[f"values {i}"] = column.count()
+    counts, seen = {}, {}
+    for name, kind in kinds.items():
+        # A type that is none of text holds one sort of values, as a column of one value would.
+        seen[name, "values"] = 1
+        is_text = isinstance(table[name], ir.StringValue)
+        if is_text:
+            counts[f"{name} values"] = sound[name].nullif("").count()
         for what, parse in parses.items():
-            if kinds[name] != "id" or what == "integers":
-                counts[f"{what} {i}"] = parse(column).count()
+            parsed = parse(sound[name].nullif("") if is_text else sound[name])
+            seen[name, what] = int(parsed is not None and not is_text)
+            if is_text and (kind != "id" or what == "integers"):
+                counts[f"{name} {what}"] = parsed.count()
     with engine_errors(source):
-        found = sound.aggregate(**counts).to_pyarrow().to_pylist()[0] if text else {}
+        found = sound.aggregate(**counts).to_pyarrow().to_pylist()[0] if counts else {}
+    seen |= {tuple(name.rsplit(" ", 1)): count for name, count in found.items()}
     inferred = dict(kinds)
     for name, kind in kinds.items():
-        column = table[name]
-        if name in text:
-            i = text.index(name)
-            seen: dict[str, Any] = {what: found.get(f"{what} {i}") for what in ("values", *parses)}
-        else:
-            seen = _counts_of_type(column)
-        every = {what for what in parses if seen[what] == seen["values"] and seen["values"]}
-        if kind == "feedback" and "booleans" in every:
+        is_all = [what for what in parses if seen[name, what] == seen[name, "values"] > 0]
+        if kind == "feedback" and "booleans" in is_all:
             raise ValueError(
                 f"In {source}: column {name!r} is true or false, which does not say what is a "
                 f'skip. Expected for example feedback={{"column": {name!r}, "values": '
                 f"{{True: -1, False: 1}}}}. Received: feedback={name!r}"
             )
+        integers, numbers, times = (seen[name, what] for what in ("integers", "numbers", "times"))
         if kind == "id":
-            inferred[name] = "integer" if "integers" in every else "id"
+            inferred[name] = "integer" if "integers" in is_all else "id"
         elif kind == "order":
-            is_whole = seen["integers"] and seen["integers"] == seen["numbers"]
-            is_time = seen["times"] and seen["times"] >= seen["numbers"]
+            is_whole = integers and integers == numbers
+            is_time = times and times >= numbers
             inferred[name] = "time" if is_time else "integer" if is_whole else "number"
         elif kind == "any":
-            order = ("booleans", "integers", "numbers", "times")
-            whole = next((what for what in order if what in every), "text")
-            inferred[name] = {"times": "timestamp"}.get(whole, whole.removesuffix("s"))
+            sort = is_all[0].removesuffix("s") if is_all else "text"
+            inferred[name] = "timestamp" if sort == "time" else sort
     return inferred
-
-
-def _counts_of_type(column: ir.Value) -> dict[str, int]:
-    """What `infer_kinds` would have counted in a column of one value of that type."""
-    is_integer = isinstance(column, ir.IntegerValue)
-    is_boolean = isinstance(column, ir.BooleanValue)
-    return {
-        "values": 1,
-        "integers": int(is_integer),
-        "numbers": int(is_integer or (isinstance(column, ir.NumericValue) and not is_boolean)),
-        "times": int(isinstance(column, (ir.TimestampValue, ir.DateValue))),
-        "booleans": int(is_boolean),
-    }
 
 
 def typed(table: ir.Table, kinds: Mapping[str, str]) -> ir.Table:
     """Columns of text as what `infer_kinds` found in all their values, empty ones as null."""
-    values = {
-        name: _KINDS[kind][0](table[name]) if kind in _KINDS else table[name].nullif("")
-        for name, kind in kinds.items()
-        if isinstance(table[name], ir.StringValue)
-    }
-    return table.mutate(**values) if values else table
+    casts = {name: _KINDS[kind][0] if kind in _KINDS else _id for name, kind in kinds.items()}
+    return table.mutate(**{name: cast(table[name]) for name, cast in casts.items()})
 
 
 def registered() -> dict[str, EventColumn]:
@@ -145,27 +125,32 @@ def registered() -> dict[str, EventColumn]:
 def _kind_of(event_column: EventColumn) -> tuple[Callable[[ir.Value], Any], str]:
     """What `_KINDS` holds, for the type of a registered event column."""
     dtype = np.dtype(event_column.dtype)
-    is_whole = np.issubdtype(dtype, np.integer)
-    least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if is_whole else (0, 0)
+    if not np.issubdtype(dtype, np.integer):
+
+        def number(column: ir.Value) -> Any:
+            is_time = isinstance(column, ir.TimestampValue)
+            value = _seconds(column) if is_time else _number(column)
+            return _if_any(value, lambda value: value.cast(event_column.dtype))
+
+        return number, "expected a number"
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
 
     def whole(column: ir.Value) -> Any:
-        value = _feedback(column) if isinstance(column, ir.FloatingValue) else to_integers(column)
-        truth = _boolean(column)
-        if truth is not None:  # Text may be either.
-            truth = truth.cast("int64")
-            value = truth if value is None else ibis.coalesce(value, truth)
-        if value is None:
+        integers = (
+            _feedback(column) if isinstance(column, ir.FloatingValue) else to_integers(column)
+        )
+        truth = _if_any(_boolean(column), lambda value: value.cast("int64"))
+        values = [value for value in (integers, truth) if value is not None]  # Text may be either.
+        if not values:
             return None
-        in_range = value.between(max(least, -(2**63)), min(most, 2**63 - 1))
-        return ibis.ifelse(in_range, value, None).cast(event_column.dtype)
+        in_range = ibis.coalesce(*values).between(max(least, -(2**63)), min(most, 2**63 - 1))
+        return ibis.ifelse(in_range, ibis.coalesce(*values), None).cast(event_column.dtype)
 
-    def number(column: ir.Value) -> Any:
-        value = _seconds(column) if isinstance(column, ir.TimestampValue) else _number(column)
-        return None if value is None else value.cast(event_column.dtype)
+    return whole, f"expected a whole number from {least} to {most}"
 
-    if is_whole:
-        return whole, f"expected a whole number from {least} to {most}"
-    return number, "expected a number"
+
+def _if_any(value: Any, change: Callable[[Any], Any]) -> Any:
+    return None if value is None else change(value)
 
 
 def to_integers(column: ir.Value) -> Any:
@@ -180,25 +165,16 @@ def to_integers(column: ir.Value) -> Any:
 def to_times(column: ir.Value) -> Any:
     """Timestamps without a zone, in UTC; None for a type that holds no times."""
     if isinstance(column, ir.StringValue):
-        text = ibis.ifelse(column.re_search(_TIME), column, None)
         # The engines pass over the zone, each in its own way.
-        zone = ibis.ifelse(text.length() > 16, text.re_extract(rf".{{16}}.*?{_ZONE}$", 1), "")
-        time = text.substr(0, text.length() - zone.length()).try_cast("timestamp(6)")
-        minutes = zone.substr(1, 2).try_cast("int64") * 60
-        minutes += ibis.coalesce(zone.right(2).try_cast("int64"), 0) * (zone.length() > 3).cast(
-            "int64"
-        )
-        minutes = ibis.ifelse(zone.startswith("-"), -minutes, minutes)
-        has_zone = zone.length() > 1
-        return ibis.ifelse(has_zone, time - minutes.as_interval("m"), time)
+        zone = column.re_extract(rf":[0-9]{{2}}(?:[.][0-9]+)?{_ZONE}$", 1)
+        text = ibis.ifelse(column.re_search(_TIME), column, None)
+        time = text.left(column.length() - zone.length()).try_cast("timestamp(6)")
+        minutes = ibis.ifelse(zone.length() > 3, zone.left(1) + zone.right(2), "0")
+        offset = zone.left(3).try_cast("int64") * 60 + minutes.try_cast("int64")
+        return time - ibis.coalesce(offset, 0).as_interval("m")
     if isinstance(column, (ir.DateValue, ir.TimestampValue)):
         return column.cast("timestamp(6)")
     return None
-
-
-def _time(column: ir.Value) -> Any:
-    time = to_times(column)
-    return None if time is None else _seconds(time)
 
 
 def _seconds(time: ir.TimestampValue) -> ir.Value:
@@ -225,14 +201,11 @@ def _boolean(column: ir.Value) -> Any:
 
 
 def _label(column: ir.Value) -> Any:
-    value = to_integers(column)
-    return None if value is None else ibis.ifelse(value.isin([0, 1]), value, None)
+    return _if_any(to_integers(column), lambda value: ibis.ifelse(value.isin([0, 1]), value, None))
 
 
 def _id(column: ir.Value) -> Any:
-    if isinstance(column, ir.StringValue):
-        return column.nullif("")
-    return to_integers(column)
+    return column.nullif("") if isinstance(column, ir.StringValue) else to_integers(column)
 
 
 def _feedback(column: ir.Value) -> Any:
@@ -248,7 +221,7 @@ _KINDS: dict[str, tuple[Callable[[ir.Value], Any], str]] = {
     "optional label": (_label, "expected 0, 1 or missing"),
     "id": (_id, "expected an id"),
     "feedback": (_feedback, "expected a whole number"),
-    "time": (_time, "expected a time"),
+    "time": (lambda column: _if_any(to_times(column), _seconds), "expected a time"),
     "timestamp": (to_times, "expected a time"),
 }
 

@@ -22,31 +22,22 @@ _TYPES |= {"position": _NUMBER, "timestamp": _NUMBER}
 
 @dataclass(frozen=True)
 class EventTable:
-    """The sound events of a log.
+    """The sound events of a log, and what is known of the others.
 
-    Args:
-        table: stored, with the columns `session`, `item`, `feedback`, `order` (what the events
-            of a session are ordered by), `file` and, where the log has them, `user`, `row`,
-            `time`, `session_length`, `split`, and those that `register_event_column` has made
-            known, by what logs call them.
-        num_read: how many rows the log has.
-        problems: how many rows have which problem.
-        ordered_by: `"position"`, `"timestamp"` or else `"row"`, the order of the file.
-        faulty: the rows with a problem.
-        unreadable: what is wrong with each file that was left out.
-        keeps_ties: whether events at one position stay in the order of the log; elsewhere two items
-            at one position are a fault.
-        by_gap: whether the scan has made sessions of the times of users' events.
+    `table` is stored, with the columns `session`, `item`, `feedback`, `order` (what the events of
+    a session are ordered by), `file` and, where the log has them, `user`, `row`, `time`,
+    `session_length`, `split`, and registered event columns.
     """
 
     table: ibis.Table
-    num_read: int
-    problems: Counter[str]
-    ordered_by: str
-    faulty: ibis.Table
-    unreadable: dict[str, str]
-    keeps_ties: bool = False
-    by_gap: bool = False
+    num_read: int  # rows of the log
+    problems: Counter[str]  # how many rows have which
+    ordered_by: str  # "position", "timestamp" or else "row", the order of the file
+    faulty: ibis.Table  # the rows with a problem
+    unreadable: dict[str, str]  # what is wrong with each file that was left out
+    several_files: bool  # whether the sound events are of more than one
+    keeps_ties: bool  # whether two items at one position are no fault, and stay in the log's order
+    by_gap: bool  # whether the scan has made sessions of the times of users' events
 
 
 def read_events(
@@ -75,30 +66,30 @@ def read_events(
                 EXCLUDED.reset(token)
 
     can_number = numbers_rows(scan) and engine.connection.name == "duckdb"
-    numbered = {"number_rows": True}
-    events = scan_readable(**numbered if number_rows and can_number else {})
-    has_order = {"position", "timestamp", "row"} & set(events.columns)
-    needs_row = not has_order or ("user" in events.columns and "timestamp" not in events.columns)
-    if needs_row and can_number and "row" not in events.columns:
-        events = scan_readable(**numbered)
-    elif not has_order:
+    events = scan_readable(**{"number_rows": True} if number_rows and can_number else {})
+    orders = [name for name in ("position", "timestamp", "row") if name in events.columns]
+    needs_row = not orders or ("user" in events.columns and "timestamp" not in events.columns)
+    if needs_row and can_number and "row" not in orders:
+        events, orders = scan_readable(number_rows=True), [*orders, "row"]
+    if not orders:
         raise ValueError(
             "Here events need a column `position` or `timestamp` for their order. Received "
             f"columns: {list(events.columns)}"
         )
-    orders = ("position", "timestamp", "row")
-    ordered_by = next(column for column in orders if column in events.columns)
     kept = ["session", "item", "feedback", "file", "problem", "user", "row", "session_length"]
     kept += ["split", *registered()]
     columns = {name: events[name] for name in kept if name in events.columns}
-    columns["order"] = events[ordered_by]
-    if "timestamp" in events.columns:
-        columns["time"] = events["timestamp"]
+    columns["order"] = events[orders[0]]
+    if "timestamp" in orders:
+        columns["time"] = events.timestamp
     stored = engine.store(events.select(**columns))
-    kinds = stored.group_by(kind=stored.problem.split(" Received:")[0]).agg(rows=stored.count())
-    counts = {row["kind"]: row["rows"] for row in kinds.to_pyarrow().to_pylist()}
-    num_read = sum(counts.values())
-    problems = Counter({kind: count for kind, count in counts.items() if kind is not None})
+    by_kind = stored.group_by(kind=stored.problem.split(" Received:")[0]).agg(
+        rows=stored.count(), first=stored.file.min(), last=stored.file.max()
+    )
+    kinds = by_kind.to_pyarrow().to_pylist()
+    kinds.sort(key=lambda kind: (-kind["rows"], kind["kind"] or ""))
+    num_read = sum(kind["rows"] for kind in kinds)
+    problems = Counter({kind["kind"]: kind["rows"] for kind in kinds if kind["kind"] is not None})
     if problems and errors == "raise":
         _raise_first(scan, source, options, stored, problems.total())
     if num_read == problems.total():
@@ -110,9 +101,10 @@ def read_events(
         stored.filter(stored.problem.isnull()).drop("problem") if problems else stored,
         num_read,
         problems,
-        ordered_by,
+        orders[0],
         faulty=stored.filter(stored.problem.notnull()),
         unreadable=unreadable,
+        several_files=any(kind["kind"] is None and kind["first"] != kind["last"] for kind in kinds),
         keeps_ties="row" in events.columns and not numbers_rows(scan),
         by_gap="seconds_to_next" in events.columns,
     )
@@ -129,36 +121,27 @@ def _checked(events: Any, scan: Scan, source) -> ibis.Table:
             f"`position` and `timestamp`. Received: {received}"
         )
     name = source_name(source)
-    if "file" not in events.columns:
-        events = events.mutate(file=ibis.literal(name))
-    if "problem" not in events.columns:
-        events = events.mutate(problem=ibis.null("string"))
-    times = {
-        column: "time"
-        for column in ("position", "timestamp")
-        if column in events.columns and events[column].type().is_temporal()
-    }
-    if times:
-        events = check_columns(events, times, name)
+    defaults = {"file": ibis.literal(name), "problem": ibis.null("string")}
+    missing = {column: defaults[column] for column in defaults if column not in events.columns}
+    events = events.mutate(**missing) if missing else events
+    known = [column for column in _TYPES if column in events.columns]
+    times = [column for column in known if events[column].type().is_temporal()]
+    times = [column for column in times if _TYPES[column] == _NUMBER]
+    events = check_columns(events, dict.fromkeys(times, "time"), name)
     problems = [events.problem]
-    for column in ("session", "user", "item", "feedback", "position", "timestamp"):
-        if column not in events.columns:
-            continue
-        dtype = events[column].type()
-        if not any(getattr(dtype, f"is_{kind}")() for kind in _TYPES[column]):
+    for column in known:
+        dtype, kinds = events[column].type(), _TYPES[column]
+        if not any(getattr(dtype, f"is_{kind}")() for kind in kinds):
             raise ValueError(
-                f"In {name}: the scan's column `{column}` must be {' or '.join(_TYPES[column])}. "
+                f"In {name}: the scan's column `{column}` must be {' or '.join(kinds)}. "
                 f"Received: {dtype}"
             )
-        missing = f"column `{column}`: the value is missing"
-        problems.append(ibis.ifelse(events[column].isnull(), missing, ibis.null("string")))
-    wrong = ~events.feedback.between(-2, 2)
-    expected = "expected -2, -1, 0, 1 or 2"
-    problems.append(problem_where(wrong, "feedback", expected, events.feedback))
-    events = events.mutate(
-        feedback=ibis.ifelse(wrong, None, events.feedback).cast("int8"),
-        problem=ibis.coalesce(*problems),
-    )
+        problem = f"column `{column}`: the value is missing"
+        problems.append(ibis.ifelse(events[column].isnull(), problem, ibis.null("string")))
+    feedback, wrong = events.feedback, ~events.feedback.between(-2, 2)
+    problems.append(problem_where(wrong, "feedback", "expected -2, -1, 0, 1 or 2", feedback))
+    feedback = ibis.ifelse(wrong, None, feedback).cast("int8")
+    events = events.mutate(feedback=feedback, problem=ibis.coalesce(*problems))
     further = {log: column for log, column in registered().items() if log in events.columns}
     return check_columns(events, further, name)
 
@@ -168,8 +151,7 @@ def _raise_first(scan: Scan, source, options: dict, events: ibis.Table, count: i
     if "row" not in events.columns and numbers_rows(scan):
         # Again, with its rows numbered, which takes more time than without.
         again = scan(source, ibis.duckdb.connect(), **options, number_rows=True)
-        again = _checked(again, scan, source)
-        bad = again.filter(again.problem.notnull())
+        bad = _checked(again, scan, source).filter(ibis._.problem.notnull())
     order = ["file", "row"] if "row" in bad.columns else ["file", "problem"]
     first = bad.order_by(order).limit(1).select(*dict.fromkeys([*order, "problem"]))
     [first] = first.to_pyarrow().to_pylist()

@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 
-from keras_negrec.data.logs.columns import add_problems, plain_text, problem_where
+from keras_negrec.data.logs.columns import plain_text, problem_where
 
 Rule = Callable[[ir.Table], ir.Value] | Mapping[str, Any]
 
 
-def add_feedback(
+def to_events(
     table: ir.Table,
+    roles: Mapping[str, str] | Sequence[str],
     feedback: str | Rule,
     rules: Mapping[str, Callable[[ir.Table], ir.Value]],
     source: str = "the log",
 ) -> ir.Table:
-    """Adds the column `feedback`, int8, and a `problem` where the rule gives something else.
+    """The columns of a scan: `roles` (and what each is called here), `feedback`, `file` and such.
 
-    `feedback` is the name of one of the built-in `rules`; a dict of a `column` and the feedback of
-    each of its `values`; or a function of the raw table that returns an integer column.
+    `feedback`, int8, is the name of one of the built-in `rules`; a dict of a `column` and the
+    feedback of each of its `values`; or a function of the raw table that returns an integer column.
+    Rows of which the rule makes something else have a `problem`.
     """
     if isinstance(feedback, Mapping):
-        return _add_mapped(table, feedback, source)
-    if isinstance(feedback, str):
-        if feedback not in rules:
-            raise ValueError(
-                f"`feedback` must be one of {list(rules)} or a function of the raw table. "
-                f"Received: feedback={feedback!r}"
-            )
-        name, rule = feedback if feedback in table.columns else "feedback", rules[feedback]
-    elif callable(feedback):
-        name, rule = "feedback", feedback
+        values, problem = _by_value(table, feedback, source)
     else:
+        values, problem = _by_rule(table, feedback, rules)
+    names = roles if isinstance(roles, Mapping) else {role: role for role in roles}
+    names = {**names, **{name: name for name in ("file", "row") if name in table.columns}}
+    return table.select(
+        **{role: table[name] for role, name in names.items()},
+        feedback=values.cast("int8"),
+        problem=ibis.coalesce(table.problem, problem),
+    )
+
+
+def _by_rule(table: ir.Table, feedback: str | Rule, rules: Mapping) -> tuple[ir.Value, ir.Value]:
+    if isinstance(feedback, str) and feedback not in rules:
+        raise ValueError(
+            f"`feedback` must be one of {list(rules)} or a function of the raw table. "
+            f"Received: {feedback=}"
+        )
+    if not isinstance(feedback, str) and not callable(feedback):
         raise TypeError(f"`feedback` must be a name, a dict or a function. Received: {feedback!r}")
-    values = rule(table)
+    values = rules[feedback](table) if isinstance(feedback, str) else feedback(table)
     if not isinstance(values, ir.IntegerValue):
         received = values.type() if isinstance(values, ir.Value) else type(values).__name__
         raise TypeError(
@@ -46,13 +56,13 @@ def add_feedback(
             "example `lambda log: (log.played < 0.5).ifelse(-1, 1)`. Received: "
             f"{received}"
         )
+    name = feedback if feedback in table.columns else "feedback"
     is_feedback = ibis.coalesce(values.between(-2, 2), False)
-    problem = problem_where(~is_feedback, name, "expected -2, -1, 0, 1 or 2", values)
-    feedback = ibis.ifelse(is_feedback, values, None).cast("int8")
-    return add_problems(table, problem).mutate(feedback=feedback)
+    problem = problem_where(~is_feedback, str(name), "expected -2, -1, 0, 1 or 2", values)
+    return ibis.ifelse(is_feedback, values, None), problem
 
 
-def _add_mapped(table: ir.Table, feedback: Mapping[str, Any], source: str) -> ir.Table:
+def _by_value(table: ir.Table, feedback: Mapping, source: str) -> tuple[ir.Value, ir.Value]:
     values: Any = feedback.get("values")
     if (
         set(feedback) != {"column", "values"}
@@ -71,11 +81,9 @@ def _add_mapped(table: ir.Table, feedback: Mapping[str, Any], source: str) -> ir
             f"In {source}: column {name!r} is missing. Received columns: {list(table.columns)}"
         )
     meanings = {_key(key): int(value) for key, value in values.items()}
-    text = plain_text(table[name])
-    found = text.cases(*meanings.items(), else_=ibis.null("int64")).cast("int8")
+    found = plain_text(table[name]).cases(*meanings.items(), else_=ibis.null("int64"))
     expected = ", ".join(key or "nothing" for key in meanings)
-    problem = problem_where(found.isnull(), name, f"expected one of {expected}", table[name])
-    return add_problems(table, problem).mutate(feedback=found)
+    return found, problem_where(found.isnull(), name, f"expected one of {expected}", table[name])
 
 
 def _key(key) -> str:

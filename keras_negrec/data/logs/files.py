@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,28 +33,25 @@ class UnreadableFileError(ValueError):
 
 def find_files(source: Source, *patterns: str) -> list[str]:
     """The absolute paths of one or several files, or of those of a folder that fit a pattern."""
-    sources = [source] if isinstance(source, (str, Path)) else source
-    found = [file for path in sources for file in _files_of(path, patterns)]
-    files = [str(file) for file in found if str(file) not in EXCLUDED.get()]
-    if not files:
+    found: list[Path] = []
+    for given in [source] if isinstance(source, (str, Path)) else source:
+        path = Path(given).absolute()
+        if not path.exists():
+            raise FileNotFoundError(f"There is no such file or folder. Received: {given}")
+        files = [path]
+        if path.is_dir():
+            files = sorted({file for pattern in patterns for file in path.glob(pattern)})
+        if not files:
+            received = sorted(file.name for file in path.iterdir())[:20]
+            raise FileNotFoundError(
+                f"There is no file {' or '.join(patterns)} in the folder {path}. "
+                f"Received: {received}"
+            )
+        found += files
+    kept = [str(file) for file in found if str(file) not in EXCLUDED.get()]
+    if not kept:
         raise ValueError(f"None of the files can be read. Received: {list(map(str, found))[:20]}")
-    return files
-
-
-def _files_of(source: str | Path, patterns: Sequence[str]) -> list[Path]:
-    path = Path(source).absolute()
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise FileNotFoundError(f"There is no such file or folder. Received: {source}")
-    files = sorted({file for pattern in patterns for file in path.glob(pattern)})
-    if not files:
-        received = sorted(file.name for file in path.iterdir())
-        raise FileNotFoundError(
-            f"There is no file {' or '.join(patterns)} in the folder {path}. "
-            f"Received: {received[:20]}"
-        )
-    return files
+    return kept
 
 
 @contextmanager
@@ -81,25 +79,19 @@ def is_plain(path: str) -> bool:
     Every byte is looked at. The engines compare no checksums, find a cut-off file when half way
     through, and lose text where line ends vary.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    is_utf8, lone_returns, newlines = True, False, False
+    utf8 = codecs.getincrementaldecoder("utf-8")()
+    decoder, is_utf8 = io.IncrementalNewlineDecoder(utf8, translate=False), True
     with _open(path) as file:
-        while chunk := file.read(1 << 22):
-            while chunk.endswith(b"\r") and (more := file.read(1)):
-                chunk += more
-            if is_utf8 and (not chunk.isascii() or decoder.getstate()[0]):
-                is_utf8 = _decodes(decoder, chunk)
-            lone_returns |= b"\r" in chunk and chunk.count(b"\r") > chunk.count(b"\r\n")
-            newlines |= b"\n" in chunk
-    return is_utf8 and _decodes(decoder, b"", True) and not (lone_returns and newlines)
-
-
-def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, final: bool = False) -> bool:
-    try:
-        decoder.decode(chunk, final)
-    except UnicodeDecodeError:
-        return False
-    return True
+        chunk = b"\n"
+        while chunk:
+            chunk = file.read(1 << 22)
+            try:
+                if is_utf8:
+                    decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError:
+                is_utf8 = False  # What is left is read on, for the checksum.
+    ends = decoder.newlines  # A tuple, where they vary.
+    return is_utf8 and not (isinstance(ends, tuple) and "\r" in ends)
 
 
 def _lines(path: str) -> Iterator[bytes]:

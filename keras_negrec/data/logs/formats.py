@@ -34,12 +34,9 @@ def check_format_options(format: str | Scan, scan: Scan, options: dict) -> None:
     parameters = list(inspect.signature(scan).parameters.values())[2:]
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
-    parameters = [parameter for parameter in parameters if parameter.name != "number_rows"]
-    known = [parameter.name for parameter in parameters]
-    needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
-    missing = [name for name in needed if name not in options]
-    unknown = [name for name in options if name not in known]
-    if missing or unknown:
+    known = {one.name: one for one in parameters if one.name != "number_rows"}
+    needed = [name for name, one in known.items() if one.default is one.empty]
+    if not set(needed) <= set(options) <= set(known):
         raise ValueError(
             f"`format_options` of format {getattr(format, '__name__', format)!r} must be of "
             f"{', '.join(known) or 'nothing'}{', with ' + ' and '.join(needed) if needed else ''}. "

@@ -9,9 +9,8 @@ import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
 
-from keras_negrec.data.event_columns import EventColumn
 from keras_negrec.data.logs.columns import check_columns, infer_kinds, registered, typed
-from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
+from keras_negrec.data.logs.feedback_rule import Rule, to_events
 from keras_negrec.data.logs.files import Source, find_files, parquet_columns, require_columns
 from keras_negrec.data.logs.read_log import read_scan
 from keras_negrec.data.logs.scan_files import scan_parquet, scan_table
@@ -37,29 +36,24 @@ def read_frame(
         frame: a DataFrame, the path of a `.csv`, `.csv.gz` or `.parquet` file, a list of paths, or
             a folder of such files. A CSV file is UTF-8, with a header, and without line breaks
             inside of values.
-        session: name of the column that tells sessions apart.
-        item: name of the column of item ids, strings or integers.
-        feedback: what says how an event was received. The name of a column of whole numbers from
-            -2 to 2; a column and what each of its values means,
-            `{"column": "skipped", "values": {True: -1, False: 1}}` (`None` is a value too); or a
-            function of the log as an Ibis table that returns an integer column. The default is
-            the column `feedback`, and where there is none, +1 for every event.
-        user: name of the column of users, where they have more sessions than one.
-        position: name of a column of numbers or times that orders the events of a session.
-        timestamp: name of a column of numbers or times. Text is a time where it is ISO 8601. Times
-            without a zone are UTC.
-        columns: dict from names of columns that `register_event_column` has made known to names
-            of columns of the log, where these differ.
-        errors: `"raise"` or `"skip"`, as in `read_log`.
+        session: the column that tells sessions apart.
+        item: the column of item ids, strings or integers.
+        feedback: how an event was received. A column of whole numbers from -2 to 2; a column and
+            what each of its values means, `{"column": "skipped", "values": {True: -1, False: 1}}`
+            (`None` is a value too); or a function of the log as an Ibis table that returns an
+            integer column. The default is the column `feedback`, and where there is none, +1.
+        user: the column of users, where they have more sessions than one.
+        position: a column of numbers or times that orders the events of a session.
+        timestamp: a column of numbers or times. Text is a time where it is ISO 8601. Times without
+            a zone are UTC.
+        columns: dict from columns that `register_event_column` has made known to those of the log,
+            where their names differ.
+        errors: `"raise"` or `"skip"`, as in `read_log`, which says what is raised.
 
     Returns:
         An events table with the columns `session`, `item`, `feedback`, and those of `user`,
         `position` and `timestamp` that were given, in the order of the input. Times are seconds
         since 1970. Ids of a CSV file are integers if all in the column are, else strings.
-
-    Raises:
-        ValueError: a column that is missing or of a type that it cannot have, an unknown name in
-            `columns`, and what else `read_log` raises.
 
     Example:
 
@@ -75,24 +69,13 @@ def read_frame(
     0     ann    10         1
     1     ann    11        -1
     2     bob    10         1
-    >>> keras_negrec.data.read_frame(
-    ...     plays, session="listener", item="track",
-    ...     feedback=lambda log: (log.played < 0.5).ifelse(-1, 1),
-    ... )["feedback"].tolist()
+    >>> columns = {"session": "listener", "item": "track"}
+    >>> rule = lambda log: (log.played < 0.5).ifelse(-1, 1)
+    >>> keras_negrec.data.read_frame(plays, feedback=rule, **columns)["feedback"].tolist()
     [1, -1, 1]
     """
-    return read_scan(
-        scan_frame,
-        frame,
-        errors=errors,
-        session=session,
-        item=item,
-        feedback=feedback,
-        user=user,
-        position=position,
-        timestamp=timestamp,
-        columns=columns,
-    )
+    given = dict(locals())
+    return read_scan(scan_frame, given.pop("frame"), **given)
 
 
 def scan_frame(
@@ -107,121 +90,88 @@ def scan_frame(
     timestamp: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> ir.Table:
-    """The events of `read_frame` as a lazy table, with `file`, `problem` and `row`.
+    """The events of `read_frame` as a lazy table.
 
     A CSV file is read once beforehand to see what its columns hold. A function that gives
     feedback sees them as what all their values are: integers, numbers, booleans, times or text.
     `row` is the line of a CSV file; in a Parquet file and a DataFrame it counts from 0. It orders
     events at one position or time. Spark does not know it of files.
     """
-    ids = {"session": session, "item": item} | ({"user": user} if user is not None else {})
-    orders: dict[str, str] = {"position": position} if position is not None else {}
-    orders |= {"timestamp": timestamp} if timestamp is not None else {}
-    needed = [*ids.values(), *orders.values(), *(columns or {}).values()]
+    ids = {"session": session, "item": item} | ({} if user is None else {"user": user})
+    orders = {} if position is None else {"position": position}
+    orders |= {} if timestamp is None else {"timestamp": timestamp}
+    columns, is_function = columns or {}, callable(feedback)
+    needed = [*ids.values(), *orders.values(), *columns.values()]
     if isinstance(feedback, Mapping) and "column" in feedback:
         needed.append(feedback["column"])
     elif isinstance(feedback, str):
         needed.append(feedback)
-    table, source, is_text = _scan(frame, connection, ids, needed, callable(feedback))
+    if isinstance(frame, pd.DataFrame):
+        source, is_text = THE_DATAFRAME, False
+        require_columns(list(frame.columns), needed, source)
+        looked_at = {*(frame.columns if is_function else needed), "feedback", *registered()}
+        seen = frame.loc[:, [name in looked_at for name in frame.columns]]
+        table = _scan_dataframe(seen, connection, [*ids.values()])
+    else:
+        files = find_files(frame, "*.csv", "*.csv.gz", "*.parquet")
+        source, is_text = files[0], files[0].endswith((".csv", ".csv.gz"))
+        table = _scan_files(files, connection, needed)
     if feedback is None and "feedback" in table.columns:
         feedback = "feedback"
-    further = _further(columns or {}, table.columns)
-    kinds = dict.fromkeys(orders.values(), "order")
-    if isinstance(feedback, str):
-        kinds[feedback] = "feedback"
-    others: list[str] = []
-    if is_text:
-        kinds |= dict.fromkeys(ids.values(), "id")
-        known = (*kinds, *further, "file", "problem", "row")
-        others = [name for name in table.columns if callable(feedback) and name not in known]
-    found = infer_kinds(table, kinds | dict.fromkeys(others, "any"), source)
-    if others:
-        table = typed(table, {name: found.pop(name) for name in others})
-    if not is_text:  # Text in memory is text by intention.
-        for name in ids.values():
-            found[name] = "integer" if table[name].type().is_integer() else "id"
-    table = check_columns(table, found, source)
-    table = check_columns(table, further, source)
-    rules = {
-        "every event is positive": lambda table: ibis.literal(1),
-        **({feedback: lambda table: table[feedback]} if isinstance(feedback, str) else {}),
-    }
-    judged = add_feedback(table, feedback or "every event is positive", rules, source)
-    return judged.select(
-        *(judged[name].name(role) for role, name in ids.items()),
-        "feedback",
-        *(judged[name].name(role) for role, name in orders.items()),
-        *(
-            judged[name].name(column.log_column)
-            for name, column in further.items()
-            if column.log_column not in orders
-        ),
-        "file",
-        "problem",
-        *["row"] * ("row" in judged.columns),
-    )
-
-
-def _further(columns: Mapping[str, str], received: Sequence[str]) -> dict[str, EventColumn]:
-    """The registered columns that a log has, by the names of its own."""
-    unknown = [name for name in columns if name not in registered()]
-    if unknown:
+    names = {name: name for name in registered() if name in table.columns} | dict(columns)
+    if unknown := [name for name in names if name not in registered()]:
         raise ValueError(
             f"`columns` must be of registered columns, which are {list(registered())}. "
             f"keras_negrec.data.register_event_column({unknown[0]!r}) registers another. "
             f"Received: columns={dict(columns)}"
         )
-    names = {name: name for name in registered() if name in received} | dict(columns)
-    return {names[name]: registered()[name] for name in names}
+    further = {column: registered()[name] for name, column in names.items()}
+    kinds = dict.fromkeys(orders.values(), "order")
+    rules = {}
+    if isinstance(feedback, str):
+        kinds[feedback] = "feedback"
+        rules[feedback] = lambda table: table[feedback]
+    if is_text:
+        kinds |= dict.fromkeys(ids.values(), "id")
+    known = {*kinds, *further, "file", "problem", "row"}
+    others = [name for name in table.columns if is_text and is_function and name not in known]
+    found = infer_kinds(table, kinds | dict.fromkeys(others, "any"), source)
+    table = typed(table, {name: found.pop(name) for name in others})
+    if not is_text:  # Text in memory is text by intention.
+        for name in ids.values():
+            found[name] = "integer" if table[name].type().is_integer() else "id"
+    table = check_columns(table, {**found, **further}, source)
+    roles = {str(column.log_column): name for name, column in further.items()} | ids | orders
+    return to_events(table, roles, feedback or (lambda table: ibis.literal(1)), rules, source)
 
 
-def _scan(
-    frame: pd.DataFrame | Source,
-    connection: ibis.BaseBackend,
-    ids: Mapping[str, str],
-    needed: Sequence[str],
-    whole: bool,
-) -> tuple[ir.Table, str, bool]:
-    """The raw table, what to call it, and whether all of it is text."""
-    if isinstance(frame, pd.DataFrame):
-        return _scan_dataframe(frame, connection, ids, needed, whole), THE_DATAFRAME, False
-    files = find_files(frame, "*.csv", "*.csv.gz", "*.parquet")
+def _scan_files(
+    files: Sequence[str], connection: ibis.BaseBackend, needed: Sequence[str]
+) -> ir.Table:
     number_rows = connection.name == "duckdb"
     if all(file.endswith((".csv", ".csv.gz")) for file in files):
-        table = scan_table(files, connection, needed, quoted=True, number_rows=number_rows)
-        return table, files[0], True
+        return scan_table(files, connection, needed, quoted=True, number_rows=number_rows)
     if not all(file.endswith(".parquet") for file in files):
         raise ValueError(f"Expected .csv, .csv.gz or .parquet files of one kind. Received: {files}")
     names = parquet_columns(files[0])
     require_columns(names, needed, files[0])
     for file in files:
-        if sorted(parquet_columns(file)) != sorted(names):
+        if sorted(received := parquet_columns(file)) != sorted(names):
             raise ValueError(
                 f"In {file}: expected the columns of {files[0]}, {names}. "
-                f"Received columns: {parquet_columns(file)}"
+                f"Received columns: {received}"
             )
-    tables = (scan_parquet(file, connection, number_rows=number_rows) for file in files)
-    return ibis.union(*tables), files[0], False
+    return ibis.union(*(scan_parquet(file, connection, number_rows=number_rows) for file in files))
 
 
 def _scan_dataframe(
-    frame: pd.DataFrame,
-    connection: ibis.BaseBackend,
-    ids: Mapping[str, str],
-    needed: Sequence[str],
-    whole: bool,
+    frame: pd.DataFrame, connection: ibis.BaseBackend, ids: Sequence[str]
 ) -> ir.Table:
-    """A DataFrame as a table of the connection: all of it, or the columns that are looked at."""
-    require_columns(list(frame.columns), needed, THE_DATAFRAME)
-    looked_at = {*needed, "feedback", *registered()}
-    columns = {}
-    for name in frame.columns:
-        if whole or name in looked_at:
-            columns[str(name)] = _arrow_column(frame[name], name in ids.values())
+    columns = {str(name): _arrow_column(frame[name], name in ids) for name in frame.columns}
     columns["row"] = pa.array(range(len(frame)), pa.int64())
     table, name = pa.table(columns), ibis.util.gen_name("memory")
     if connection.name == "duckdb":
-        scanned = connection.create_table(name, ibis.memtable(table), temp=True)
+        scanned = connection.create_table(name, table, temp=True)
     else:
         connection._session.createDataFrame(table).createOrReplaceTempView(name)
         scanned = connection.table(name)
@@ -230,9 +180,9 @@ def _scan_dataframe(
 
 def _arrow_column(values: pd.Series, is_id: bool) -> pa.Array:
     try:
-        # Arrow takes numbers among times, and booleans among numbers, for what they are not.
+        # Arrow takes numbers among times, booleans among numbers, and so on, for what they are not.
         kind = pd.api.types.infer_dtype(values) if values.dtype == object else ""
-        if kind in ("mixed", "mixed-integer"):
+        if kind in ("mixed", "mixed-integer", "mixed-integer-float"):
             raise TypeError(kind)
         column = pa.array(values, from_pandas=True)
     except (pa.ArrowException, ValueError, TypeError) as error:
@@ -243,11 +193,8 @@ def _arrow_column(values: pd.Series, is_id: bool) -> pa.Array:
                 f"all integers. Received: {' and '.join(kinds)}"
             ) from error
         # The text of a CSV file, of which each value is looked at.
-        text = [
-            None if missing else str(value)
-            for value, missing in zip(values, values.isna(), strict=True)
-        ]
-        column = pa.array(text, pa.string())
+        text = values.astype(object).map(str, na_action="ignore")
+        column = pa.array(text, pa.string(), from_pandas=True)
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):

@@ -6,13 +6,8 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from keras_negrec.data.logs.columns import (
-    add_problems,
-    check_columns,
-    problem_where,
-    to_integers,
-)
-from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
+from keras_negrec.data.logs.columns import add_problems, check_columns, problem_where, to_integers
+from keras_negrec.data.logs.feedback_rule import Rule, to_events
 from keras_negrec.data.logs.files import Source, find_files, parquet_columns, require_columns
 from keras_negrec.data.logs.gaps import sessions_by_gap
 from keras_negrec.data.logs.read_log import read_scan
@@ -26,13 +21,11 @@ _HEADER = (
 COLUMNS = tuple(_HEADER.split(","))
 
 
-def _long_view(log: ir.Table) -> ir.Value:
-    return ibis.cases(
+FEEDBACK = {
+    "long_view": lambda log: ibis.cases(
         (log.is_hate == 1, -2), (log.is_like == 1, 2), (log.long_view == 1, 1), else_=-1
     )
-
-
-FEEDBACK = {"long_view": _long_view}
+}
 
 
 def read_kuairand(
@@ -45,27 +38,23 @@ def read_kuairand(
     """Reads KuaiRand, the log of a short-video app: published logs or a labelled Parquet.
 
     Args:
-        path: a log `log_*.csv` with the 19 published columns, packed (`.csv.gz`) or not, a list of
-            logs, or a folder of them, whose subsets (standard, random) are then read together; or
-            one Parquet file with the columns `user_id`, `item_id`, `position`, `split`,
-            `long_view`, `is_like` and `is_hate`, the last two missing where they are not known.
+        path: a log `log_*.csv` with the 19 published columns, packed (`.csv.gz`) or not, a list or
+            folder of them (standard and random are then read together); or one Parquet file with
+            the columns `user_id`, `item_id`, `position`, `split`, `long_view`, `is_like` and
+            `is_hate`, the last two missing where they are not known.
         feedback: `"long_view"`: a hated video is -2 even if it was liked, a liked one +2, any other
             one +1 where it was watched (`long_view` 1) and -1 where it was not. Or a rule of
-            your own, as in `read_frame`, on the file's columns. Of a log's, the ids, `time_ms`,
-            `play_time_ms` and `duration_ms` (null where they are no whole numbers), `long_view`,
-            `is_like`, `is_hate` and `is_click` are integers; all else is text.
+            your own, as in `read_frame`, on the file's columns. Of a log's, ids, times and labels
+            are integers (`play_time_ms` and `duration_ms` may be null); all else is text.
         session_gap: the longest time, in seconds, from one video to the next of its session. By
-            default a session is all that a user watched. Only for logs, which have times.
-        errors: `"raise"` or `"skip"`, as in `read_log`.
+            default a session is all that a user watched. Only for logs: a Parquet has no times.
+        errors: `"raise"` or `"skip"`, as in `read_log`, which says what is raised.
 
     Returns:
         An events table with the columns `session` (the user, or `<user>_<n>` with `session_gap`),
         `item` and `feedback`; of a log `user` and `timestamp` (seconds since 1970), and with
         `session_gap` `position`; of a Parquet `position` and `split` (`history`, `validation` or
-        `test`), and no `timestamp`, because the history part has no times.
-
-    Raises:
-        ValueError: `session_gap` with a Parquet file, and what else `read_log` raises.
+        `test`).
 
     Example:
 
@@ -78,14 +67,11 @@ def read_kuairand(
     ... }).to_parquet(path)
     >>> keras_negrec.data.read_kuairand(path)["feedback"].tolist()
     [-1, 2]
-    >>> watched = keras_negrec.data.read_kuairand(path, feedback=lambda log: log.long_view)
-    >>> watched["feedback"].tolist()
-    [0, 1]
 
     Reference:
         [Gao et al., 2022](https://arxiv.org/abs/2208.08696)
     """
-    return read_scan(scan_kuairand, path, errors=errors, feedback=feedback, session_gap=session_gap)
+    return read_scan(scan_kuairand, **locals())
 
 
 def scan_kuairand(
@@ -96,7 +82,7 @@ def scan_kuairand(
     session_gap: float | None = None,
     number_rows: bool = False,
 ) -> ir.Table:
-    """The events of `read_kuairand` as a lazy table, with `file` and `problem`."""
+    """The events of `read_kuairand` as a lazy table."""
     files = find_files(path, "log_*.csv", "log_*.csv.gz")
     if files[0].endswith(".parquet"):
         if session_gap is not None or len(files) > 1:
@@ -116,13 +102,13 @@ def scan_kuairand(
         play_time_ms=to_integers(log.play_time_ms),
         duration_ms=to_integers(log.duration_ms),
     )
-    columns = ["session", "user", "item", "feedback", "timestamp", "file", "problem"]
+    roles = ["session", "user", "item", "timestamp"]
     if session_gap is None:
         log = log.mutate(session=log.user)
     else:
         log = sessions_by_gap(log, session_gap, ["item"])
-        columns += ["position", "seconds_to_next"]
-    return add_feedback(log, feedback, FEEDBACK).select(columns + ["row"] * number_rows)
+        roles += ["position", "seconds_to_next"]
+    return to_events(log, roles, feedback, FEEDBACK)
 
 
 def _scan_labelled(
@@ -136,7 +122,8 @@ def _scan_labelled(
     require_columns(columns, [*ids, "split", *labels], file)
     log = scan_parquet(file, connection, number_rows=number_rows)
     log = check_columns(log.mutate(split=log.split.cast("string")), ids | labels, file)
-    no_split = problem_where(log.split.isnull(), "split", "expected a value", log.split)
-    log = add_problems(log, no_split).mutate(session=log.user_id, item=log.item_id)
-    names = ["session", "item", "feedback", "position", "split", "file", "problem"]
-    return add_feedback(log, feedback, FEEDBACK).select(names + ["row"] * ("row" in log.columns))
+    log = add_problems(
+        log, problem_where(log.split.isnull(), "split", "expected a value", log.split)
+    )
+    roles = {"session": "user_id", "item": "item_id", "position": "position", "split": "split"}
+    return to_events(log, roles, feedback, FEEDBACK)

@@ -7,8 +7,8 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from keras_negrec.data.logs.columns import add_problems, problem_where
-from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
-from keras_negrec.data.logs.files import Source, find_files, first_line
+from keras_negrec.data.logs.feedback_rule import Rule, to_events
+from keras_negrec.data.logs.files import Source, find_files
 from keras_negrec.data.logs.gaps import sessions_by_gap
 from keras_negrec.data.logs.read_log import read_scan
 from keras_negrec.data.logs.scan_files import scan_lines
@@ -27,11 +27,10 @@ def read_lastfm1k(
 ) -> pd.DataFrame:
     """Reads Last.fm-1K, the listening histories of 992 users, into memory.
 
-    The log tells neither sessions nor skips; both follow from the times between plays. The file
-    is taken as it is published: tab separated, without a header, the newest play first, quotes
-    being text like any other. A tab inside of a name does no harm where there is a track id;
-    elsewhere it is a problem, because it is not known which name it is in. A play that is there
-    twice (user, time and item) is a problem the second time.
+    The log tells neither sessions nor skips; both follow from the times between plays. The file is
+    taken as it is published: tab separated, without a header, the newest play first, quotes being
+    text. A tab inside of a name is a problem where there is no track id, and so is a play that is
+    there again (user, time and item).
 
     Args:
         path: `userid-timestamp-artid-artname-traid-traname.tsv`, packed (`.gz`) or not, a list of
@@ -42,16 +41,12 @@ def read_lastfm1k(
             and `seconds_to_next` (null at a user's last play).
         skip_seconds: how soon the next play comes after one that was skipped.
         session_gap: the longest time, in seconds, from one play to the next of its session.
-        errors: `"raise"` or `"skip"`, as in `read_log`.
+        errors: `"raise"` or `"skip"`, as in `read_log`, which says what is raised.
 
     Returns:
         An events table with the columns `session` (`<user>_<n>`, n from 0), `user`, `item` (the
         track's MusicBrainz id, or `<artist>\\t<track>` where it has none), `feedback`, `position`
         (from 0 in its session) and `timestamp` (seconds since 1970), in time order of each user.
-
-    Raises:
-        ValueError: with `errors="raise"` a play that is there twice, and what else `read_log`
-            raises.
 
     Example:
 
@@ -62,24 +57,13 @@ def read_lastfm1k(
     ...     "ann\\t2009-05-04T23:00:10Z\\t\\tCan\\t\\tSing Swan Song\\n"
     ...     "ann\\t2009-05-04T23:00:00Z\\t\\tCan\\t\\tVitamin C\\n"
     ... )
-    >>> events = keras_negrec.data.read_lastfm1k(path)
-    >>> events[["session", "item", "feedback", "position"]]
-      session                 item  feedback  position
-    0   ann_0       Can\\tVitamin C        -1         0
-    1   ann_0  Can\\tSing Swan Song         1         1
-    2   ann_1         Nico\\tAfraid         1         0
+    >>> keras_negrec.data.read_lastfm1k(path)[["session", "feedback"]].values.tolist()
+    [['ann_0', -1], ['ann_0', 1], ['ann_1', 1]]
 
     Reference:
         [Celma, 2010](http://ocelma.net/MusicRecommendationDataset/lastfm-1K.html)
     """
-    return read_scan(
-        scan_lastfm1k,
-        path,
-        errors=errors,
-        feedback=feedback,
-        skip_seconds=skip_seconds,
-        session_gap=session_gap,
-    )
+    return read_scan(scan_lastfm1k, **locals())
 
 
 def scan_lastfm1k(
@@ -91,64 +75,46 @@ def scan_lastfm1k(
     session_gap: float = 20 * 60,
     number_rows: bool = False,
 ) -> ir.Table:
-    """The events of `read_lastfm1k` as a lazy table, with `file` and `problem`."""
+    """The events of `read_lastfm1k` as a lazy table."""
     files = find_files(path, "userid-timestamp-*.tsv", "userid-timestamp-*.tsv.gz")
-    for file in files:
-        first_line(file)  # Raises where there is none.
     plays = _plays(scan_lines(files, connection, number_rows=number_rows))
     copies = ibis.window(group_by=["user", "timestamp", "item"], order_by="file")
     plays = plays.mutate(nth=ibis.row_number().over(copies))
     again = "expected each play once. Received: " + plays.item + " again"
     plays = add_problems(plays, ibis.ifelse(plays.nth > 0, again, ibis.null("string")))
     plays = sessions_by_gap(plays, session_gap, ["item"])
-    rules = {
-        "gap": lambda plays: ibis.ifelse(
-            ibis.coalesce(plays.seconds_to_next < skip_seconds, False), -1, 1
-        )
-    }
-    columns = ["session", "user", "item", "feedback", "position", "timestamp", "seconds_to_next"]
-    columns += ["file", "problem"]
-    return add_feedback(plays, feedback, rules).select(columns + ["row"] * number_rows)
+    is_soon = ibis.coalesce(plays.seconds_to_next < skip_seconds, False)
+    rules = {"gap": lambda plays: ibis.ifelse(is_soon, -1, 1)}
+    roles = ["session", "user", "item", "position", "timestamp", "seconds_to_next"]
+    return to_events(plays, roles, feedback, rules)
 
 
 def _plays(lines: ir.Table) -> ir.Table:
     """Lines as columns."""
-    lines = lines.mutate(fields=lines.line.split("\t"))
-    num_fields = lines.fields.length()
+    fields = lines.line.split("\t")
+    count = fields.length()
     names = ("user", "time", "artist_id", "artist", "track_id", "track")
-    plays = lines.mutate(
-        num_fields=num_fields,
-        **{
-            name: ibis.ifelse(num_fields >= 6, lines.fields[i], None)
-            for i, name in enumerate(names)
-        },
-    )
+    values = {name: ibis.ifelse(count >= 6, fields[i], None) for i, name in enumerate(names)}
+    plays = lines.mutate(num_fields=count, **values)
     has_id = plays.track_id.re_search(_MBID)
-    has_names = (plays.artist != "") & (plays.track != "")
     time = ibis.ifelse(plays.time.re_search(_TIME), plays.time, None).try_cast("timestamp")
     fits = (plays.num_fields == 6) | ((plays.num_fields > 6) & has_id)
     unfit = "expected 6 fields separated by tabs. Received: " + plays.num_fields.cast("string")
+    unfit += " in " + plays.line.substr(0, 200)
+    id_expected = "expected a MusicBrainz id or nothing"
+    time_expected = "expected a time like 2009-05-04T23:08:57Z"
+    names_expected = "expected a track id, or else the names of artist and track"
+    no_names, both = (plays.artist == "") | (plays.track == ""), plays.artist + ", " + plays.track
+    wrong_id = ~has_id & (plays.track_id != "")
     plays = add_problems(
         plays,
-        ibis.ifelse(fits, ibis.null("string"), unfit + " in " + plays.line.substr(0, 200)),
+        ibis.ifelse(fits, ibis.null("string"), unfit),
         problem_where(plays.user == "", "user", "expected an id", plays.user),
-        problem_where(
-            time.isnull(), "timestamp", "expected a time like 2009-05-04T23:08:57Z", plays.time
-        ),
-        problem_where(
-            ~has_id & (plays.track_id != ""),
-            "track id",
-            "expected a MusicBrainz id or nothing",
-            plays.track_id,
-        ),
-        problem_where(
-            ~has_id & ~has_names,
-            "track name",
-            "expected a track id, or else the names of artist and track",
-            plays.artist + ", " + plays.track,
-        ),
+        problem_where(time.isnull(), "timestamp", time_expected, plays.time),
+        problem_where(wrong_id, "track id", id_expected, plays.track_id),
+        problem_where(~has_id & no_names, "track name", names_expected, both),
     )
     return plays.mutate(
         item=ibis.ifelse(has_id, plays.track_id, plays.artist + "\t" + plays.track),
         timestamp=time.epoch_seconds().cast("int64"),
-    ).drop("line", "fields", "num_fields", "time")
+    ).drop("line", "num_fields", "time")

@@ -7,7 +7,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from keras_negrec.data.logs.columns import add_problems, check_columns, problem_where
-from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
+from keras_negrec.data.logs.feedback_rule import Rule, to_events
 from keras_negrec.data.logs.files import Source, find_files
 from keras_negrec.data.logs.read_log import read_scan
 from keras_negrec.data.logs.scan_files import scan_table
@@ -22,23 +22,16 @@ _HEADER = (
 COLUMNS = tuple(_HEADER.split(","))
 
 
-def _skipped(*columns: str):
-    """-1 where any of the columns is true, else +1 where the track is known to have been heard."""
-
-    def rule(log: ir.Table) -> ir.Value:
-        return ibis.cases(
-            (ibis.or_(*(log[column] for column in columns)), -1),
-            (log.not_skipped | log.skip_3 | log.skip_2, 1),
-            else_=0,
-        )
-
-    return rule
+def _feedback(log: ir.Table, *skipped: ir.Value) -> ir.Value:
+    """-1 where any of these is true, else +1 where the track is known to have been heard."""
+    heard = log.not_skipped | log.skip_3 | log.skip_2
+    return ibis.cases((ibis.or_(*skipped), -1), (heard, 1), else_=0)
 
 
 FEEDBACK = {
-    "skip_1": _skipped("skip_1"),
-    "skip_2": _skipped("skip_1", "skip_2"),
-    "skip_3": _skipped("skip_1", "skip_2", "skip_3"),
+    "skip_1": lambda log: _feedback(log, log.skip_1),
+    "skip_2": lambda log: _feedback(log, log.skip_1, log.skip_2),
+    "skip_3": lambda log: _feedback(log, log.skip_1, log.skip_2, log.skip_3),
 }
 
 
@@ -47,24 +40,23 @@ def read_mssd(
 ) -> pd.DataFrame:
     """Reads the Spotify Music Streaming Sessions Dataset into memory.
 
+    A session in two files, or with a `session_length` that is not the number of its rows,
+    contradicts itself.
+
     Args:
         path: a file `log_*.csv` or `log_*.csv.gz` with the 21 published columns, a list of them,
             or a folder that holds them.
         feedback: which skips count. `"skip_1"` (played very briefly), `"skip_2"` (played briefly;
-            the default, includes the first) or `"skip_3"` (most of it played; includes both): a
-            track skipped that early is -1, any other one that was skipped later or not at all +1,
-            and one of which none of the four columns is true 0. Or a rule of your own, as in
-            `read_frame`, on the published columns: positions are integers, the skips and
-            `not_skipped` booleans; all else is text.
-        errors: `"raise"` or `"skip"`, as in `read_log`.
+            includes the first) or `"skip_3"` (most of it played; includes both): a track skipped
+            that early is -1, any other one that was skipped later or not at all +1, and one of
+            which none of the four columns is true 0. Or a rule of your own, as in `read_frame`, on
+            the published columns: positions are integers, the skips and `not_skipped` booleans;
+            all else is text.
+        errors: `"raise"` or `"skip"`, as in `read_log`, which says what is raised.
 
     Returns:
         An events table with the columns `session`, `item`, `feedback` and `position` (from 1), in
         the order of the files.
-
-    Raises:
-        ValueError: with `errors="raise"` a session in two files, or with a `session_length` that
-            is not the number of its rows, and what else `read_log` raises.
 
     Example:
 
@@ -79,13 +71,11 @@ def read_mssd(
       session item  feedback  position
     0       s  t_a        -1         1
     1       s  t_b         1         2
-    >>> keras_negrec.data.read_mssd(path, feedback="skip_3")["feedback"].tolist()
-    [-1, -1]
 
     Reference:
         [Brost et al., 2019](https://arxiv.org/abs/1901.09851)
     """
-    return read_scan(scan_mssd, path, errors=errors, feedback=feedback)
+    return read_scan(scan_mssd, **locals())
 
 
 def scan_mssd(
@@ -95,10 +85,7 @@ def scan_mssd(
     feedback: str | Rule = "skip_2",
     number_rows: bool = False,
 ) -> ir.Table:
-    """The events of `read_mssd` as a lazy table, with `session_length`, `file` and `problem`.
-
-    What spans the rows of a session is not checked here.
-    """
+    """The events of `read_mssd` as a lazy table. What spans rows is not checked here."""
     files = find_files(path, "log_*.csv", "log_*.csv.gz")
     log = scan_table(files, connection, COLUMNS, number_rows=number_rows)
     kinds = {"session_id": "id", "session_length": "integer", "session_position": "integer"}
@@ -108,13 +95,5 @@ def scan_mssd(
     position, expected = log.session_position, "expected a number from 1 to `session_length`"
     outside = ~position.between(1, log.session_length)
     log = add_problems(log, problem_where(outside, "session_position", expected, position))
-    return add_feedback(log, feedback, FEEDBACK).select(
-        ibis._.session_id.name("session"),
-        ibis._.track_id_clean.name("item"),
-        "feedback",
-        ibis._.session_position.name("position"),
-        "session_length",
-        "file",
-        "problem",
-        *["row"] * number_rows,
-    )
+    roles = {"session": "session_id", "item": "track_id_clean", "position": "session_position"}
+    return to_events(log, roles | {"session_length": "session_length"}, feedback, FEEDBACK)

@@ -11,8 +11,7 @@ import pandas as pd
 
 from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.logs.columns import registered
-from keras_negrec.data.logs.engine import DuckDBEngine
-from keras_negrec.data.logs.engine_errors import engine_errors
+from keras_negrec.data.logs.engine import Engine, engine_errors
 from keras_negrec.data.logs.event_table import EventTable, read_events, source_name
 from keras_negrec.data.logs.formats import Scan, check_format_options, find_scan
 from keras_negrec.data.logs.session_faults import add_num_faulty, find_faults, session_fault
@@ -54,33 +53,24 @@ def read_log(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: what `errors` and `duplicates` say. Whatever they say: an unknown format,
-            option or rule; no events; a column that is missing or of a type that it cannot have;
-            a function that returns no table of events.
+        ValueError: what `errors` and `duplicates` say; whatever they say, an unknown format,
+            option or rule, no events, and a column that is missing or of another type.
         TypeError: a feedback rule that does not return an integer column.
 
     Example:
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "plays.csv")
-    >>> _ = path.write_text(
-    ...     "user,track,skipped,at\\nann,7,true,2024-05-01 10:00\\nann,8,false,2024-05-01 10:04\\n"
-    ... )
-    >>> keras_negrec.data.read_log(
-    ...     path, session="user", item="track", timestamp="at",
-    ...     feedback={"column": "skipped", "values": {True: -1, False: 1}},
-    ... )
+    >>> _ = path.write_text("user,track,at\\nann,7,2024-05-01 10:00\\nann,8,2024-05-01 10:04\\n")
+    >>> keras_negrec.data.read_log(path, session="user", item="track", timestamp="at")
       session  item  feedback     timestamp
-    0     ann     7        -1  1.714558e+09
+    0     ann     7         1  1.714558e+09
     1     ann     8         1  1.714558e+09
-    >>> def my_scan(path, connection):
+    >>> def scan_plays(path, connection):
     ...     log = connection.read_csv(path)
-    ...     return log.select(
-    ...         session=log.user, item=log.track, feedback=log.skipped.ifelse(-1, 1),
-    ...         timestamp=log["at"],
-    ...     )
-    >>> keras_negrec.data.read_log(path, format=my_scan)["feedback"].tolist()
-    [-1, 1]
+    ...     return log.select(session="user", item="track", feedback=1, timestamp="at")
+    >>> keras_negrec.data.read_log(path, format=scan_plays)["item"].tolist()
+    [7, 8]
     """
     scan = find_scan(format)
     check_format_options(format, scan, options)
@@ -88,18 +78,17 @@ def read_log(
 
 
 def read_scan(
-    scan: Scan, source, *, errors: str, duplicates: str = "drop", **options: Any
+    scan: Scan, path, *, errors: str, duplicates: str = "drop", **options: Any
 ) -> pd.DataFrame:
     """What a scan finds, as `read_log` returns it."""
     check_choice("errors", errors, ("raise", "skip"))
     check_choice("duplicates", duplicates, ("drop", "keep", "raise"))
-    engine = DuckDBEngine(ibis.duckdb.connect(), Path(), own=True)
+    engine = Engine(ibis.duckdb.connect(), Path(), own=True)
     try:
-        with engine_errors(source_name(source)):
-            log = read_events(scan, source, options, engine, errors, number_rows=True)
-            several = bool((log.table.file.min() != log.table.file.max()).to_pyarrow().as_py())
-            table, dropped = _sound_sessions(log, engine, several, errors, duplicates)
-            events = _in_memory(table, log, several)
+        with engine_errors(source_name(path)):
+            log = read_events(scan, path, options, engine, errors, number_rows=True)
+            table, dropped = _sound_sessions(log, errors, duplicates)
+            events = _in_memory(table, log)
     finally:
         engine.close()
     dropped = {**dict(sorted(log.problems.items())), **dropped}
@@ -108,7 +97,7 @@ def read_scan(
         reasons = [f"{reason} ({count})" for reason, count in dropped.items()]
         reasons += log.unreadable.values()
         warnings.warn(
-            f"In {source_name(source)}: {sum(dropped.values())} of {log.num_read} events are left "
+            f"In {source_name(path)}: {sum(dropped.values())} of {log.num_read} events are left "
             f"out. {'; '.join(reasons)}",
             stacklevel=3,
         )
@@ -116,37 +105,33 @@ def read_scan(
 
 
 def _sound_sessions(
-    log: EventTable, engine: DuckDBEngine, several_files: bool, errors: str, duplicates: str
+    log: EventTable, errors: str, duplicates: str
 ) -> tuple[ibis.Table, dict[str, int]]:
     """The events of sessions that do not contradict themselves, and how many others there are."""
     events = log.table
-    keys = ["user", "session"] if "user" in events.columns else ["session"]
-    if log.ordered_by == "row" and not several_files:
+    if log.ordered_by == "row" and not log.several_files:
         return events, {}
-    ends = {"num_read": events.count()}
-    if several_files:
-        ends |= {"file": events.file.min(), "other_file": events.file.max()}
-    if "session_length" in events.columns:
-        ends["session_length"] = events.session_length.max()
-    places = events.group_by([*keys, "order", "item"]).agg(**ends)
-    measures = {"num_read": places.num_read.sum(), "num_distinct": places.count()}
-    if several_files:
-        measures |= {"file": places.file.min(), "other_file": places.other_file.max()}
+    keys = ["user", "session"] if "user" in events.columns else ["session"]
+    place = ibis.struct({"order": events.order, "item": events["item"]})
+    measures = {"num_read": events.count(), "num_distinct": place.nunique()}
+    if log.several_files:
+        measures |= {"file": events.file.min(), "other_file": events.file.max()}
     if log.ordered_by == "position" and not log.keeps_ties:
-        measures["num_orders"] = places.order.nunique()
-    if "session_length" in places.columns:
-        measures["session_length"] = places.session_length.max()
-    sessions = places.group_by(keys).agg(**measures)
-    if "session_length" in measures:
+        measures["num_orders"] = events.order.nunique()
+    if "session_length" in events.columns:
+        measures["session_length"] = events.session_length.max()
+    sessions = events.group_by(keys).agg(**measures)
+    if "session_length" in events.columns:
         sessions = add_num_faulty(sessions, log)
-    sessions = engine.store(sessions.mutate(fault=session_fault(sessions, log)))
+    sessions = sessions.mutate(fault=session_fault(sessions, log))
     num_duplicates, found = find_faults(sessions, log, keys, duplicates, errors)
     dropped: dict[str, int] = {}
     if num_duplicates and duplicates == "drop":
-        strength = [-events.feedback.abs(), events.feedback]
-        same = ibis.window(group_by=[*keys, "order", "item"], order_by=strength)
-        events = events.mutate(nth=ibis.row_number().over(same))
-        events = events.filter(events.nth == 0).drop("nth")
+        strongest = [-events.feedback.abs(), events.feedback]
+        strongest += [events[name] for name in ("file", "row") if name in events.columns]
+        same = ibis.window(group_by=[*keys, "order", "item"], order_by=strongest)
+        nth = ibis.row_number().over(same)
+        events = events.mutate(nth=nth).filter(ibis._.nth == 0).drop("nth")
         dropped["duplicate events"] = num_duplicates
     if found:
         events = events.semi_join(sessions.filter(sessions.fault.isnull()), keys)
@@ -154,18 +139,14 @@ def _sound_sessions(
     return events, dropped
 
 
-def _in_memory(events: ibis.Table, log: EventTable, several_files: bool) -> pd.DataFrame:
+def _in_memory(events: ibis.Table, log: EventTable) -> pd.DataFrame:
     """The events in their order."""
-    has_row = "row" in events.columns
-    order = ["user", "time", "order"] if log.by_gap else ["row"] * has_row + ["order"]
-    order = ["file"] * (several_files and not log.by_gap) + order
-    columns = {"session": events.session}
-    if "user" in events.columns:
-        columns["user"] = events.user
-    columns |= {"item": events["item"], "feedback": events.feedback}
-    if log.ordered_by == "position":
-        columns["position"] = events.order
-    if "time" in events.columns:
-        columns["timestamp"] = events.time
-    columns |= {name: events[name] for name in ("split", *registered()) if name in events.columns}
-    return events.order_by(order).select(**columns).to_pyarrow().to_pandas()
+    order = ["file"] * log.several_files + ["row", "order"]
+    if log.by_gap:
+        order = ["user", "time", "order"]
+    names = {name: name for name in ("session", "user", "item", "feedback")}
+    names |= {"position": "order"} if log.ordered_by == "position" else {}
+    names |= {"timestamp": "time"} | {name: name for name in ("split", *registered())}
+    columns = {to: events[name] for to, name in names.items() if name in events.columns}
+    events = events.order_by([name for name in order if name in events.columns])
+    return events.select(**columns).to_pyarrow().to_pandas()

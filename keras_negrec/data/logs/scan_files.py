@@ -9,12 +9,11 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
 
-from keras_negrec.data.logs.engine_errors import engine_errors
+from keras_negrec.data.logs.engine import engine_errors
 from keras_negrec.data.logs.files import (
     NOT_UTF8,
     first_line,
@@ -43,17 +42,26 @@ def scan_lines(
     in its file, from 1 and without blank lines, is there on DuckDB only and keeps the scan to one
     thread.
     """
+    for file in files:
+        first_line(file)  # Raises where there is none.
     with ThreadPoolExecutor() as pool:  # Files are read and unpacked outside of Python's lock.
         plain = pool.map(is_plain, files)
         odd = [file for file, is_fine in zip(files, plain, strict=True) if not is_fine]
-    null = ibis.null("string")
     if connection.name == "duckdb":
-        copies = _plain_copies(odd, connection)
+        # Read in place of files that DuckDB cannot read, for as long as the connection.
+        copies = {}
+        if odd:
+            folder = tempfile.mkdtemp(prefix="keras_negrec_")
+            weakref.finalize(connection, shutil.rmtree, folder, True)
+            copies = {file: f"{folder}/{n}.txt" for n, file in enumerate(odd)}
+        for file, copy in copies.items():
+            write_plain(file, copy)
+        skipped = int(header is not None)
         lines = connection.read_csv(
             [glob.escape(copies.get(file, file)) for file in files],
             columns={"line": "VARCHAR"},
             header=False,
-            skip=int(header is not None),
+            skip=skipped,
             delim=_NO_DELIMITER,
             quote="",
             escape="",
@@ -63,16 +71,14 @@ def scan_lines(
             filename=True,
         ).rename(file="filename")
         if number_rows:
-            first = 1 + int(header is not None)
-            lines = lines.mutate(row=ibis.row_number().over(ibis.window()) + first)
+            lines = lines.mutate(row=ibis.row_number().over(ibis.window()) + 1 + skipped)
             if len(files) > 1:  # One file's lines come one after the other.
                 least = lines.row.min().over(ibis.window(group_by="file"))
-                lines = lines.mutate(row=lines.row - least + first)
-        text, received, problem = lines.line, lines.line.substr(1), null
-        if copies:
-            names = ((lines.file == copy, file) for file, copy in copies.items())
-            lines = lines.mutate(file=ibis.cases(*names, else_=lines.file))
-            is_wrong = text.startswith(NOT_UTF8)
+                lines = lines.mutate(row=lines.row - least + 1 + skipped)
+        if odd:
+            names = {copy: file for file, copy in copies.items()}
+            lines = lines.mutate(file=lines.file.substitute(names))
+        is_wrong, received = lines.line.startswith(NOT_UTF8), lines.line.substr(1)
     elif connection.name == "pyspark" and not number_rows:
         # Spark gives the file as a URL in which `+` stands for itself.
         url = "replace(_metadata.file_path, '+', '%2B')"
@@ -84,36 +90,21 @@ def scan_lines(
         ).createOrReplaceTempView(name)
         lines = connection.table(name)
         lines = lines.filter(~lines.line.isin(["", header or ""]))
-        text = received = lines.line
-        is_wrong = text.contains("\ufffd")  # What it puts in place of a byte.
-        copies, problem = dict.fromkeys(odd, ""), null
+        received = lines.line
+        is_wrong = received.contains("\ufffd")  # What it puts in place of a byte.
     else:
-        rows = " that numbers rows" if number_rows else ""
+        rows = ", DuckDB for one that numbers rows" if number_rows else ""
         raise ValueError(
-            f"Expected a connection to DuckDB or PySpark{rows and ', DuckDB for one' + rows}. "
-            f"Received: {connection.name}"
+            f"Expected a connection to DuckDB or PySpark{rows}. Received: {connection.name}"
         )
-    if copies:
+    problem = ibis.null("string")
+    if odd:
         message = "expected text in UTF-8, which `iconv -f latin1 -t utf-8` makes of Latin-1."
-        problem = ibis.ifelse(is_wrong, message + " Received: " + received, null)
+        problem = ibis.ifelse(is_wrong, message + " Received: " + received, problem)
     if header is not None:
         again = "expected the header in the first line alone. Received: "
-        problem = ibis.coalesce(
-            problem, ibis.ifelse(text == header, again + text.substr(0, 200), null)
-        )
-    return lines.mutate(problem=problem).select("line", "file", *["row"] * number_rows, "problem")
-
-
-def _plain_copies(files: Sequence[str], connection: ibis.BaseBackend) -> dict[str, str]:
-    """What is read in place of files that DuckDB cannot read, for as long as the connection."""
-    if not files:
-        return {}
-    folder = Path(tempfile.mkdtemp(prefix="keras_negrec_"))
-    weakref.finalize(connection, shutil.rmtree, folder, True)
-    copies = {file: str(folder / f"{n}.txt") for n, file in enumerate(files)}
-    for file, copy in copies.items():
-        write_plain(file, copy)
-    return copies
+        problem = ibis.ifelse(lines.line == header, again + lines.line.substr(0, 200), problem)
+    return lines.select("line", "file", *["row"] * number_rows, problem=problem)
 
 
 def scan_table(
@@ -131,26 +122,19 @@ def scan_table(
     The `columns` must be there. Fields may stand in double quotes if `quoted`. `name_of` tells what
     a column is called, given its field of the header.
     """
-    header = first_line(files[0])
-
-    def names_in(header: str) -> list[str]:
+    headers = [first_line(file) for file in files]
+    for file, header in zip(files, headers, strict=True):
+        fields = header.split(delimiter)
         if quoted:
             fields = next(csv.reader([header], delimiter=delimiter), [""])
-        else:
-            fields = header.split(delimiter)
-        return [name_of(field) or f"column {i}" for i, field in enumerate(fields, start=1)]
-
-    names = names_in(header)
-    require_columns(names, columns, files[0])
-    for file in files[1:]:
-        received = first_line(file)
-        if received != header:
-            require_columns(names_in(received), columns, file)
+        names = [name_of(field) or f"column {i}" for i, field in enumerate(fields, start=1)]
+        require_columns(names, columns, file)
+        if header != headers[0]:
             raise ValueError(
-                f"In {file}, line 1: expected the header of {files[0]}, {header!r}. "
-                f"Received: {received!r}"
+                f"In {file}, line 1: expected the header of {files[0]}, {headers[0]!r}. "
+                f"Received: {header!r}"
             )
-    lines = scan_lines(files, connection, header=header, number_rows=number_rows)
+    lines = scan_lines(files, connection, header=headers[0], number_rows=number_rows)
     return split_lines(lines, names, delimiter, quoted=quoted)
 
 
@@ -162,35 +146,29 @@ def split_lines(
     If `quoted`, fields may stand in double quotes. Inside of them the delimiter, then one
     character, is text, and two double quotes are one.
     """
-    line = lines.line
     # What is left without the parts in quotes tells the number of fields.
-    bare = line.re_replace('"[^"]*"', "") if quoted else line
-    lines = lines.mutate(fields=line.split(delimiter), num_fields=bare.split(delimiter).length())
-    lines = lines.filter(~((lines.num_fields == 1) & (lines.line.strip() == "")))  # Blank ones.
-    line = lines.line
-    open_quote = bare.contains('"') if quoted else ibis.literal(False)
-    count = lines.num_fields.cast("string")
-    problem = ibis.cases(
-        (lines.problem.notnull(), lines.problem),
-        (
-            open_quote,
-            "expected every quote to be closed on its line. Received: " + line.substr(0, 200),
-        ),
-        (
-            lines.num_fields != len(columns),
-            f"expected {len(columns)} fields separated by {delimiter!r}. Received: "
-            + (count + " in " + line.substr(0, 200)),
-        ),
-    )
-    lines = lines.mutate(problem=problem)
+    bare = lines.line.re_replace('"[^"]*"', "") if quoted else lines.line
+    count = bare.split(delimiter).length()
+    lines = lines.mutate(fields=lines.line.split(delimiter), num_fields=count)
+    # Blank ones go. Few lines begin like one, and the others are not looked at any further.
+    is_blank = (lines.num_fields == 1) & (lines.line.strip() == "")
+    lines = lines.filter(~ibis.ifelse(lines.line < "!", is_blank, False))
+    line, start = lines.line, lines.line.substr(0, 200)
+    wrong = f"expected {len(columns)} fields separated by {delimiter!r}. Received: "
+    wrong += lines.num_fields.cast("string") + " in " + start
+    problems = [(lines.problem.notnull(), lines.problem), (lines.num_fields != len(columns), wrong)]
+    if quoted:
+        unclosed = "expected every quote to be closed on its line. Received: " + start
+        problems.insert(1, (bare.contains('"'), unclosed))
+    lines = lines.mutate(problem=ibis.cases(*problems))
     values = {}
     for i, name in enumerate(columns):
         field = lines.fields[i]
         if quoted:
             field = ibis.ifelse(line.contains('"'), _quoted_field(line, delimiter, i), field)
         values[name] = ibis.ifelse(lines.problem.isnull(), field, None)
-    kept = [name for name in ("file", "row", "problem") if name in lines.columns]
-    return lines.select(**values, **{name: lines[name] for name in kept})
+    kept = {name: lines[name] for name in ("file", "row", "problem") if name in lines.columns}
+    return lines.select(**values, **kept)
 
 
 def _quoted_field(line: ir.StringValue, delimiter: str, i: int) -> ir.StringValue:
@@ -207,13 +185,12 @@ def scan_parquet(path: str, connection: ibis.BaseBackend, *, number_rows: bool =
     `row`, from 0, is there on DuckDB alone.
     """
     with engine_errors(path):  # Spark, for one, reads no times in nanoseconds.
-        if connection.name == "duckdb" and number_rows:
-            table = connection.read_parquet(glob.escape(path), file_row_number=True)
-            table = table.rename(row="file_row_number")
+        if connection.name == "duckdb":
+            table = connection.read_parquet(glob.escape(path), file_row_number=number_rows)
         else:
-            table = connection.read_parquet(
-                glob.escape(path) if connection.name == "duckdb" else path
-            )
+            table, number_rows = connection.read_parquet(path), False
+    if number_rows:
+        table = table.rename(row="file_row_number")
     # Types that Ibis has no name for: nanoseconds with a zone, and that of no value at all.
     unknown = {"TIMESTAMPTZ": "timestamp('UTC', 6)", '"NULL"': "string"}
     for name, dtype in table.schema().items():

@@ -6,8 +6,9 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from keras_negrec.data.logs.columns import check_columns, infer_kinds
-from keras_negrec.data.logs.files import Source, find_files, first_line
+from keras_negrec.data.logs.columns import add_problems, check_columns, infer_kinds
+from keras_negrec.data.logs.feedback_rule import to_events
+from keras_negrec.data.logs.files import Source, find_files
 from keras_negrec.data.logs.read_log import read_scan
 from keras_negrec.data.logs.scan_files import scan_lines
 
@@ -21,16 +22,12 @@ def read_sequences(path: Source, *, errors: str = "raise") -> pd.DataFrame:
     Args:
         path: the file, packed (`.gz`) or not, a list of files, or a folder of `*.txt` files. White
             space of any kind stands between ids.
-        errors: `"raise"` or `"skip"`, as in `read_log`.
+        errors: `"raise"` or `"skip"`, as in `read_log`, which says what is raised.
 
     Returns:
         An events table with the columns `session` (the user), `item`, `feedback` and
         `position`, from 0 in each session. Users are integers if all of them are, else strings;
         so are items.
-
-    Raises:
-        ValueError: with `errors="raise"` a user without items or on two lines, and what else
-            `read_log` raises.
 
     Example:
 
@@ -46,41 +43,29 @@ def read_sequences(path: Source, *, errors: str = "raise") -> pd.DataFrame:
     Reference:
         [Zhou et al., 2020](https://arxiv.org/abs/2008.07873)
     """
-    return read_scan(scan_sequences, path, errors=errors)
+    return read_scan(scan_sequences, **locals())
 
 
 def scan_sequences(
     path: Source, connection: ibis.BaseBackend, *, number_rows: bool = False
 ) -> ir.Table:
-    """The events of `read_sequences` as a lazy table, with `file` and `problem`.
+    """The events of `read_sequences` as a lazy table.
 
     The file is read once beforehand to see whether all users and all items are integers.
     """
     files = find_files(path, "*.txt", "*.txt.gz")
-    for file in files:
-        first_line(file)  # Raises where there is none.
     lines = scan_lines(files, connection, number_rows=number_rows)
     lines = lines.mutate(ids=lines.line.re_replace(r"\s+", " ").strip().split(" "))
     lines = lines.filter(lines.ids[0] != "")  # Blank ones.
-    sound = lines.problem.isnull() & (lines.ids.length() > 1)
-    kept = ["file", *["row"] * number_rows]
-    with_items = lines.filter(sound)
-    events = with_items.select(*kept, "problem", session=with_items.ids[0], item=with_items.ids[1:])
-    events = events.unnest("item", offset="position")
+    lacking = "expected a user and at least one item. Received: " + lines.line.substr(0, 200)
+    lines = add_problems(lines, ibis.ifelse(lines.ids.length() > 1, ibis.null("string"), lacking))
+    is_fine, nothing = lines.problem.isnull(), ibis.null("string")
+    events = lines.mutate(
+        session=ibis.ifelse(is_fine, lines.ids[0], nothing),
+        item=ibis.ifelse(is_fine, lines.ids[1:], ibis.array([nothing])),
+    ).unnest("item", offset="position")
     events = events.mutate(position=events.position.cast("int64"))
-    without = lines.filter(~sound)
-    lacking = "expected a user and at least one item. Received: " + without.line.substr(0, 200)
-    without = without.select(
-        *kept,
-        session=ibis.null("string"),
-        item=ibis.null("string"),
-        position=ibis.null("int64"),
-        problem=ibis.coalesce(without.problem, lacking),
-    )
-    # A union goes by the order of columns.
-    events = ibis.union(events, without.select(events.columns))
     kinds = infer_kinds(events, {"session": "id", "item": "id"}, files[0])
     events = check_columns(events, kinds, files[0])
-    return events.mutate(feedback=ibis.literal(1, "int8")).select(
-        "session", "item", "feedback", "position", *kept, "problem"
-    )
+    rules = {"positive": lambda events: ibis.literal(1)}
+    return to_events(events, ["session", "item", "position"], "positive", rules)

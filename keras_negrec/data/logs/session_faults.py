@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
 
 import ibis
 
@@ -36,10 +35,8 @@ def session_fault(sessions: ibis.Table, log: EventTable) -> ibis.ir.StringValue:
         faults.append((twice, "sessions with two items at one position"))
     if "session_length" in sessions.columns:
         # Rows with a problem, which are not here, are rows of their session all the same.
-        num_read = sessions.num_read + sessions.num_faulty.fill_null(0)
-        num_distinct = sessions.num_distinct + sessions.num_faulty.fill_null(0)
-        length = sessions.session_length
-        wrong = (length != num_read) & (length != num_distinct)
+        sound_rows = sessions.session_length - sessions.num_faulty.fill_null(0)
+        wrong = (sound_rows != sessions.num_read) & (sound_rows != sessions.num_distinct)
         faults.append((wrong, "sessions with another number of rows than they say"))
     null = ibis.null("string")
     return ibis.coalesce(null, *(ibis.ifelse(wrong, name, null) for wrong, name in faults))
@@ -62,14 +59,8 @@ def find_faults(
     """
     twice = sessions.num_read - sessions.num_distinct
     num_events = sessions.num_distinct if duplicates == "drop" else sessions.num_read
-    by_fault = (
-        sessions.mutate(twice=twice, num_events=num_events)
-        .group_by("fault")
-        .agg(
-            events=lambda t: t.num_events.sum(),
-            sessions=lambda t: t.count(),
-            duplicates=lambda t: t.twice.sum(),
-        )
+    by_fault = sessions.group_by("fault").agg(
+        events=num_events.sum(), sessions=sessions.count(), duplicates=twice.sum()
     )
     counts = by_fault.to_pyarrow().to_pylist()
     num_duplicates = int(sum(row["duplicates"] for row in counts))
@@ -84,21 +75,16 @@ def find_faults(
     found = [row | {"events": int(row["events"])} for row in counts if row["fault"] is not None]
     found.sort(key=lambda row: row["fault"])
     if found and errors == "raise":
-        _raise_fault(sessions, log, found, keys)
+        fault = found[0]["fault"]
+        bad = sessions.filter(sessions.fault == fault).order_by(keys).limit(1)
+        told = ("session", "other_file", "user", "other_user", "session_length", "num_read")
+        [row] = bad.select(*(name for name in told if name in bad.columns)).to_pyarrow().to_pylist()
+        session = row.pop("session")
+        file = log.table.filter(log.table.session == session).file.min().to_pyarrow().as_py()
+        others = ", ".join(f"{name}={value!r}" for name, value in row.items())
+        raise ValueError(
+            f"In {file}, session {session!r}: there are {found[0]['sessions']} {fault}, of which "
+            f'this is the first. Received: {others or fault}. errors="skip" counts such sessions '
+            "and leaves them out."
+        )
     return num_duplicates, found
-
-
-def _raise_fault(
-    sessions: ibis.Table, log: EventTable, found: Sequence[dict], keys: Sequence[str]
-) -> NoReturn:
-    fault, count = found[0]["fault"], found[0]["sessions"]
-    bad = sessions.filter(sessions.fault == fault).order_by(keys).limit(1)
-    told = ("session", "other_file", "user", "other_user", "session_length", "num_read")
-    [row] = bad.select(*(name for name in told if name in bad.columns)).to_pyarrow().to_pylist()
-    file = log.table.filter(log.table.session == row["session"]).file.min().to_pyarrow().as_py()
-    others = ", ".join(f"{name}={value!r}" for name, value in row.items() if name != "session")
-    raise ValueError(
-        f"In {file}, session {row['session']!r}: there are {count} {fault}, of which this is the "
-        f'first. Received: {others or fault}. errors="skip" counts such sessions and leaves them '
-        "out."
-    )

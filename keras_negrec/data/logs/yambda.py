@@ -9,7 +9,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from keras_negrec.data.logs.columns import add_problems, check_columns, problem_where
-from keras_negrec.data.logs.feedback_rule import Rule, add_feedback
+from keras_negrec.data.logs.feedback_rule import Rule, to_events
 from keras_negrec.data.logs.files import Source, find_files, parquet_columns, require_columns
 from keras_negrec.data.logs.gaps import sessions_by_gap
 from keras_negrec.data.logs.read_log import read_scan
@@ -33,9 +33,9 @@ def read_yambda(
     Every reaction is an event of its own, apart from the listen that it is about.
 
     Args:
-        path: `multi_event.parquet`, one of `listens.parquet`, `likes.parquet`, `unlikes.parquet`,
-            `dislikes.parquet` and `undislikes.parquet`, a list of these, or a folder. Of a folder
-            that holds it, `multi_event.parquet` alone is read, for it has the events of the others.
+        path: `multi_event.parquet`; `listens.parquet`, `likes.parquet`, `unlikes.parquet`,
+            `dislikes.parquet` or `undislikes.parquet`; a list of these; or a folder, of which
+            `multi_event.parquet` alone is read where it is there.
         feedback: `"played_ratio"`: a listen is +1 where `played_ratio_pct` is at least
             `positive_from`, else -1; a like is +2 and a dislike -2; an unlike or an undislike is
             0, since it takes back what was said without saying what is thought now. Or a rule of
@@ -44,16 +44,12 @@ def read_yambda(
             `timestamp`, `session`, `position` and `seconds_to_next` (null at a user's last event).
         positive_from: the percentage of the track from which a listen is positive.
         session_gap: the longest time, in seconds, from one event to the next of its session.
-        errors: `"raise"` or `"skip"`, as in `read_log`.
+        errors: `"raise"` or `"skip"`, as in `read_log`, which says what is raised.
 
     Returns:
         An events table with the columns `session` (`<user>_<n>`, n from 0), `user`, `item`,
         `feedback`, `position` (from 0 in its session) and `timestamp` (seconds since the start of
         the data: the published one times 5), in time order of each user.
-
-    Raises:
-        ValueError: a file without `event_type` whose name does not tell it, and what else
-            `read_log` raises.
 
     Example:
 
@@ -74,14 +70,7 @@ def read_yambda(
     Reference:
         [Ploshkin et al., 2025](https://arxiv.org/abs/2505.22238)
     """
-    return read_scan(
-        scan_yambda,
-        path,
-        errors=errors,
-        feedback=feedback,
-        positive_from=positive_from,
-        session_gap=session_gap,
-    )
+    return read_scan(scan_yambda, **locals())
 
 
 def scan_yambda(
@@ -93,7 +82,7 @@ def scan_yambda(
     session_gap: float = 20 * 60,
     number_rows: bool = False,
 ) -> ir.Table:
-    """The events of `read_yambda` as a lazy table, with `file` and `problem`."""
+    """The events of `read_yambda` as a lazy table."""
     if isinstance(path, (str, Path)) and (Path(path) / _ALL_EVENTS).is_file():
         path = Path(path) / _ALL_EVENTS
     files = find_files(path, *(f"{event}s.parquet" for event in _EVENTS))
@@ -111,10 +100,8 @@ def scan_yambda(
             else_=-1,
         )
     }
-    columns = ["session", "user", "item", "feedback", "position", "timestamp", "seconds_to_next"]
-    columns += ["file", "problem"]
-    columns += ["row"] * ("row" in events.columns)
-    return add_feedback(events, feedback, rules).select(columns)
+    roles = ["session", "user", "item", "position", "timestamp", "seconds_to_next"]
+    return to_events(events, roles, feedback, rules)
 
 
 def _scan_file(file: str, connection: ibis.BaseBackend, number_rows: bool) -> ir.Table:
@@ -126,19 +113,18 @@ def _scan_file(file: str, connection: ibis.BaseBackend, number_rows: bool) -> ir
             f"{[f'{event}s.parquet' for event in _EVENTS]}. Received columns: {columns}"
         )
     required = ["uid", "timestamp", "item_id"]
-    if "event_type" in columns or event == "listen":
-        required.append("played_ratio_pct")
+    required += ["played_ratio_pct"] * ("event_type" in columns or event == "listen")
     require_columns(columns, required, file)
     events = scan_parquet(file, connection, number_rows=number_rows)
-    if "event_type" not in columns:
-        events = events.mutate(event_type=ibis.literal(event))
-    for name in ("is_organic", "played_ratio_pct", "track_length_seconds"):
-        events = events.mutate(
-            {name: events[name].cast("int64") if name in columns else ibis.null("int64")}
-        )
-    events = events.mutate(event_type=events.event_type.cast("string"))
     kinds = dict.fromkeys(("uid", "item_id", "timestamp"), "integer")
     events = check_columns(events, kinds, file)
+    seen = {"event_type": ibis.literal(event)}
+    if "event_type" in columns:
+        seen["event_type"] = events.event_type.cast("string")
+    for name in ("is_organic", "played_ratio_pct", "track_length_seconds"):
+        seen[name] = events[name].cast("int64") if name in columns else ibis.null("int64")
+    time = events.timestamp * _SECONDS
+    events = events.mutate(**seen, user=events.uid, item=events.item_id, timestamp=time)
     event_type, played = events.event_type, events.played_ratio_pct
     known = ibis.coalesce(event_type.isin(_EVENTS), False)
     no_ratio = (event_type == "listen") & played.isnull()
@@ -147,9 +133,5 @@ def _scan_file(file: str, connection: ibis.BaseBackend, number_rows: bool) -> ir
         problem_where(~known, "event_type", f"expected one of {', '.join(_EVENTS)}", event_type),
         problem_where(no_ratio, "played_ratio_pct", "expected a number", played),
     )
-    events = events.mutate(
-        user=events.uid, item=events.item_id, timestamp=events.timestamp * _SECONDS
-    )
-    names = ["uid", "item_id", "is_organic", "played_ratio_pct", "track_length_seconds"]
-    names += ["event_type", "user", "item", "timestamp", "file", "problem"]
+    names = ["uid", "item_id", *seen, "user", "item", "timestamp", "file", "problem"]
     return events.select(names + ["row"] * ("row" in events.columns))

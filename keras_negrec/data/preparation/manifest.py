@@ -1,16 +1,21 @@
-"""What a prepared folder says of itself."""
+"""A prepared folder as a whole: what it says of itself, and how it comes to be there."""
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import json
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from keras_negrec.atomic_write import atomic_write
+from keras_negrec.atomic_write import sync
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -27,13 +32,6 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise ValueError(f"{path} cannot be read as JSON. Received: {error}") from error
 
 
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Writes the manifest so that it is there whole or not at all."""
-    with atomic_write(folder / MANIFEST) as partial:
-        text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        partial.write_text(text + "\n", "utf-8")
-
-
 def vocabulary_hash(folder: Path) -> str:
     """The SHA-256 of the folder's vocabulary, as it is on the disk."""
     return hashlib.sha256((folder / "vocabulary.json").read_bytes()).hexdigest()
@@ -42,8 +40,8 @@ def vocabulary_hash(folder: Path) -> str:
 def find_prepared(folder: Path, request: dict, overwrite: bool) -> dict[str, Any] | None:
     """The manifest of a folder that holds what is asked for; None to go on and write it.
 
-    The request has the `parameters` and `sources` that a manifest would have. A folder that was
-    prepared otherwise may only be replaced with `overwrite`, one of something else never.
+    The request is the beginning of a manifest. A folder that was prepared otherwise may only be
+    replaced with `overwrite`, one of something else never.
     """
     manifest = read_manifest(folder)
     if manifest is None:
@@ -53,10 +51,10 @@ def find_prepared(folder: Path, request: dict, overwrite: bool) -> dict[str, Any
                 f"without a manifest. Received: {folder}"
             )
         return None
-    there = {"schema_version": manifest["schema_version"], "sources": manifest["sources"]}
-    asked = {"schema_version": SCHEMA_VERSION, "sources": request["sources"]}
-    there |= manifest["parameters"]
-    asked |= request["parameters"]
+    there, asked = (
+        {name: made[name] for name in ("schema_version", "sources")} | made["parameters"]
+        for made in (manifest, request)
+    )
     other = [name for name in asked if there.get(name) != asked[name]]
     if not other:
         return manifest
@@ -78,19 +76,70 @@ def describe_sources(source) -> list[dict[str, Any]]:
     paths = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     files: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.is_file())
-        elif path.is_file():
-            files.append(path)
-        else:
+        if not path.exists():
             raise FileNotFoundError(f"There is no such file or folder. Received: {path}")
+        found = sorted(path.rglob("*")) if path.is_dir() else [path]
+        files += [file for file in found if file.is_file()]
     if not files:
         raise FileNotFoundError(f"There are no files in it. Received: {source}")
+    stats = [(str(file.resolve()), file.stat()) for file in files]
     return [
-        {
-            "path": str(file.resolve()),
-            "bytes": file.stat().st_size,
-            "modified_ns": file.stat().st_mtime_ns,
-        }
-        for file in files
+        {"path": path, "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
+        for path, stat in stats
     ]
+
+
+@contextlib.contextmanager
+def partial_folder(folder: Path) -> Iterator[Path]:
+    """A new hidden folder beside `folder` to work in; what is left of it at the end is removed.
+
+    Folders of runs that were interrupted are removed too. A lock that dies with its process
+    tells them from those of runs that are still under way.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for stale in folder.parent.glob(f"{glob.escape(_prefix(folder))}*"):
+        with _locked(stale) as is_ours:
+            if is_ours:
+                shutil.rmtree(stale, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        is_ours = False
+        while not is_ours:  # Another run may take a folder without a lock for a dead one's.
+            partial = Path(tempfile.mkdtemp(prefix=_prefix(folder), dir=folder.parent))
+            is_ours = stack.enter_context(_locked(partial))
+        try:
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def publish(partial: Path, folder: Path) -> None:
+    """Puts a finished folder in its place, in which a former one is replaced."""
+    old = None
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=_prefix(folder), dir=folder.parent))
+        os.rename(folder, old)
+    partial.chmod(0o755)  # Temporary folders are for their owner alone.
+    os.rename(partial, folder)
+    sync(folder.parent)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _prefix(folder: Path) -> str:
+    return f".{folder.name}.partial-"
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether the lock on a folder that is still there could be had, which is then held."""
+    import fcntl  # Not on Windows, where the rest of the package works.
+
+    with contextlib.ExitStack() as stack:
+        is_ours = False
+        # Its process has just finished, or is under way.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = os.path.samestat(os.fstat(descriptor), os.stat(folder))
+        yield is_ours

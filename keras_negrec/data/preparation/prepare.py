@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from keras_negrec.atomic_write import sync
 from keras_negrec.data.event_columns import further_columns
-from keras_negrec.data.preparation.function_digest import as_json
 from keras_negrec.data.preparation.manifest import (
+    MANIFEST,
     SCHEMA_VERSION,
     describe_sources,
     find_prepared,
-    write_manifest,
+    partial_folder,
+    publish,
 )
-from keras_negrec.data.preparation.parameters import check_parameters
-from keras_negrec.data.preparation.partial_folder import partial_folder, publish
-from keras_negrec.data.preparation.prepare_report import prepare_report
+from keras_negrec.data.preparation.parameters import as_json, check_parameters
 
 
 def prepare(
@@ -66,36 +67,35 @@ def prepare(
     Args:
         source: a file, a folder or a list of files of that format, or a DataFrame.
         folder: what to write.
-        format: the name of a format, or a function that is one, as `read_log` takes it.
-        format_options: dict of what that format takes, for example the rule of what is a skip.
-        engine: `"duckdb"`, `"spark"`, or an Ibis connection to one of them.
-        errors: `"raise"` or `"skip"`, as in `read_log`. Where rows are sessions, one of several
-            users contradicts itself too.
-        duplicates: `"drop"`, `"keep"` or `"raise"`, as in `read_log`.
+        format, format_options: the name of a format, or a function that is one, and what it takes,
+            for example the rule of what is a skip. See `read_log`.
+        engine: what does the work: `"duckdb"`, `"spark"`, or an Ibis connection to one of them.
+        errors: what an event with a problem, or a session that contradicts itself (where rows are
+            sessions, also one of several users), does: `"raise"` ends the run with an error,
+            `"skip"` counts it and leaves it out.
+        duplicates: what becomes of an item that is twice at one position of a session: `"drop"`
+            keeps one of the two, `"keep"` both, and `"raise"` ends the run with an error.
         group_by: what a row of the folder is: `"session"`, or `"user"` for the history of a user,
             all their sessions one after the other.
-        session_gap: number, in the unit of the log's times. A longer gap between two events
-            splits a session in two.
-        min_item_count: int. Items with fewer events are taken out.
-        min_session_length: int. Shorter sessions are taken out.
-        require_feedback: None, or take out sessions that do not have: `"any"` feedback other
-            than unknown, `"negative"` feedback, or `"both"` negative and positive.
-        k_core: int or None. Items and rows with fewer events are taken out, until there are none.
-        max_length: int or None. Limits the part of each row that trains, and the history of rows
-            that do not train.
+        session_gap: splits sessions at longer gaps, in the unit of the log's times (seconds where
+            it has dates).
+        min_item_count, min_session_length: takes out items and sessions with fewer events.
+        require_feedback: takes out sessions that do not have `"any"` feedback other than unknown,
+            `"negative"` feedback, or `"both"` negative and positive.
+        k_core: takes out items and rows with fewer events, until there are none.
+        max_length: limits what trains of each row, and the history of rows that do not train.
         long_rows: what to do with the older events of longer rows: `"windows"` makes rows of
             them that only train (where the row trains), `"newest"` drops them.
-        split: `"leave_one_out"`, as the function of that name; `"session"` to validate and test
-            on whole rows, their last positive event being the target; `"time"` to train on what
-            happened first: rows that are under way at a cut are cut there, rows that begin
-            later are cut right after their last positive event but one; None to train on
-            everything.
-        validation_share, test_share: of rows for `"session"`, of events for `"time"`.
-        validation_from, test_from: for `"time"`, in place of the shares: when the two periods
-            begin. Numbers in the unit of the log's times, or dates (UTC).
-        seed: int. Draws the order of rows, their shards, and those held out by `"session"`.
-        num_shards: int, number of Parquet files.
-        memory_limit: for DuckDB, for example `"2GB"`; by default most of the memory.
+        split: what is held out. `"leave_one_out"`: the last positive events of each row, as the
+            function of that name does. `"session"`: whole rows, their last positive event being
+            the target. `"time"`: what happened last; rows under way at a cut are cut there, rows
+            that begin later right after their last positive event but one. None: nothing.
+        validation_share, test_share: how much of rows (split `"session"`) or events (`"time"`).
+        validation_from, test_from: for split `"time"`, in place of the shares: when the two
+            periods begin. Numbers in the unit of the log's times, or dates (UTC).
+        seed: draws the order of rows, their shards, and those held out by split `"session"`.
+        num_shards: how many Parquet files to write.
+        memory_limit: how much DuckDB may take, for example `"2GB"`; by default most of the memory.
         overwrite: whether a folder that holds something else is replaced.
         verbose: whether to print what was kept and why the rest was dropped.
         progress: called with the name of each step and the share of it that is done, or None.
@@ -106,8 +106,8 @@ def prepare(
     Raises:
         FileNotFoundError: a source that is not there.
         FileExistsError: the folder holds something else, with `overwrite=False`.
-        ValueError: arguments out of range; what `errors` and `duplicates` say; nothing remains;
-            no row can be held out.
+        ValueError: bad arguments; what `errors` and `duplicates` say; nothing remains or can be
+            held out.
 
     Example:
 
@@ -126,8 +126,7 @@ def prepare(
     """
     given = dict(locals())
     # Loads the engine: whoever asks for the arguments of this function alone needs none.
-    from keras_negrec.data.logs.engine import open_engine
-    from keras_negrec.data.logs.engine_errors import engine_errors
+    from keras_negrec.data.logs.engine import engine_errors, open_engine
     from keras_negrec.data.logs.event_table import source_name
     from keras_negrec.data.logs.formats import check_format_options, find_scan
     from keras_negrec.data.preparation.write_folder import write_folder
@@ -142,6 +141,7 @@ def prepare(
     check_format_options(format, scan, parameters["format_options"])
     columns = {column.name: [column.log_column, column.dtype] for column in further_columns()}
     request = {
+        "schema_version": SCHEMA_VERSION,
         "parameters": as_json(parameters | {"event_columns": columns}),
         "sources": sources,
     }
@@ -163,9 +163,34 @@ def prepare(
         finally:
             opened.close()
         shutil.rmtree(work)
-        manifest = {"schema_version": SCHEMA_VERSION, **request, **written}
-        write_manifest(partial, manifest)
+        manifest = request | written
+        text = json.dumps(manifest, indent=2, ensure_ascii=False)
+        (partial / MANIFEST).write_text(text + "\n", "utf-8")
+        sync(partial / MANIFEST)
+        sync(partial)
         publish(partial, folder)
     if verbose:
-        print(prepare_report(manifest, folder.name))
+        print(_report(manifest, folder.name))
     return manifest
+
+
+def _report(manifest: dict[str, Any], name: str) -> str:
+    """What was kept and why the rest was dropped, in words."""
+
+    def listed(counts: dict[str, Any], *nouns: str) -> str:
+        return ", ".join(f"{counts[noun]:,} {noun}" for noun in nouns if counts[noun])
+
+    counts, split = manifest["counts"], manifest["split"]
+    lines = [f"{name}: " + listed(counts["kept"], "rows", "events", "items")]
+    lines += [f"left out: {message}" for message in counts["unreadable_files"].values()]
+    if not counts["dropped"] and not counts["unreadable_files"]:
+        lines[0] += "; nothing was dropped"
+    for drop in counts["dropped"]:
+        lines.append(f"dropped {listed(drop, 'events', 'sessions', 'items')}: {drop['reason']}")
+    lines += [f"kept, but odd: {count:,} {what}" for what, count in counts["odd"].items() if count]
+    line = "train: " + listed(split["train"], "rows", "events")
+    for part in ("validation", "test"):
+        numbers = [split[part][key] for key in ("examples", "with_skip", "targets_not_in_training")]
+        line += f"; {part}: {numbers[0]:,} examples, {numbers[1]:,} with a skip"
+        line += f", {numbers[2]:,} of items not in training" if numbers[2] else ""
+    return "\n".join([*lines, line])

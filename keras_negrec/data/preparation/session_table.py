@@ -34,8 +34,7 @@ class SessionTable:
     """Sessions in an engine.
 
     Args:
-        table: the columns of `keys`, `events` (an array of structs with the fields `fields`, in
-            order) and `num_events`.
+        table: the columns of `keys`, `events` (a sorted array of structs) and `num_events`.
         keys: `["session"]` or `["user", "session"]`.
         fields: names of the fields of an event: `order`, `code` and `feedback`, with `row` and
             `time` where they are known and needed, and the further columns of the log.
@@ -55,29 +54,22 @@ class SessionTable:
 
     def totals(self) -> tuple[int, int]:
         """The number of events and of sessions."""
-        return count_sessions(self.table)
+        totals = self.table.agg(events=self.table.num_events.sum(), sessions=self.table.count())
+        [row] = totals.to_pyarrow().to_pylist()
+        return int(row["events"] or 0), int(row["sessions"])
 
 
 def to_sessions(
-    log: EventTable,
-    engine: Engine,
-    *,
-    by_user: bool,
-    session_gap: float | None,
-    with_times: bool,
-    duplicates: str,
-    errors: str,
-    several_files: bool,
+    log: EventTable, engine: Engine, parameters: dict[str, Any], several_files: bool
 ) -> tuple[SessionTable, list[Dropped], dict[str, int]]:
     """Groups events to sessions, and takes out duplicates and sessions that contradict themselves.
-
-    `by_user` says that sessions are those of users, and `with_times` that the times of events are
-    needed. `session_gap`, `duplicates` and `errors` are those of `prepare`.
 
     Returns:
         The sessions, what was taken out, and how many sessions or events are odd but kept.
     """
     events = log.table
+    by_user, session_gap = parameters["group_by"] == "user", parameters["session_gap"]
+    duplicates = parameters["duplicates"]
     keys = ["user", "session"] if by_user else ["session"]
     counted = events.group_by("item").agg(count=events.count())
     window = ibis.window(order_by=[ibis.desc("count"), "item"])
@@ -87,8 +79,9 @@ def to_sessions(
         events = split_at_gaps(events, session_gap, keys, session="session", time="time")
     events = events.join(items, "item")
     has_row, has_time = "row" in events.columns, "time" in events.columns
-    keep_time = with_times and has_time and log.ordered_by != "timestamp"
-    names = [(str(column.log_column), column.dtype) for column in further_columns()]
+    needs_time = by_user or parameters["split"] == "time"
+    keep_time = needs_time and has_time and log.ordered_by != "timestamp"
+    names = [(column.log_column, column.dtype) for column in further_columns()]
     further = {name: events[name].cast(dtype) for name, dtype in names if name in events.columns}
     events = events.mutate(**further)
     more = ["row"] * has_row + ["time"] * keep_time
@@ -120,7 +113,7 @@ def to_sessions(
     looked = sessions.mutate(**looks)
     looked = looked.mutate(fault=session_fault(looked, log))
 
-    num_duplicates, found = find_faults(looked, log, keys, duplicates, errors)
+    num_duplicates, found = find_faults(looked, log, keys, duplicates, parameters["errors"])
     dropped, odd = [], {}
     table = sessions
     if num_duplicates and duplicates == "drop":
@@ -150,13 +143,10 @@ def to_sessions(
 def to_rows(sessions: SessionTable, seed: int, with_times: bool) -> ibis.Table:
     """One row a session, or one a user's history, in an order that is random but always the same.
 
-    Returns:
-        A table with the columns `digest`, 32 characters by which it is ordered, `key`, one array
-        for each column of events (`item_ids` are codes), with `session_ids` where rows are
-        histories of users, and `times` where asked.
+    Columns are `digest`, 32 characters that give the order, `key`, an array for each column of
+    events (`item_ids` are codes; `session_ids` where rows are of users), and `times` where asked.
     """
     table, time = sessions.table, sessions.time
-    columns: dict[str, Any] = {}
     if sessions.keys == ["session"]:
         table = table.select("events", key=table.session)
     else:
@@ -168,13 +158,12 @@ def to_rows(sessions: SessionTable, seed: int, with_times: bool) -> ibis.Table:
         whole = ibis.struct({name: table[name] for name in names})
         table = table.group_by(key=table.user).agg(sessions=whole.collect())
         table = table.mutate(sessions=table.sessions.sort())
-        columns["session_ids"] = table.sessions.map(
-            lambda s, index: s.events.map(lambda _: index.cast("int32"))
-        ).flatten()
-        table = table.mutate(events=table.sessions.map(lambda s: s.events).flatten(), **columns)
-    columns = {name: table[name] for name in columns}
+        numbers = table.sessions.map(lambda s, index: s.events.map(lambda _: index.cast("int32")))
+        events = table.sessions.map(lambda s: s.events).flatten()
+        table = table.mutate(events=events, session_ids=numbers.flatten())
+    columns = {name: table[name] for name in ("session_ids",) if name in table.columns}
     fields = {"item_ids": "code", "feedback": "feedback"}
-    fields |= {column.name: str(column.log_column) for column in further_columns()}
+    fields |= {column.name: column.log_column for column in further_columns()}
     for name, field in fields.items():
         if field in sessions.fields:
             columns[name] = table.events.map(lambda e, field=field: e[field])
@@ -189,14 +178,6 @@ def _first_of_equals(events, *names: str):
 
     def is_first(event, index):
         before = events[ibis.greatest(index - 1, 0)]
-        differs = [event[name] != before[name] for name in names]
-        return (index == 0) | ibis.or_(*differs)
+        return ibis.or_(index == 0, *(event[name] != before[name] for name in names))
 
     return events.filter(is_first)
-
-
-def count_sessions(table: ibis.Table) -> tuple[int, int]:
-    """The number of events and of sessions."""
-    totals = table.agg(events=table.num_events.sum(), sessions=table.count())
-    [row] = totals.to_pyarrow().to_pylist()
-    return int(row["events"] or 0), int(row["sessions"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,24 +14,13 @@ import pyarrow.parquet
 
 from keras_negrec.atomic_write import sync
 from keras_negrec.data.logs.engine import Engine
-from keras_negrec.data.logs.event_table import EventTable, read_events
+from keras_negrec.data.logs.event_table import read_events
 from keras_negrec.data.logs.formats import Scan
-from keras_negrec.data.preparation.cut_rows import cut_rows
+from keras_negrec.data.preparation.cut_rows import ROW_GROUP_EVENTS, RowSpool, Totals, cut_rows
 from keras_negrec.data.preparation.filter_sessions import filter_sessions
 from keras_negrec.data.preparation.manifest import vocabulary_hash
-from keras_negrec.data.preparation.session_table import (
-    Dropped,
-    SessionTable,
-    to_rows,
-    to_sessions,
-)
-from keras_negrec.data.preparation.totals import Totals
-from keras_negrec.data.preparation.write_shards import ROW_GROUP_EVENTS, RowSpool, write_shards
-from keras_negrec.data.sessions import Sessions
-from keras_negrec.data.splits.cuts import Cuts, leave_one_out_cuts, no_cuts, session_cuts, time_cuts
+from keras_negrec.data.preparation.session_table import Dropped, to_rows, to_sessions
 from keras_negrec.data.vocabulary import Vocabulary, frequency_order
-
-Tell = Callable[[str, float | None], None]
 
 
 def write_folder(
@@ -42,34 +30,31 @@ def write_folder(
     several_files: bool,
     folder: Path,
     parameters: dict[str, Any],
-    tell: Tell,
+    tell: Callable[[str, float | None], None],
 ) -> dict[str, Any]:
-    """Writes all but the manifest, and returns what it says.
+    """Writes all but the manifest, and returns what it says; `tell` is `progress` of `prepare`.
 
-    The folder has an empty folder `work` in it. `tell` is called with the name of each step and the
-    share of it that is done, or None.
+    The folder has an empty folder `work` in it.
     """
     tell("reading events", None)
-    options = parameters["format_options"]
-    log = read_events(scan, source, options, engine, parameters["errors"])
+    log = read_events(scan, source, parameters["format_options"], engine, parameters["errors"])
     dropped = [Dropped(kind, count) for kind, count in sorted(log.problems.items())]
-    by_user = parameters["group_by"] == "user"
     with_times = parameters["split"] == "time"
-    _check_columns(log, by_user, parameters)
+    for why, needed, column in (
+        ('group_by="user"', parameters["group_by"] == "user", "user"),
+        ('split="time"', with_times, "time"),
+        ("`session_gap`", parameters["session_gap"] is not None, "time"),
+    ):
+        if needed and column not in log.table.columns:
+            name = "timestamp" if column == "time" else column
+            raise ValueError(f"{why} needs a log with a column `{name}`. Received one without.")
 
     tell("grouping them into sessions", None)
-    sessions, found, odd = to_sessions(
-        log,
-        engine,
-        by_user=by_user,
-        session_gap=parameters["session_gap"],
-        with_times=with_times or by_user,
-        duplicates=parameters["duplicates"],
-        errors=parameters["errors"],
-        several_files=several_files,
-    )
+    sessions, found, odd = to_sessions(log, engine, parameters, several_files)
     dropped += found
-    items = _read_items(sessions)
+    item = sessions.items.order_by("code").select("item").to_pyarrow()["item"]
+    is_text = not pa.types.is_integer(item.type)
+    items = pd.Series(item.to_pylist(), dtype=object if is_text else "int64").to_numpy()
 
     tell("filtering", None)
     sessions, found = filter_sessions(sessions, engine, parameters)
@@ -81,26 +66,23 @@ def write_folder(
             + "; ".join(f"{drop.events} events dropped: {drop.reason}" for drop in dropped)
         )
     num_rows = num_sessions
-    if by_user:
+    if parameters["group_by"] == "user":
         num_rows = int(sessions.table.user.nunique().to_pyarrow().as_py())
 
     begins = _periods(sessions, parameters) if with_times else None
     rows = to_rows(sessions, parameters["seed"], with_times)
     totals, spool = Totals(len(items)), RowSpool(folder / "work" / "rows.arrow")
-    for part in cut_rows(
-        engine.batches(rows, max(1, ROW_GROUP_EVENTS * num_rows // num_events)),
-        cut=functools.partial(_cut, parameters=parameters, begins=begins),
-        max_length=parameters["max_length"],
-        keep_windows=parameters["long_rows"] == "windows",
-        num_shards=parameters["num_shards"],
-    ):
-        totals.add(part)
-        spool.write(part)
-        tell("cutting rows", min((totals.events + totals.num_truncated) / num_events, 1.0))
-    if totals.num_truncated:
+    num_read = 0
+    for batch in engine.batches(rows, max(1, ROW_GROUP_EVENTS * num_rows // num_events)):
+        part, cuts, shards_of_rows = cut_rows(batch, parameters, begins)
+        totals.add(part, cuts)
+        spool.write(part, cuts, shards_of_rows)
+        num_read += batch.num_rows
+        tell("cutting rows", num_read / num_rows)
+    if totals.events < num_events:
         reason = f"older than the last {parameters['max_length']} events of long rows"
-        dropped.append(Dropped(reason, totals.num_truncated))
-    split: dict[str, Any] = totals.split()
+        dropped.append(Dropped(reason, num_events - totals.events))
+    split = totals.split()
     if parameters["split"] is not None and not split["test"]["examples"]:
         raise ValueError(
             f"No row can be held out to be tested on. Received: split={parameters['split']!r}, "
@@ -117,10 +99,16 @@ def write_folder(
     ids = np.zeros(len(items) + 1, "int32")
     ids[codes] = np.arange(1, len(codes) + 1)
     (folder / "shards").mkdir()
-    shards = write_shards(spool, folder / "shards", ids=ids, num_shards=parameters["num_shards"])
-    sync(folder / "shards")
+    shards = spool.write_shards(folder / "shards", ids, parameters["num_shards"])
     vocabulary.save(folder / "vocabulary.json")
-    _write_items(folder / "items.parquet", vocabulary, totals, codes)
+    table = {
+        "id": pa.array(np.arange(1, len(vocabulary) + 1), pa.int32()),
+        "item": pa.array(vocabulary.items, pa.string() if vocabulary.is_string else pa.int64()),
+    }
+    for name in ("count", "train_count", "train_positive_count"):
+        table[name] = pa.array(getattr(totals, name)[codes])
+    pa.parquet.write_table(pa.table(table), folder / "items.parquet", compression="zstd")
+    sync(folder / "items.parquet")
     kept = {"events": totals.events, "sessions": num_sessions, "rows": totals.rows}
     return {
         "counts": {
@@ -140,25 +128,7 @@ def write_folder(
     }
 
 
-def _check_columns(log: EventTable, by_user: bool, parameters: dict[str, Any]) -> None:
-    for needed, column, why in (
-        (by_user, "user", 'group_by="user"'),
-        (parameters["split"] == "time", "time", 'split="time"'),
-        (parameters["session_gap"] is not None, "time", "`session_gap`"),
-    ):
-        if needed and column not in log.table.columns:
-            column = {"time": "timestamp"}.get(column, column)
-            raise ValueError(f"{why} needs a log with a column `{column}`. Received one without.")
-
-
-def _read_items(sessions: SessionTable) -> np.ndarray:
-    """The items in the order of their codes, of which the first is 1."""
-    table = sessions.items.order_by("code").select("item").to_pyarrow()
-    is_text = not pa.types.is_integer(table["item"].type)
-    return pd.Series(table["item"].to_pylist(), dtype=object if is_text else "int64").to_numpy()
-
-
-def _periods(sessions: SessionTable, parameters: dict[str, Any]) -> tuple[float, float]:
+def _periods(sessions, parameters: dict[str, Any]) -> tuple[float, float]:
     """When validation and test begin."""
     if parameters["test_from"] is not None:
         return parameters["validation_from"], parameters["test_from"]
@@ -170,37 +140,3 @@ def _periods(sessions: SessionTable, parameters: dict[str, Any]) -> tuple[float,
     )
     [row] = begins.to_pyarrow().to_pylist()
     return row["validation"], row["test"]
-
-
-def _cut(
-    sessions: Sessions,
-    draw: np.ndarray,
-    times: np.ndarray | None,
-    *,
-    parameters: dict[str, Any],
-    begins: tuple[float, float] | None,
-) -> Cuts:
-    if parameters["split"] == "leave_one_out":
-        return leave_one_out_cuts(sessions)
-    if parameters["split"] == "session":
-        return session_cuts(
-            sessions, draw, parameters["validation_share"], parameters["test_share"]
-        )
-    if times is not None and begins is not None:
-        return time_cuts(sessions, times, *begins)
-    return no_cuts(sessions)
-
-
-def _write_items(path: Path, vocabulary: Vocabulary, totals: Totals, codes: np.ndarray) -> None:
-    kind = pa.string() if vocabulary.is_string else pa.int64()
-    table = pa.table(
-        {
-            "id": pa.array(np.arange(1, len(vocabulary) + 1), pa.int32()),
-            "item": pa.array(vocabulary.items, kind),
-            "count": totals.count[codes],
-            "train_count": totals.train_count[codes],
-            "train_positive_count": totals.train_positive_count[codes],
-        }
-    )
-    pa.parquet.write_table(table, path, compression="zstd")
-    sync(path)

@@ -27,8 +27,6 @@ class ClozeTargets:
     token. A masked event hides its item and its feedback from the encoder. Masks are drawn anew
     at each epoch.
 
-    Apply it with `dataset.apply(ClozeTargets(...))`.
-
     Args:
         mask_id: int. The mask token, `num_items + 1`.
         mask_probability: float. The share of a row's events that is masked.
@@ -39,9 +37,8 @@ class ClozeTargets:
         seed: int. The same seed gives the same masks, epoch by epoch.
 
     Call arguments:
-        dataset: `tf.data.Dataset` of dicts with int32 tensors `item_ids`, `feedback` and
-            optionally `session_ids`, of shape `(batch, length)`, left-padded; or of
-            `(dict, step)`, and the masks then depend on the seed and the step alone.
+        dataset: as for `NextItemTargets`; with `(dict, step)` the masks depend on the seed and
+            the step alone.
 
     Returns:
         `tf.data.Dataset` of `(x, y, sample_weight)` as for `NextItemTargets`, with encoder
@@ -127,12 +124,10 @@ class ClozeTargets:
             (tf.range(shape[1]) == positions[..., tf.newaxis]) & used[..., tf.newaxis], axis=1
         )
         hidden = {name: EVENT_COLUMNS[name].masked for name in batch} | {"item_ids": self.mask_id}
-        inputs = {
-            name: values
-            if hidden[name] is None
-            else tf.where(masked, tf.cast(hidden[name], values.dtype), values)
-            for name, values in batch.items()
-        }
+        inputs = dict(batch)
+        for name, value in hidden.items():
+            if value is not None:
+                inputs[name] = tf.where(masked, tf.cast(value, batch[name].dtype), batch[name])
         item_at, feedback_at = take(items, positions), take(feedback, positions)
         same = same_session(batch)
         targets = Targets(

@@ -1,4 +1,4 @@
-"""A prepared folder: shards on disk that are streamed, or read into memory where they fit."""
+"""From a folder that `prepare` wrote to training and evaluation data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pandas as pd
 from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.examples import Examples
+from keras_negrec.data.preparation.manifest import SCHEMA_VERSION, read_manifest, vocabulary_hash
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.splits.split import Split
 from keras_negrec.data.training.shard_rows import RowGroup, read_cuts, read_rows, row_groups
@@ -22,18 +23,88 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+def load_prepared(folder: str | Path) -> Prepared:
+    """Opens the folder that `prepare` was given, and checks that it is whole.
+
+    Nothing but the vocabulary is read into memory here.
+
+    Args:
+        folder: what `prepare` has written.
+
+    Raises:
+        FileNotFoundError: no such folder, or its manifest or a file that it names is not there.
+        ValueError: another schema version; a vocabulary or a shard that is not the one of the
+            manifest; a column of events that is not registered.
+
+    Example:
+
+    >>> plays = keras_negrec.data.simulate_sessions(num_sessions=50, num_items=30).events
+    >>> columns = {name: name for name in ("session", "item", "feedback", "position")}
+    >>> _ = keras_negrec.data.prepare(plays, "prepared", format_options=columns, verbose=False)
+    >>> prepared = keras_negrec.data.load_prepared("prepared")
+    >>> len(prepared.sessions()), len(prepared.vocabulary)
+    (50, 30)
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no such folder. Received: {folder}")
+    path, manifest = folder / "manifest.json", read_manifest(folder)
+    if manifest is None:
+        raise FileNotFoundError(
+            f"{folder} has no manifest.json, which is written last: its preparation did not come "
+            "to its end. Run `prepare` again with the same arguments to complete it."
+        )
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path}: this version of keras_negrec reads schema version {SCHEMA_VERSION}; run "
+            f"`prepare` again. Received: {manifest.get('schema_version')!r}"
+        )
+    for name in ("shards", "columns", "vocabulary_sha256"):
+        if name not in manifest:
+            raise ValueError(f"{path}: `{name}` is missing. Received: {sorted(manifest)}")
+    unknown = sorted(set(manifest["columns"]) - set(EVENT_COLUMNS))
+    if unknown:
+        raise ValueError(
+            f"{folder} holds the column {unknown[0]!r}. Make it known before: "
+            f"keras_negrec.data.register_event_column({unknown[0]!r}, ...). Received columns: "
+            f"{manifest['columns']}"
+        )
+    shards = [folder / "shards" / Path(shard["file"]).name for shard in manifest["shards"]]
+    for path in (folder / "vocabulary.json", *shards):
+        if not path.is_file():
+            raise FileNotFoundError(f"The manifest names a file that is not there: {path}")
+    digest = vocabulary_hash(folder)
+    if digest != manifest["vocabulary_sha256"]:
+        raise ValueError(
+            f"{folder / 'vocabulary.json'} is not the vocabulary that the shards were written "
+            f"with: its SHA-256 must be {manifest['vocabulary_sha256']}. Received: {digest}"
+        )
+    groups: list[RowGroup] = []
+    for path, shard in zip(shards, manifest["shards"], strict=True):
+        found = {"bytes": path.stat().st_size}
+        if found["bytes"] == shard["bytes"]:  # else it may not be read
+            of_shard = row_groups(path)
+            groups += of_shard
+            found["rows"] = sum(group.num_rows for group in of_shard)
+        for name, number in found.items():
+            if number != shard[name]:
+                raise ValueError(
+                    f"{path} must have {shard[name]} {name} by the manifest. Received: {number}"
+                )
+    strangers = sorted(set((folder / "shards").glob("part-*.parquet")) - set(shards))
+    if strangers:
+        raise ValueError(
+            f"{folder} holds shards that the manifest does not name, of another run of "
+            f"`prepare`. Received: {strangers[0].name}"
+        )
+    return Prepared(folder, manifest, Vocabulary.load(folder / "vocabulary.json"), groups)
+
+
 class Prepared:
-    """What `load_prepared` opens: vocabulary, items, and the sessions of the split.
+    """What `load_prepared` opens: the sessions of the split, `manifest` and `vocabulary`.
 
     Models and baselines take it in place of `Sessions`, and learn from the events that train.
     Batches are made while shards are read, and the data are never in memory as a whole.
-
-    Args:
-        folder: the folder.
-        manifest: dict, the content of its `manifest.json`.
-        vocabulary: `Vocabulary`.
-        shards: the paths of the shards, in their order.
-        before_test: bool. Whether events held out for validation train too.
 
     Example:
 
@@ -44,28 +115,24 @@ class Prepared:
     """
 
     def __init__(
-        self,
-        folder: str | Path,
-        manifest: dict,
-        vocabulary: Vocabulary,
-        shards: list[Path],
-        before_test: bool = False,
+        self, folder: Path, manifest: dict, vocabulary: Vocabulary, groups: list[RowGroup]
     ):
-        self.folder = Path(folder)
+        self.folder = folder
         self.manifest = manifest
         self.vocabulary = vocabulary
-        self._shards = list(shards)
-        self._before_test = before_test
+        self._groups = groups
+        self._before_test = False
         self._counted: dict[bool, np.ndarray] = {}
 
     def before_test(self) -> Prepared:
         """The same folder, in which all events before the test targets train.
 
         For a last training, with what validation has chosen, before the metrics are reported:
-        `model.training_dataset(prepared.before_test())`. It is to `prepared` what
-        `split.before_test()` is to `split.train`.
+        `model.training_dataset(prepared.before_test())`, as with `Split.before_test`.
         """
-        return Prepared(self.folder, self.manifest, self.vocabulary, self._shards, True)
+        prepared = Prepared(self.folder, self.manifest, self.vocabulary, self._groups)
+        prepared._before_test = True
+        return prepared
 
     @functools.cached_property
     def items(self) -> pd.DataFrame:
@@ -73,9 +140,6 @@ class Prepared:
 
         Columns `id`, `item`, `count` (events), `train_count` (events that train), and others
         that the preparation has given.
-
-        Raises:
-            ValueError: the table does not hold the ids of the vocabulary, each once.
         """
         path = self.folder / "items.parquet"
         table = pd.read_parquet(path).sort_values("id", ignore_index=True)
@@ -107,12 +171,7 @@ class Prepared:
     def item_counts(self, num_items: int, positive: bool = False) -> np.ndarray:
         """How often each item occurs in what trains, or with `positive` is kept.
 
-        Returns:
-            int64 array of shape `(num_items,)`, from the table `items` where it says so, else
-            counted in a pass over the shards.
-
-        Raises:
-            ValueError: `num_items` below the size of the vocabulary.
+        Read from the table `items` where it says so, else counted in a pass over the shards.
         """
         self.check_catalogue(num_items)
         name = "train_positive_count" if positive else "train_count"
@@ -127,10 +186,9 @@ class Prepared:
         return np.pad(counts, (0, num_items - len(counts)))
 
     def batches(self, *, batch_size: int, max_length: int, **options: Any) -> tf.data.Dataset:
-        """Batches of what trains, streamed from the shards.
+        """Batches of what trains, streamed from the shards: see `TrainingData.batches`.
 
-        The row groups of all shards are taken in a random order and shuffled in a buffer. See
-        `keras_negrec.data.TrainingData.batches`, also for further options.
+        The row groups of all shards are taken in a random order and shuffled in a buffer.
         """
         from keras_negrec.data.training.stream_batches import stream_batches  # loads TensorFlow
 
@@ -138,16 +196,9 @@ class Prepared:
             ends = self._training_ends(group)
             return ends[ends > 0]
 
-        return stream_batches(
-            self._groups,
-            read=self._training_rows,
-            lengths=lengths,
-            columns=self.column_names,
-            source=str(self.folder),
-            batch_size=batch_size,
-            max_length=max_length,
-            **options,
-        )
+        options |= {"batch_size": batch_size, "max_length": max_length}
+        options |= {"columns": self.column_names, "source": str(self.folder)}
+        return stream_batches(self._groups, read=self._training_rows, lengths=lengths, **options)
 
     def chunks(self) -> Iterator[Sessions]:
         """What trains, one row group after the other."""
@@ -159,16 +210,9 @@ class Prepared:
         return rows.take(np.argsort(rows.keys, kind="stable"))
 
     def examples(self, split: str) -> Examples:
-        """The examples to tune on, or to report, in memory.
+        """The examples of `"validation"` or `"test"`, in memory and in the order of their keys.
 
-        Args:
-            split: `"validation"` or `"test"`.
-
-        Returns:
-            `Examples`, in the order of their keys.
-
-        Raises:
-            ValueError: a session whose cut has no positive event after it.
+        A session whose cut has no positive event after it is a ValueError.
         """
         check_choice("split", split, ("validation", "test"))
         found = [
@@ -188,15 +232,7 @@ class Prepared:
 
     def split(self) -> Split:
         """All three in memory, as the functions that split `Sessions` give them."""
-        return Split(
-            train=self.sessions(),
-            validation=self.examples("validation"),
-            test=self.examples("test"),
-        )
-
-    @functools.cached_property
-    def _groups(self) -> list[RowGroup]:
-        return [group for path in self._shards for group in row_groups(path)]
+        return Split(self.sessions(), self.examples("validation"), self.examples("test"))
 
     def _whole_rows(self, group: RowGroup) -> Sessions:
         return read_rows(group, num_items=len(self.vocabulary), columns=self.column_names)
@@ -217,9 +253,6 @@ class Prepared:
         return Sessions(empty, np.zeros(1, "int64"), np.zeros(0, "int64"))
 
     def __repr__(self) -> str:
-        shards = self.manifest["shards"]
-        return (
-            f"<Prepared: {sum(shard['rows'] for shard in shards)} rows, "
-            f"{sum(shard['events'] for shard in shards)} events in {len(shards)} shards, "
-            f"{len(self.vocabulary)} items>"
-        )
+        shards, items = self.manifest["shards"], len(self.vocabulary)
+        rows, events = (sum(shard[name] for shard in shards) for name in ("rows", "events"))
+        return f"<Prepared: {rows} rows, {events} events in {len(shards)} shards, {items} items>"

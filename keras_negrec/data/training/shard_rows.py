@@ -13,8 +13,6 @@ from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.splits.cuts import Cuts
 
-CUTS = ("train_end", "validation_at", "test_at")
-
 
 @dataclass(frozen=True)
 class RowGroup:
@@ -24,21 +22,21 @@ class RowGroup:
     index: int
     num_rows: int
 
+    def __str__(self) -> str:
+        return f"{self.path}, row group {self.index}"
+
 
 def row_groups(path: Path) -> list[RowGroup]:
     """The row groups of one shard that hold rows."""
-    metadata = _open(path).metadata
-    return [
-        RowGroup(path, index, metadata.row_group(index).num_rows)
-        for index in range(metadata.num_row_groups)
-        if metadata.row_group(index).num_rows
-    ]
+    with _open(path) as file:
+        counts = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+    return [RowGroup(path, index, count) for index, count in enumerate(counts) if count]
 
 
 def read_cuts(group: RowGroup) -> Cuts:
     """The cuts of the rows."""
-    columns = _read(group, dict.fromkeys(CUTS, pa.int32()))
-    return Cuts(*(columns[name].to_numpy() for name in CUTS))
+    columns = _read(group, dict.fromkeys(("train_end", "validation_at", "test_at"), pa.int32()))
+    return Cuts(**{name: values.to_numpy() for name, values in columns.items()})
 
 
 def read_rows(group: RowGroup, *, num_items: int, columns: list[str]) -> Sessions:
@@ -48,16 +46,17 @@ def read_rows(group: RowGroup, *, num_items: int, columns: list[str]) -> Session
     keys = found.pop("key").to_numpy(zero_copy_only=False)
     splits = found["item_ids"].offsets.to_numpy().astype("int64")
     for name, lists in found.items():
-        if not np.array_equal(np.diff(lists.offsets), np.diff(splits)):
-            row = int(np.argmax(np.diff(lists.offsets) != np.diff(splits)))
+        other = np.diff(lists.offsets) != np.diff(splits)
+        if other.any():
+            row = int(np.argmax(other))
             raise ValueError(
-                f"{_where(group)}, row {row}: `{name}` must have as many values as `item_ids`, "
+                f"In {group}, row {row}: `{name}` must have as many values as `item_ids`, "
                 f"{np.diff(splits)[row]}. Received: {np.diff(lists.offsets)[row]}"
             )
     values = {name: lists.flatten().to_numpy() for name, lists in found.items()}
     if values["item_ids"].max(initial=0) > num_items:
         raise ValueError(
-            f"{_where(group)}: item ids must lie in 1..{num_items}, the vocabulary. Received: "
+            f"In {group}: item ids must lie in 1..{num_items}, the vocabulary. Received: "
             f"{values['item_ids'].max()}"
         )
     return Sessions(values, row_splits=splits - splits[0], keys=keys)
@@ -73,11 +72,11 @@ def _open(path: Path) -> pa.parquet.ParquetFile:
 def _read(group: RowGroup, kinds: dict[str, pa.DataType | None]) -> dict[str, pa.Array]:
     """Columns of these types, of which None is any, without missing values."""
     with _open(group.path) as file:
-        missing = [name for name in kinds if name not in file.schema_arrow.names]
+        names = file.schema_arrow.names
+        missing = [name for name in kinds if name not in names]
         if missing:
             raise ValueError(
-                f"In {group.path}: column {missing[0]!r} is missing. Received columns: "
-                f"{file.schema_arrow.names}"
+                f"In {group.path}: column {missing[0]!r} is missing. Received columns: {names}"
             )
         # Several row groups are read at once by threads of our own.
         table = file.read_row_group(group.index, list(kinds), use_threads=False)
@@ -91,12 +90,8 @@ def _read(group: RowGroup, kinds: dict[str, pa.DataType | None]) -> dict[str, pa
         is_whole = column is not None and not column.null_count
         if not is_whole or (pa.types.is_list(column.type) and column.flatten().null_count):
             raise ValueError(
-                f"{_where(group)}: column `{name}` must be of type {kind or 'string or int64'}, "
+                f"In {group}: column `{name}` must be of type {kind or 'string or int64'}, "
                 f"without missing values. Received: {received.type}, {received.null_count} missing"
             )
         columns[name] = column
     return columns
-
-
-def _where(group: RowGroup) -> str:
-    return f"In {group.path}, row group {group.index}"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class TrainingData(Protocol):
     """Sessions or user histories that a model or a baseline learns from.
 
-    `Sessions` and `Prepared` are both of this kind, and so can be a class of your own: models ask
-    for nothing else.
+    `Sessions` and `Prepared` are of this kind, and so can be a class of yours: models ask for
+    nothing else.
     """
 
     @property
@@ -45,9 +45,8 @@ class TrainingData(Protocol):
         and little arithmetic goes into padding.
 
         Each pass over the dataset is an epoch with an order of its own, that of `seed` and the
-        number of the epoch. An order can so be taken up again: step `n` of the first epoch, the
-        steps of later ones counted on, is the same whatever came before it. After an interruption
-        give the number of steps that were done, which a saved model knows:
+        number of the epoch: step `n`, counted over all epochs, is the same whatever came before
+        it. After an interruption go on after the steps that were done, which a saved model knows:
 
             steps = len(model.training_dataset(data))
             dataset = model.training_dataset(
@@ -68,12 +67,11 @@ class TrainingData(Protocol):
             shuffle: bool. Draw a new order at each epoch, and group sessions by length; without
                 it they come in order.
             seed: int. The same seed gives the same epochs.
-            start_step: int, 0 by default. Where to begin. Inside of an epoch and without
-                `repeat`, the dataset is the rest of that epoch. To get there, the epoch is read up
-                to that step.
-            repeat: bool, False by default. Go on with the next epoch without an end, for `fit`
-                with `steps_per_epoch`. The dataset then always begins at `start_step`; without
-                `repeat` each pass over it (one from which a batch was taken) is the next epoch.
+            start_step: int, 0 by default. Where to begin; the epoch is read up to there. Inside of
+                an epoch and without `repeat`, the dataset is the rest of that epoch.
+            repeat: bool, False by default. Go on without an end, for `fit` with `steps_per_epoch`.
+                Each pass then begins at `start_step`; without `repeat` each pass (one from which a
+                batch was taken) is the next epoch.
             worker: int from 0 to `num_workers - 1`, 0 by default. Which share to give: together
                 the workers give each session exactly once an epoch, in equally many steps.
             num_workers: int, 1 by default. How many hosts train.
@@ -81,8 +79,7 @@ class TrainingData(Protocol):
                 shuffled at once. An event takes about 50 bytes of memory.
             transform: function from `Sessions` to `Sessions` or None. Makes rows of rows, piece by
                 piece; rows that it leaves empty are left out.
-            with_steps: bool, False by default. Give `(batch, step)`, the step an int64 scalar
-                counted as above.
+            with_steps: bool, False by default. Give `(batch, step)`, the step an int64 scalar.
 
         Returns:
             A `tf.data.Dataset` of dicts of tensors of shape `(batch, length)`, one for each of

@@ -16,9 +16,9 @@ from keras_negrec.argument_checks import (
     check_positive_float,
     check_positive_int,
 )
-from keras_negrec.data import Sessions, TrainingData
-from keras_negrec.layers.dropout import Dropout
-from keras_negrec.layers.masked_logit import MASKED_LOGIT
+from keras_negrec.data import Sessions
+from keras_negrec.layers.in_fewer_passes import Dropout
+from keras_negrec.layers.item_embedding import MASKED_LOGIT
 from keras_negrec.losses import BayesianPersonalizedRanking
 from keras_negrec.models.recommender import Recommender
 from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
@@ -36,7 +36,8 @@ class MatrixFactorization(Recommender):
 
     Order and skipped events play no part. In training each item of a bag is a target, which is
     left out of the bag that predicts it; negatives are drawn uniformly for the whole batch, and
-    those that are in the session do not count for it. The model comes compiled, with
+    those that are in the session do not count for it. Bags of more than `max_length` items become
+    several; sessions that kept fewer than two items are left out. The model comes compiled, with
     `keras_negrec.losses.BayesianPersonalizedRanking` and `keras_negrec.optimizers.LazyAdam`, whose
     steps cost the same whatever the catalogue.
 
@@ -44,7 +45,7 @@ class MatrixFactorization(Recommender):
     A history that kept nothing is answered with the biases.
 
     Args:
-        num_items: int. Size of the catalogue. Default: that of `vocabulary`.
+        num_items, vocabulary, dtype, name: as for `SessionRecommender`.
         embedding_dim: int. Width of `p` and `q`.
         max_length: int. The most items in a bag of training, and the newest events of a history
             that count.
@@ -54,9 +55,6 @@ class MatrixFactorization(Recommender):
         learning_rate: float above 0, of the optimizer.
         weight_decay: float of at least 0. What Adam takes off the weights at each step, times
             the learning rate. Above 0 it is Adam, and a step is of all items.
-        vocabulary: `Vocabulary` or None. Is saved with the model.
-        dtype: dtype or dtype policy of the layers.
-        name: str or None.
 
     Raises:
         ValueError: an argument outside of its range, or `num_items` against `vocabulary`.
@@ -75,6 +73,8 @@ class MatrixFactorization(Recommender):
         and [Kabbur et al., 2013](https://doi.org/10.1145/2487575.2487589) for users as bags.
     """
 
+    _trains_by_rows = True
+
     def __init__(
         self,
         num_items=None,
@@ -92,23 +92,25 @@ class MatrixFactorization(Recommender):
         **kwargs,
     ):
         num_items = check_num_items(num_items, vocabulary)
-        check_positive_int("embedding_dim", embedding_dim)
         check_positive_int("max_length", max_length)
-        if not 0 <= normalization <= 1:
-            raise ValueError(
-                f"`normalization` must be from 0 to 1. Received: normalization={normalization!r}"
-            )
         check_fraction("dropout", dropout)
         check_positive_int("num_sampled_negatives", num_sampled_negatives)
         check_positive_float("learning_rate", learning_rate)
-        if not weight_decay >= 0:
-            raise ValueError(
-                f"`weight_decay` must be at least 0. Received: weight_decay={weight_decay!r}"
-            )
+        for argument, value, is_right, rule in (
+            ("normalization", normalization, 0 <= normalization <= 1, "from 0 to 1"),
+            ("weight_decay", weight_decay, weight_decay >= 0, "at least 0"),
+        ):
+            if not is_right:
+                raise ValueError(f"`{argument}` must be {rule}. Received: {argument}={value!r}")
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
-        options = {"embeddings_initializer": "zeros", "dtype": policy, "name": "bag_embedding"}
-        bag_embedding = layers.ItemEmbedding(num_items, embedding_dim, **options)
+        bag_embedding = layers.ItemEmbedding(
+            num_items,
+            embedding_dim,
+            embeddings_initializer="zeros",
+            dtype=policy,
+            name="bag_embedding",
+        )
         # The last column is the item's bias: it meets the 1 at the end of a bag's vector.
         item_embedding = layers.ItemEmbedding(
             num_items, embedding_dim + 1, dtype=policy, name="item_embedding"
@@ -152,85 +154,34 @@ class MatrixFactorization(Recommender):
             "weight_decay": weight_decay,
             "dtype": keras.dtype_policies.serialize(policy),
         }
-        by_rows = not weight_decay
-        if by_rows:
-            optimizer = LazyAdam(learning_rate)
-            if policy.name == "mixed_float16":
-                optimizer = LossScaleOptimizer(optimizer)
-        else:
-            optimizer = keras.optimizers.Adam(learning_rate, weight_decay=weight_decay)
-        self.compile(
-            optimizer=optimizer,
-            loss=BayesianPersonalizedRanking(),
-            # XLA on TensorFlow copies a table to change rows of it.
-            jit_compile=False if by_rows and keras.config.backend() == "tensorflow" else "auto",
-        )
+        loss = BayesianPersonalizedRanking()
+        if weight_decay:
+            adam = keras.optimizers.Adam(learning_rate, weight_decay=weight_decay)
+            self.compile(adam, loss)
+            return
+        optimizer = LazyAdam(learning_rate)
+        if policy.name == "mixed_float16":
+            optimizer = LossScaleOptimizer(optimizer)
+        # XLA on TensorFlow copies a table to change rows of it.
+        jit_compile = False if keras.config.backend() == "tensorflow" else "auto"
+        self.compile(optimizer, loss, jit_compile=jit_compile)
 
-    @property
-    def _trains_by_rows(self) -> bool:
-        return True
-
-    def training_dataset(
-        self,
-        sessions: TrainingData,
-        *,
-        batch_size: int = 128,
-        shuffle: bool = True,
-        seed: int = 0,
-        **stream_options,
-    ) -> tf.data.Dataset:
-        """What `fit` takes: batches of bags, each of whose items is a target.
-
-        A bag holds the distinct items that a session kept; those of more than `max_length`
-        become several. Sessions that kept fewer than two items have nothing to predict from and
-        are left out.
-
-        Args:
-            sessions: `Sessions`, ids of this model's catalogue, or `Prepared`, which is streamed.
-            batch_size, shuffle, seed, **stream_options: as for
-                `keras_negrec.data.TrainingData.batches`.
-
-        Returns:
-            A `tf.data.Dataset` of `(x, y, sample_weight)`.
-
-        Raises:
-            ValueError: an item id above `num_items`, or prepared data with another vocabulary
-                than the model's; no session that kept two items.
-            TypeError: an unknown option.
-        """
-        self._check_catalogue(sessions)
-        batches = sessions.batches(
-            transform=bags_of_two_kept_items,
-            batch_size=batch_size,
-            max_length=self.max_length,
-            shuffle=shuffle,
-            seed=seed,
-            **stream_options,
-        )
-
+    def _training_batches(self, sessions, options):
         def with_targets(batch):
             item_ids = batch["item_ids"]
-            # The target is class 0.
-            return (
-                {"item_ids": item_ids},
-                tf.zeros_like(item_ids),
-                tf.cast(item_ids != 0, "float32"),
-            )
+            weights = tf.cast(item_ids != 0, "float32")
+            return {"item_ids": item_ids}, tf.zeros_like(item_ids), weights  # the target is class 0
 
-        return batches.map(with_targets).prefetch(tf.data.AUTOTUNE)
+        batches = sessions.batches(
+            transform=bags_of_two_kept_items, max_length=self.max_length, **options
+        )
+        return batches.map(with_targets)
 
     @functools.cached_property
     def serving_model(self) -> keras.Model:
-        """A functional model from histories to vectors whose product with the table scores.
-
-        Inputs are `item_ids` and `feedback` of shape `(batch, length)`; the output has shape
-        `(batch, embedding_dim + 1)`, like the rows of `item_embedding`. Weights are shared with
-        this model.
-        """
-        inputs = {
-            name: keras.Input((None,), dtype="int32", name=name)
-            for name in ("item_ids", "feedback")
-        }
+        """A functional model from `item_ids` and `feedback` to vectors like `item_vectors`."""
+        names = ("item_ids", "feedback")
+        inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
         ids = ops.where(ops.greater(inputs["feedback"], 0), inputs["item_ids"], 0)
         same = ops.equal(ids[:, :, None], ids[:, None, :])  # (batch, length, length)
         times = ops.sum(ops.cast(same, "int32"), axis=-1)
@@ -244,10 +195,7 @@ class MatrixFactorization(Recommender):
 
 
 def bags_of_two_kept_items(sessions: Sessions) -> Sessions:
-    """The distinct kept items of each row, where they first came; none where they are fewer than 2.
-
-    A bag needs something to predict and something to predict it from.
-    """
+    """The distinct kept items of each row, where they first came; no rows with fewer than two."""
     kept = np.flatnonzero(sessions.feedback > 0)
     ids = sessions.item_ids[kept].astype("int64")
     _, first = np.unique(sessions.rows()[kept] * (ids.max(initial=0) + 1) + ids, return_index=True)

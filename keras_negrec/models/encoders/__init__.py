@@ -6,16 +6,12 @@ from keras_negrec.models.encoders.encoder import Encoder
 from keras_negrec.models.encoders.gru4rec import GRU4Rec
 from keras_negrec.models.encoders.sasrec import SASRec
 
-# The names that `build_model` takes.
-ENCODERS: dict[str, type[Encoder]] = {
-    "bert4rec": BERT4Rec,
-    "caser": Caser,
-    "gru4rec": GRU4Rec,
-    "sasrec": SASRec,
-}
-
 __all__ = ["ENCODERS", "BERT4Rec", "Caser", "Encoder", "GRU4Rec", "SASRec"]
 
 
 def __dir__():
     return __all__
+
+
+# The names that `build_model` takes.
+ENCODERS = {kind.__name__.lower(): kind for kind in (BERT4Rec, Caser, GRU4Rec, SASRec)}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 from keras_negrec.argument_checks import check_fraction
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.training.cloze_targets import ClozeTargets
-from keras_negrec.layers import AppendMaskToken
 from keras_negrec.models.encoders.transformer_encoder import TransformerEncoder
 
 
@@ -20,11 +20,7 @@ class BERT4Rec(TransformerEncoder):
     Args:
         mask_probability: float. The share of a row's events that is masked in training.
         last_probability: float. The share of rows in which only the last event is masked.
-        num_layers: int. Transformer blocks.
-        num_heads: int. Attention heads; must divide `embedding_dim`.
-        intermediate_dim: int or None. Width of the feed-forward networks; None is 4 times
-            `embedding_dim`.
-        **kwargs: arguments of `Encoder`.
+        **kwargs: arguments of `SASRec` and `Encoder`.
 
     Example:
 
@@ -49,12 +45,13 @@ class BERT4Rec(TransformerEncoder):
         super().attach(item_embedding, **kwargs)
 
     def next_event(self, events):
-        values = {name: EVENT_COLUMNS[name].masked for name in events}
-        values["item_ids"] = self._mask_id
-        return {
-            name: AppendMaskToken(values[name], name=f"append_{name}")(events[name])
-            for name in events
-        }
+        appended = {}
+        for name, values in events.items():
+            new = self._mask_id if name == "item_ids" else EVENT_COLUMNS[name].masked
+            last = values[:, -1:]
+            last = last if new is None else ops.full_like(last, new)
+            appended[name] = ops.concatenate([values[:, 1:], last], axis=1)
+        return appended
 
     def targets(self, target, objective, feedback, seed=0):
         return ClozeTargets(
@@ -66,10 +63,3 @@ class BERT4Rec(TransformerEncoder):
             feedback=feedback,
             seed=seed,
         )
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "mask_probability": self.mask_probability,
-            "last_probability": self.last_probability,
-        }

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_negrec.layers import ConvolutionalSequenceEmbedding, TakePositions
-from keras_negrec.layers.dropout import Dropout
+from keras_negrec.layers.in_fewer_passes import Dropout
 from keras_negrec.models.encoders.encoder import Encoder
 
 
@@ -59,11 +59,3 @@ class Caser(Encoder):
         x = x * ops.cast(ops.expand_dims(events["padding_mask"], -1), x.dtype)
         x = self._take_positions(self._convolutions(x), positions)
         return self._dense(self._dropout(x))
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "window": self.window,
-            "horizontal_filters": self.horizontal_filters,
-            "vertical_filters": self.vertical_filters,
-        }

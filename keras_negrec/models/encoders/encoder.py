@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_negrec import layers
 from keras_negrec.argument_checks import check_fraction
-from keras_negrec.data.training.next_item_targets import NextItemTargets
+from keras_negrec.data.training.targets import NextItemTargets
 from keras_negrec.models.part import Part
 
 
@@ -26,7 +26,7 @@ class Encoder(Part):
             event; None is what its paper does. Without, a causal encoder still sees each event
             after the ones before it.
         max_sessions: int or None. For histories of several sessions, how many sessions back are
-            told apart; the model then has the input `session_ids`.
+            told apart; the model then has the input `session_ids`. It needs positions.
 
     Attributes:
         causal: bool. Whether an output depends on the events up to its position alone. Such an
@@ -36,9 +36,6 @@ class Encoder(Part):
         transform_predictions: bool. Whether a dense layer and a normalization turn outputs into
             prediction vectors; otherwise they are these vectors as they are.
         has_position_embedding: bool. What `use_position_embedding=None` means.
-
-    Raises:
-        ValueError: an argument outside of its range; `max_sessions` without positions.
 
     Example:
 
@@ -85,30 +82,25 @@ class Encoder(Part):
     @property
     def inputs(self) -> list[str]:
         """The event columns that a model with this encoder has as inputs."""
-        names = ["item_ids"]
-        names += ["feedback"] if self.feedback_inputs else []
-        names += ["session_ids"] if self.max_sessions is not None else []
-        return list(dict.fromkeys([*names, *self.columns]))
+        own = {"feedback": self.feedback_inputs, "session_ids": self.max_sessions is not None}
+        names = [name for name, is_read in own.items() if is_read]
+        return list(dict.fromkeys(["item_ids", *names, *self.columns]))
 
     def attach(self, item_embedding, *, max_length: int, dtype) -> None:
         """Makes all layers; models call it once."""
         self.item_embedding = item_embedding
-        self._hide_events = self._position_embedding = self._feedback_embedding = None
         if self.event_dropout:
+            max_id = item_embedding.num_items
             self._hide_events = layers.EventDropout(
-                self.event_dropout,
-                max_id=item_embedding.num_items,
-                dtype=dtype,
-                name="event_dropout",
+                self.event_dropout, max_id=max_id, dtype=dtype, name="event_dropout"
             )
         if self.use_position_embedding or self.max_sessions is not None:
             self._position_embedding = layers.SessionPositionEmbedding(
                 max_length, self.max_sessions, dtype=dtype, name="position_embedding"
             )
         if self.feedback_inputs:
-            self._feedback_embedding = layers.FeedbackEmbedding(
-                dtype=dtype, name="feedback_embedding"
-            )
+            name = "feedback_embedding"
+            self._feedback_embedding = layers.FeedbackEmbedding(dtype=dtype, name=name)
         self.build(embedding_dim=item_embedding.embedding_dim, max_length=max_length, dtype=dtype)
         self._head = layers.PredictionHead(
             transform=self.transform_predictions, dtype=dtype, name="prediction_head"
@@ -135,15 +127,15 @@ class Encoder(Part):
     def __call__(self, events: dict, positions):
         """Prediction vectors `(batch, num_positions, embedding_dim)` of event columns."""
         item_ids = events["item_ids"]
-        if self._hide_events is not None:
+        if self.event_dropout:
             item_ids = self._hide_events(item_ids)
         padding_mask = ops.not_equal(item_ids, 0)
         events = {**events, "item_ids": item_ids, "padding_mask": padding_mask}
         x = self.item_embedding(item_ids)
-        if self._position_embedding is not None:
+        if self.use_position_embedding or self.max_sessions is not None:
             session_ids = [] if self.max_sessions is None else [events["session_ids"]]
             x = self._position_embedding(x, *session_ids)
-        if self._feedback_embedding is not None:
+        if self.feedback_inputs:
             events["feedback"] = ops.where(padding_mask, events["feedback"], 0)
             x = self._feedback_embedding(x, events["feedback"])
         return self._head(self.encode(x, events, positions))
@@ -155,12 +147,3 @@ class Encoder(Part):
     def targets(self, target: str, objective, feedback, seed: int = 0):
         """The transformation from batches of rows to what a model with this encoder trains on."""
         return NextItemTargets(target, objective=objective, feedback=feedback)
-
-    def get_config(self) -> dict:
-        return {
-            "dropout": self.dropout,
-            "event_dropout": self.event_dropout,
-            "feedback_inputs": self.feedback_inputs,
-            "use_position_embedding": self.use_position_embedding,
-            "max_sessions": self.max_sessions,
-        }

@@ -6,7 +6,7 @@ import keras
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.layers import TakePositions
-from keras_negrec.layers.dropout import Dropout
+from keras_negrec.layers.in_fewer_passes import Dropout
 from keras_negrec.models.encoders.encoder import Encoder
 
 
@@ -16,9 +16,9 @@ class GRU4Rec(Encoder):
 
     As in the paper's later version, a softmax objective and tied item vectors. Differs from it
     in batches of whole sessions instead of session-parallel ones, in Adam instead of Adagrad, in
-    units as many as `embedding_dim` (the item vectors are tied), and in the full softmax by
-    default, where the paper samples (`num_sampled_negatives`, `sampling_distribution`, and
-    `build_model(objective="bpr")` give its variants). There are no positions: the state knows.
+    as many units as `embedding_dim`, and in the full softmax by default, where the paper samples
+    (`num_sampled_negatives`, `sampling_distribution`, and `build_model(objective="bpr")` give its
+    variants). There are no positions: the state knows.
 
     Args:
         num_layers: int. Recurrent layers.
@@ -56,6 +56,3 @@ class GRU4Rec(Encoder):
         for gru, dropout in zip(self._recurrent, self._dropouts, strict=True):
             x = dropout(gru(x, mask=events["padding_mask"]))
         return self._take_positions(x, positions)
-
-    def get_config(self):
-        return {**super().get_config(), "num_layers": self.num_layers}

@@ -1,24 +1,15 @@
-"""The stack of transformer blocks that SASRec and BERT4Rec share."""
+"""What self-attention encoders share."""
 
 from __future__ import annotations
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.layers import TransformerBlock
-from keras_negrec.layers.dropout import Dropout
-from keras_negrec.layers.layer_normalization import LayerNormalization
+from keras_negrec.layers.in_fewer_passes import Dropout, LayerNormalization
 from keras_negrec.models.encoders.encoder import Encoder
 
 
 class TransformerEncoder(Encoder):
-    """Self-attention, to what came before or in both directions.
-
-    Args:
-        num_layers: int. Transformer blocks.
-        num_heads: int. Attention heads; must divide `embedding_dim`.
-        intermediate_dim: int or None. Width of the feed-forward networks; None is 4 times
-            `embedding_dim`.
-        **kwargs: arguments of `Encoder`.
-    """
+    """Self-attention, to what came before or in both directions; arguments as for `SASRec`."""
 
     has_position_embedding = True
 
@@ -48,11 +39,3 @@ class TransformerEncoder(Encoder):
         for block in self._blocks[:-1]:
             x = block(x, events["padding_mask"])
         return self._blocks[-1](x, events["padding_mask"], positions)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "intermediate_dim": self.intermediate_dim,
-        }

@@ -1,4 +1,4 @@
-"""The contrastive negative-feedback term."""
+"""The contrastive term."""
 
 from __future__ import annotations
 
@@ -48,22 +48,18 @@ class Contrastive(FeedbackTerm):
         self.similarity = similarity
 
     def attach(self, item_embedding, objective, *, dtype):
-        self._item_embedding = item_embedding
-        self._layer = layers.FeedbackSimilarity(
-            self.similarity, dtype=dtype, name="feedback_similarity"
-        )
+        self._item_embedding, name = item_embedding, "feedback_similarity"
+        self._layer = layers.FeedbackSimilarity(self.similarity, dtype=dtype, name=name)
 
     def training_columns(self, targets, objective):
         if self.context == "item":
             columns, sessions = targets.next_positive_columns, targets.same_session
         else:
             columns, sessions = targets.positive_columns, targets.session_columns
-        labels = candidate_labels(targets.batch, columns, sessions)
-        return (
-            {"candidate_ids": targets.batch["item_ids"]},
-            {"contrastive": labels},
-            {"contrastive": tf.ones(tf.shape(labels)[:2])},
-        )
+        labels = _candidate_labels(targets.batch, columns, sessions)
+        weights = tf.ones(tf.shape(labels)[:2])
+        inputs = {"candidate_ids": targets.batch["item_ids"]}
+        return inputs, {"contrastive": labels}, {"contrastive": weights}
 
     def output(self, predictions, inputs, logits):
         candidates = self._item_embedding(inputs["candidate_ids"])
@@ -72,31 +68,12 @@ class Contrastive(FeedbackTerm):
     def loss(self):
         return losses.NegativeFeedbackContrastive(temperature=self.temperature)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "temperature": self.temperature,
-            "context": self.context,
-            "similarity": self.similarity,
-        }
 
+def _candidate_labels(batch: dict, positive_columns: tf.Tensor, is_candidate: tf.Tensor):
+    """int8 `(batch, contexts, length)`: 1 the positive, 0 a negative, -1 no candidate.
 
-def candidate_labels(
-    batch: dict, positive_columns: tf.Tensor, is_candidate: tf.Tensor
-) -> tf.Tensor:
-    """Labels of the session's own items.
-
-    Args:
-        batch: dict of `(batch, length)` tensors, the candidates.
-        positive_columns: int32 `(batch, contexts)`, the column of each context's positive, -1
-            for a context that has none.
-        is_candidate: bool `(batch, contexts, length)`, whether a candidate is of the context's
-            session.
-
-    Returns:
-        int8 `(batch, contexts, length)`: 1 the positive, 0 a negative, -1 no candidate. A
-        skipped item that is also the positive is no negative. A context without a positive or
-        without a negative has -1 throughout.
+    A skipped item that is also the positive is no negative. A context without a positive (column
+    -1) or without a negative has -1 throughout.
     """
     items = batch["item_ids"]
     positive = tf.range(tf.shape(items)[1]) == positive_columns[..., tf.newaxis]

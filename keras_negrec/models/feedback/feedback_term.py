@@ -32,9 +32,6 @@ class FeedbackTerm(Part):
         asks_for_skips: bool. Whether positions before a skip are asked for, too.
         ranks: bool. Whether the term takes part in the ranking.
         ranking_weight: float. How much it counts there; models with it can set it at any time.
-
-    Raises:
-        ValueError: a weight that is not above 0.
     """
 
     name: str
@@ -51,24 +48,19 @@ class FeedbackTerm(Part):
         """Makes the layers; models call it once. `item_embedding` knows `num_items`."""
 
     def training_columns(self, targets: Targets, objective) -> tuple[dict, dict, dict]:
-        """What a batch gives this term, in TensorFlow.
+        """Inputs of the model, labels and sample weights of a batch, in TensorFlow, dicts by name.
 
         Args:
             targets: `keras_negrec.data.training.targets.Targets`.
             objective: that of the model; `objective.label` says how it is told of items.
-
-        Returns:
-            Inputs of the model, labels and sample weights, each a dict by name.
         """
         raise NotImplementedError(f"{type(self).__name__} must override `training_columns`.")
 
     def output(self, predictions, inputs: dict, logits):
         """The output that `loss` takes.
 
-        Args:
-            predictions: float tensor of shape `(batch, num_positions, embedding_dim)`.
-            inputs: dict of the model's inputs.
-            logits: the output of the objective.
+        It is made of the encoder's predictions `(batch, num_positions, embedding_dim)`, the dict
+        of the model's inputs, and the output of the objective.
         """
         raise NotImplementedError(f"{type(self).__name__} must override `output`.")
 
@@ -83,6 +75,3 @@ class FeedbackTerm(Part):
     def item_columns(self, rows=None) -> Any:
         """Columns of all items, or of some rows, for the ranking: `(num_items, n)`."""
         raise NotImplementedError(f"{type(self).__name__} must override `item_columns`.")
-
-    def get_config(self) -> dict:
-        return {"weight": self.weight}

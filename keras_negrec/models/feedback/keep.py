@@ -10,6 +10,7 @@ from keras import ops
 from keras_negrec import layers
 from keras_negrec.backend.tensorflow import tf
 from keras_negrec.models.feedback.feedback_term import FeedbackTerm
+from keras_negrec.models.part import set_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec.models")
@@ -26,9 +27,6 @@ class Keep(FeedbackTerm):
         keep_weight: float of at least 0. How much the keep bias counts in the ranking. Training
             does not depend on it: `model.set_ranking_weights(keep=...)` changes it at any time. 0
             ranks by what is shown alone, and more pushes often skipped items further down.
-
-    Raises:
-        ValueError: a `keep_weight` that is negative, not finite or no number.
 
     Example:
 
@@ -50,14 +48,14 @@ class Keep(FeedbackTerm):
 
     @property
     def ranking_weight(self):
-        return self._keep_weight
+        return self.keep_weight
 
     @ranking_weight.setter
     def ranking_weight(self, value):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 <= value < math.inf:
             raise ValueError(f"`keep_weight` must be a number of at least 0. Received: {value!r}")
-        self._keep_weight = value
+        self.keep_weight = value
 
     def attach(self, item_embedding, objective, *, dtype):
         self._layer = layers.KeepLogit(item_embedding.num_items, dtype=dtype, name="keep_logit")
@@ -80,15 +78,8 @@ class Keep(FeedbackTerm):
         return ops.ones_like(predictions[:, :1])
 
     def item_columns(self, rows=None):
-        bias = self._layer.keep_biases()
-        bias = bias if rows is None else ops.take(bias, rows, axis=0)
-        return ops.expand_dims(bias, -1)
+        biases = self._layer.keep_biases()[:, None]
+        return biases if rows is None else ops.take(biases, rows, axis=0)
 
     def start_new_items(self, first):
-        """New items start with the mean bias."""
-        biases = ops.convert_to_numpy(self._layer.item_bias).copy()
-        biases[first:] = biases[:first].mean()
-        self._layer.item_bias.assign(biases)
-
-    def get_config(self):
-        return {**super().get_config(), "keep_weight": self.ranking_weight}
+        set_rows(self._layer.item_bias, first, lambda old: old.mean())

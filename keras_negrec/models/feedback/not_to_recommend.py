@@ -16,9 +16,6 @@ class NotToRecommend(FeedbackTerm):
     The output is the logits of the objective for the skipped items. It needs the logits, so that
     it does not go with a fused softmax, and the next kept item as the target.
 
-    Args:
-        weight: float above 0.
-
     Example:
 
     >>> model = keras_negrec.build_model("sasrec", num_items=9, negative_loss="not_to_recommend")

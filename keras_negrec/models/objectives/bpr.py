@@ -5,16 +5,14 @@ from __future__ import annotations
 import keras
 
 from keras_negrec import losses
-from keras_negrec.models.objectives.sampled_objective import SampledObjective
+from keras_negrec.models.objectives.sampled_softmax import SampledObjective
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec.models")
 class BPR(SampledObjective):
-    """The pairwise loss of the target against each sampled negative.
+    """Bayesian personalized ranking: the pairwise loss of the target and each sampled negative.
 
-    Args:
-        num_sampled_negatives, sampling_distribution, skips_as_negatives, target: as for
-            `SampledObjective`.
+    Arguments are those of `SampledObjective`.
 
     Example:
 

@@ -1,21 +1,20 @@
-"""gSASRec's generalized binary cross-entropy."""
+"""Generalized binary cross-entropy."""
 
 from __future__ import annotations
 
 import keras
 
 from keras_negrec import losses
-from keras_negrec.models.objectives.sampled_objective import SampledObjective
+from keras_negrec.models.objectives.sampled_softmax import SampledObjective
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec.models")
 class GBCE(SampledObjective):
-    """Generalized binary cross-entropy: the target against each sampled negative.
+    """gSASRec's generalized binary cross-entropy: the target against each sampled negative.
 
     Args:
-        num_sampled_negatives: int.
         calibration: float from 0 to 1: how much the loss makes up for sampling.
-        **kwargs: further arguments of `SampledObjective`.
+        num_sampled_negatives, **kwargs: as for `SampledObjective`.
 
     Example:
 
@@ -35,6 +34,3 @@ class GBCE(SampledObjective):
         # The share of the items other than the target that is sampled.
         rate = min(1.0, self.num_sampled_negatives / max(1, num_items - 1))
         return losses.GeneralizedBinaryCrossentropy(rate, self.calibration)
-
-    def get_config(self):
-        return {**super().get_config(), "calibration": self.calibration}

@@ -12,8 +12,8 @@ from keras_negrec.models.part import Part
 class Objective(NextItemClasses, Part):
     """How the next item is learned: what it needs of a batch, its logits, and its Keras loss.
 
-    A subclass overrides `loss`, and what differs from a full softmax: `logits`, `label` and
-    `inputs`.
+    A subclass overrides what differs from a softmax over the whole catalogue: `loss`, `logits`,
+    `label` and `inputs`.
 
     Args:
         target: what training predicts: `"next_positive"`, the next kept item; `"next"`, whatever
@@ -25,9 +25,6 @@ class Objective(NextItemClasses, Part):
             of `keras_negrec.optimizers.LazyAdam` costs the same whatever the catalogue.
         gives_logits: bool. Whether `logits` are logits, which other terms can use.
         counts_items: bool. Whether `adapt` wants to know how frequent the items are.
-
-    Raises:
-        ValueError: an unknown target.
     """
 
     inputs: tuple[str, ...] = ()
@@ -44,31 +41,18 @@ class Objective(NextItemClasses, Part):
         self.item_embedding = item_embedding
 
     def logits(self, predictions, inputs: dict, name: str = "target_ids"):
-        """The output that `loss` takes.
+        """The output that `loss` takes: `(batch, num_positions, num_classes)`.
 
-        Args:
-            predictions: float tensor of shape `(batch, num_positions, embedding_dim)`.
-            inputs: dict of the model's inputs.
-            name: under which name `label` was given the items to predict.
-
-        Returns:
-            Float tensor of shape `(batch, num_positions, num_classes)`.
+        It is made of predictions `(batch, num_positions, embedding_dim)` and the dict of the
+        model's inputs; `name` is that under which `label` was given the items to predict.
         """
         return self.item_embedding(predictions, reverse=True)
 
     def loss(self, num_items: int) -> keras.losses.Loss:
         """The Keras loss of classes against logits, for a catalogue of that size."""
-        raise NotImplementedError(f"{type(self).__name__} must override `loss`.")
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        )
 
     def adapt(self, item_counts) -> None:
         """Is told how often each item is a target: int array of shape `(num_items,)`."""
-
-    def get_config(self) -> dict:
-        return {"target": self.target}
-
-
-def softmax_crossentropy() -> keras.losses.Loss:
-    """Cross-entropy over the classes of logits, as a mean over what has a target."""
-    return keras.losses.SparseCategoricalCrossentropy(
-        from_logits=True, reduction="mean_with_sample_weight"
-    )

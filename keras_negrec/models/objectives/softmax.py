@@ -6,7 +6,7 @@ import keras
 
 from keras_negrec import losses
 from keras_negrec.backend.tensorflow import tf
-from keras_negrec.models.objectives.objective import Objective, softmax_crossentropy
+from keras_negrec.models.objectives.objective import Objective
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec.models")
@@ -37,18 +37,13 @@ class Softmax(Objective):
         self.inputs = ("target_ids",) if self.fused else ()
 
     def label(self, item_ids, name):
-        return (
-            ({name: item_ids}, tf.zeros_like(item_ids))
-            if self.fused
-            else super().label(item_ids, name)
-        )
+        if self.fused:
+            return {name: item_ids}, tf.zeros_like(item_ids)
+        return super().label(item_ids, name)
 
     def logits(self, predictions, inputs, name="target_ids"):
         options = {"target_ids": inputs[name]} if self.fused else {}
         return self.item_embedding(predictions, reverse=True, **options)
 
     def loss(self, num_items):
-        return losses.Identity() if self.fused else softmax_crossentropy()
-
-    def get_config(self):
-        return {**super().get_config(), "fused": self.fused}
+        return losses.Identity() if self.fused else super().loss(num_items)

@@ -9,6 +9,7 @@ import pytest
 from log_files import (
     KUAIRAND_HEADER,
     kuairand_line,
+    kuairand_parquet,
     lastfm_line,
     mssd_line,
     mssd_log,
@@ -18,13 +19,9 @@ from log_files import (
     yambda_events,
 )
 
-from keras_negrec.data.logs.frame import scan_frame
-from keras_negrec.data.logs.kuairand import scan_kuairand
-from keras_negrec.data.logs.lastfm1k import scan_lastfm1k
-from keras_negrec.data.logs.movielens import scan_movielens
-from keras_negrec.data.logs.mssd import scan_mssd
-from keras_negrec.data.logs.sequences import scan_sequences
-from keras_negrec.data.logs.yambda import scan_yambda
+from keras_negrec.data.logs.formats import find_scan
+
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(scope="session")
@@ -53,9 +50,9 @@ def spark():
 def compare(spark, connection):
     """Checks that a scan is the same on both, and returns how many events and problems it has."""
 
-    def run(scan, source, **options):
-        on_duckdb = scan(source, connection, **options)
-        on_spark = scan(source, spark, **options)
+    def run(format, source, **options):
+        scan = find_scan(format)
+        on_duckdb, on_spark = (scan(source, engine, **options) for engine in (connection, spark))
         columns = [name for name in on_duckdb.columns if name in on_spark.columns]
         assert set(on_duckdb.columns) - set(columns) <= {"row"}
         assert columns == [name for name in on_spark.columns if name in columns]
@@ -70,7 +67,6 @@ def compare(spark, connection):
     return run
 
 
-@pytest.mark.thorough
 def test_mssd(tmp_path, compare):
     folder = tmp_path / "a +b%20c"  # Spark gives paths as URLs.
     folder.mkdir()
@@ -78,19 +74,17 @@ def test_mssd(tmp_path, compare):
     log += mssd_line("c", "x", 2, "t_1", 1) + "\n\n" + "c,2,2,t_1,true\n"
     write(folder / "log_0.csv", "\ufeff" + log.replace("\n", "\r\n"))
     write(folder / "log_1.csv.gz", mssd_log(*mssd_session("a"), true="True", false="False"))
-    assert compare(scan_mssd, folder) == (34, 2)
-    assert compare(scan_mssd, folder, feedback="skip_3") == (34, 2)
+    assert compare("mssd", folder) == (34, 2)
+    assert compare("mssd", folder, feedback="skip_3") == (34, 2)
 
 
-@pytest.mark.thorough
 def test_truncated_archive_is_found_before_spark_reads_it(tmp_path, spark):
     path = write(tmp_path / "log_0.csv.gz", mssd_log(*mssd_session("a")))
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match=r"log_0.csv.gz cannot be unpacked"):
-        scan_mssd(path, spark)
+        find_scan("mssd")(path, spark)
 
 
-@pytest.mark.thorough
 def test_lastfm1k(tmp_path, compare):
     text = "".join(
         lastfm_line(user, time, 'A "b', track, track_id=track_id)
@@ -99,10 +93,9 @@ def test_lastfm1k(tmp_path, compare):
         for track, track_id in (("x", ""), ("y\tz", "b17f3c9e-0000-4ce0-8f36-1e5aa6a18432"))
     )
     text += lastfm_line("u_1", "10:00:00") * 2 + lastfm_line("u_1", "10:61:00") + "u_1\tx\n"
-    assert compare(scan_lastfm1k, write(tmp_path / "plays.tsv", text)) == (12, 4)
+    assert compare("lastfm1k", write(tmp_path / "plays.tsv", text)) == (12, 4)
 
 
-@pytest.mark.thorough
 def test_yambda(tmp_path, compare):
     events = yambda_events(
         (7, 0, 30, "listen", 49),
@@ -113,34 +106,22 @@ def test_yambda(tmp_path, compare):
         (5, 3, 31, "listen", None),
     )
     events.to_parquet(tmp_path / "multi_event.parquet")
-    assert compare(scan_yambda, tmp_path) == (6, 1)
+    assert compare("yambda", tmp_path) == (6, 1)
     events[events["event_type"] == "like"].iloc[:, :4].to_parquet(tmp_path / "likes.parquet")
-    assert compare(scan_yambda, [tmp_path / "likes.parquet"]) == (1, 0)
+    assert compare("yambda", [tmp_path / "likes.parquet"]) == (1, 0)
 
 
-@pytest.mark.thorough
 def test_kuairand(tmp_path, compare):
     log = KUAIRAND_HEADER + "\n" + kuairand_line(4, 50, 1649390400123, like=1)
     log += kuairand_line(4, 51, 1649394000123, play="") + kuairand_line(4, "x", 5)
     path = write(tmp_path / "log_a.csv", log)
-    assert compare(scan_kuairand, path) == (3, 1)
-    assert compare(scan_kuairand, path, session_gap=600) == (3, 1)
-    labelled = pd.DataFrame(
-        {
-            "user_id": pd.array([4, 4, 9], "Int32"),
-            "position": pd.array([0, 1, 0], "Int16"),
-            "item_id": pd.array([50, 60, None], "Int32"),
-            "long_view": pd.array([0, 1, 1], "Int8"),
-            "is_like": pd.array([None, 1, 0], "Int8"),
-            "is_hate": pd.array([None, 0, 1], "Int8"),
-            "split": pd.Categorical(["history", "test", "test"]),
-        }
-    )
+    assert compare("kuairand", path) == (3, 1)
+    assert compare("kuairand", path, session_gap=600) == (3, 1)
+    labelled = kuairand_parquet(item_id=pd.array([50, 60, None], "Int32"))
     labelled.to_parquet(tmp_path / "log.parquet")
-    assert compare(scan_kuairand, tmp_path / "log.parquet") == (3, 1)
+    assert compare("kuairand", tmp_path / "log.parquet") == (3, 1)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -158,24 +139,22 @@ def test_kuairand(tmp_path, compare):
     ],
 )
 def test_movielens(tmp_path, compare, name, text):
-    assert compare(scan_movielens, write(tmp_path / name, text)) == (3, 1)
+    assert compare("movielens", write(tmp_path / name, text)) == (3, 1)
 
 
 def test_sequences(tmp_path, compare):
     path = write(tmp_path / "music.txt", "1 10  20\t30\n\nann 10\n3\n")
-    assert compare(scan_sequences, path) == (5, 1)
+    assert compare("sequences", path) == (5, 1)
 
 
-@pytest.mark.thorough
 def test_text_that_is_not_utf8_is_a_problem_on_both(tmp_path, spark, connection):
     path = write(tmp_path / "plays.csv", "visit,track,nth\n1,Jóga,1\n1,a,2\n".encode("latin-1"))
     for engine in (connection, spark):
-        scan = scan_frame(path, engine, session="visit", item="track", position="nth")
+        scan = find_scan("frame")(path, engine, session="visit", item="track", position="nth")
         [[fine], [received]] = values(scan, "problem")
         assert received.startswith("expected text in UTF-8") and fine is None
 
 
-@pytest.mark.thorough
 def test_frame(tmp_path, compare):
     frame = pd.DataFrame(
         {
@@ -192,5 +171,5 @@ def test_frame(tmp_path, compare):
     frame.to_parquet(tmp_path / "plays.parquet")
     frame.assign(visit=['a "b", c', "007", "", "x"]).to_csv(tmp_path / "plays.csv")
     for source in (frame, tmp_path / "plays.parquet"):
-        assert compare(scan_frame, source, feedback="verdict", **names) == (4, 1)
-    assert compare(scan_frame, tmp_path / "plays.csv", feedback="verdict", **names) == (4, 1)
+        assert compare("frame", source, feedback="verdict", **names) == (4, 1)
+    assert compare("frame", tmp_path / "plays.csv", feedback="verdict", **names) == (4, 1)

@@ -53,15 +53,6 @@ def test_line_ends_of_any_kind(tmp_path, end):
     assert read_movielens(path)["item"].tolist() == [1193, 661, 1193]
 
 
-def test_a_user_on_two_lines(tmp_path):
-    path = write(tmp_path / "music.txt", "1 10\n2 10\n1 20\n")
-    message = "session 1: there are 1 sessions with two items at one position"
-    with pytest.raises(ValueError, match=message):
-        read_sequences(path)
-    with pytest.raises(ValueError, match=message):
-        prepare(path, tmp_path / "out", format="sequences", verbose=False)
-
-
 def broken_log(folder):
     """A file with two rows that cannot be understood, in line 4 and 13, and two bad sessions."""
     log = mssd_log(*mssd_session("a"), *mssd_session("b"), *mssd_session("c")[:-1])
@@ -214,23 +205,3 @@ def test_other_arguments(tmp_path):
         read_log(tmp_path, "csv")
     with pytest.raises(ValueError, match=r"with session and item. Received: "):
         read_log(tmp_path, session="a")
-
-
-@pytest.mark.parametrize("kind", ["DataFrame", "parquet", "csv"])
-@pytest.mark.parametrize("dtype", ["boolean", "object"])
-def test_a_boolean_that_is_missing_is_never_taken_for_one_of_the_two(tmp_path, kind, dtype):
-    skipped = pd.Series([True, None, False], dtype=dtype)
-    frame = pd.DataFrame({"visit": [1, 1, 1], "track": [7, 8, 9], "skipped": skipped})
-    path = tmp_path / f"log.{kind}"
-    if kind != "DataFrame":
-        frame.to_parquet(path) if kind == "parquet" else frame.to_csv(path, index=False)
-    source = frame if kind == "DataFrame" else path
-    values = {True: -1, False: 1}
-    rule = {"session": "visit", "item": "track", "feedback": {"column": "skipped"}}
-    rule["feedback"]["values"] = values
-    with pytest.raises(ValueError, match="column `skipped`"):
-        read_frame(source, **rule)
-    with pytest.warns(UserWarning, match="1 of 3 events are left out"):
-        assert read_frame(source, **rule, errors="skip")["feedback"].tolist() == [-1, 1]
-    rule["feedback"]["values"] = {**values, None: 0}
-    assert read_frame(source, **rule)["feedback"].tolist() == [-1, 0, 1]

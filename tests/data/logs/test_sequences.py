@@ -1,5 +1,5 @@
 import pytest
-from log_files import problems, values, write
+from log_files import values, write
 
 from keras_negrec.data.logs.sequences import read_sequences, scan_sequences
 
@@ -37,14 +37,6 @@ def test_ids_are_strings_where_one_is(tmp_path, connection):
     ]
     write(path, "1 10 007\n")
     assert values(scan_sequences(path, connection), "session", "item") == [[1, "007"], [1, "10"]]
-
-
-def test_user_without_items(tmp_path, connection):
-    scan = scan_sequences(
-        write(tmp_path / "music.txt", "1 10\n2\n3 10\n"), connection, number_rows=True
-    )
-    assert problems(scan) == ["expected a user and at least one item. Received: 2"]
-    assert values(scan, "row", "session", "item") == [[1, 1, 10], [2, None, None], [3, 3, 10]]
 
 
 def test_the_benchmark_file(shared_data):

@@ -65,38 +65,24 @@ def test_one_file_an_event(multi_event, tmp_path, connection):
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "problem"),
+    ("column", "value", "expected"),
     [
-        (
-            "played_ratio_pct",
-            None,
-            "column `played_ratio_pct`: expected a number. Received: nothing",
-        ),
-        ("item_id", None, "column `item_id`: expected a whole number. Received: nothing"),
-        ("uid", None, "column `uid`: expected a whole number. Received: nothing"),
-        ("timestamp", None, "column `timestamp`: expected a whole number. Received: nothing"),
-        (
-            "event_type",
-            "hum",
-            "column `event_type`: expected one of listen, like, unlike, dislike, undislike. "
-            "Received: 'hum'",
-        ),
-        (
-            "event_type",
-            None,
-            "column `event_type`: expected one of listen, like, unlike, dislike, undislike. "
-            "Received: nothing",
-        ),
+        ("played_ratio_pct", None, "expected a number. Received: nothing"),
+        ("item_id", None, "expected a whole number. Received: nothing"),
+        ("uid", None, "expected a whole number. Received: nothing"),
+        ("timestamp", None, "expected a whole number. Received: nothing"),
+        ("event_type", "hum", "expected one of listen, like, unlike, dislike, undislike. "),
+        ("event_type", None, "expected one of listen, like, unlike, dislike, undislike. "),
     ],
 )
-def test_value_that_is_none(tmp_path, connection, column, value, problem):
+def test_value_that_is_none(tmp_path, connection, column, value, expected):
     events = yambda_events(*EVENTS)
-    to = "object" if column == "event_type" else "Int64"
-    events[column] = events[column].astype(to)
+    events[column] = events[column].astype("object" if column == "event_type" else "Int64")
     events.loc[1, column] = value
     events.to_parquet(tmp_path / "multi_event.parquet")
     scan = scan_yambda(tmp_path, connection, number_rows=True)
-    assert problems(scan) == [problem]
+    [problem] = problems(scan)
+    assert problem.startswith(f"column `{column}`: {expected}")
     assert values(scan.filter(scan.problem.notnull()), "row", "session") == [[1, None]]
     assert len(values(scan, "row")) == len(EVENTS)
 
@@ -109,15 +95,11 @@ def test_events_at_one_time(tmp_path, connection):
     assert [kinds[row] for _, row in found] == ["listen", "like", "unlike", "dislike", "undislike"]
 
 
-def test_column_of_another_type(tmp_path, connection):
-    path = tmp_path / "multi_event.parquet"
+def test_columns_that_cannot_be_read(tmp_path, connection):
+    path = tmp_path / "events.parquet"
     yambda_events(*EVENTS).astype({"uid": "float32"}).to_parquet(path)
     with pytest.raises(ValueError, match=r"column 'uid': expected a whole number. .*float32"):
         scan_yambda(path, connection)
-
-
-def test_file_that_does_not_tell_its_events(tmp_path, connection):
-    path = tmp_path / "events.parquet"
     yambda_events(*EVENTS).drop(columns="event_type").to_parquet(path)
     with pytest.raises(ValueError, match=r"events.parquet: expected the column `event_type`, or"):
         scan_yambda(path, connection)

@@ -1,28 +1,16 @@
-"""Reads a prepared folder without any of the package's own readers."""
+"""Small logs, `prepare` for them, and what is in a prepared folder."""
 
-import json
-from pathlib import Path
-
-import keras
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-import pytest
 
-from keras_negrec.data import Examples, Sessions, Vocabulary, leave_one_out, prepare
-
-once = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow",
-    reason="preparing data does not depend on the Keras backend: tested with TensorFlow alone",
-)
-
-
-def manifest_of(folder):
-    return json.loads((Path(folder) / "manifest.json").read_text("utf-8"))
+from keras_negrec.data import Sessions, Vocabulary, leave_one_out, load_prepared, prepare
 
 
 def shards_of(folder):
-    return [pq.read_table(Path(folder) / shard["file"]) for shard in manifest_of(folder)["shards"]]
+    return [
+        pq.read_table(folder / shard["file"]) for shard in load_prepared(folder).manifest["shards"]
+    ]
 
 
 def rows_of(folder):
@@ -33,64 +21,37 @@ def rows_of(folder):
 
 def items_of(folder):
     """External items of each row by its key."""
-    vocabulary = Vocabulary.load(Path(folder) / "vocabulary.json")
+    vocabulary = Vocabulary.load(folder / "vocabulary.json")
     return {row["key"]: vocabulary.decode(row["item_ids"]).tolist() for row in rows_of(folder)}
 
 
-def sessions_of(folder):
-    rows = rows_of(folder)
-    session_ids = [row["session_ids"] for row in rows] if "session_ids" in rows[0] else None
-    return Sessions.from_lists(
-        [row["item_ids"] for row in rows],
-        [row["feedback"] for row in rows],
-        session_ids,
-        keys=np.array([row["key"] for row in rows]),
-    )
-
-
 def examples_of(folder, part):
-    """(history, target, skip target) of each example by the key of its row."""
-    sessions, rows = sessions_of(folder), rows_of(folder)
-    chosen = [i for i, row in enumerate(rows) if row[f"{part}_at"] >= 0]
-    ends = [
-        rows[i]["test_at"] if part == "validation" and rows[i]["test_at"] >= 0 else 10**9
-        for i in chosen
-    ]
-    cuts = np.array([rows[i][f"{part}_at"] for i in chosen], int)
-    examples = Examples.after(sessions.between(0, np.array(ends, int), np.array(chosen, int)), cuts)
-    assert len(examples) == len(chosen)  # every cut has its example
-    return triples(examples)
-
-
-def triples(examples):
-    histories = np.split(examples.histories.item_ids, examples.histories.row_splits[1:-1])
-    values = zip(
-        [history.tolist() for history in histories],
-        examples.targets.tolist(),
-        examples.skip_targets.tolist(),
-        strict=False,
-    )
-    return dict(zip(examples.histories.keys.tolist(), values, strict=False))
+    """(history, target, skip target or None) of each example by the key of its row."""
+    prepared = load_prepared(folder)
+    examples, decode = prepared.examples(part), prepared.vocabulary.decode
+    splits = examples.histories.row_splits
+    histories = np.split(decode(examples.histories.item_ids), splits[1:-1])
+    skips = [decode([skip])[0] if skip else None for skip in examples.skip_targets]
+    values = zip(map(list, histories), decode(examples.targets), skips, strict=True)
+    return dict(zip(examples.histories.keys.tolist(), values, strict=True))
 
 
 def train_of(folder):
-    """What trains, by the key of its row."""
-    return {
-        row["key"]: (row["item_ids"][: row["train_end"]], row["feedback"][: row["train_end"]])
-        for row in rows_of(folder)
-        if row["train_end"]
-    }
+    """The items that train, by the key of their row."""
+    prepared = load_prepared(folder)
+    rows, decode = prepared.sessions(), prepared.vocabulary.decode
+    items = np.split(decode(rows.item_ids), rows.row_splits[1:-1])
+    return dict(zip(rows.keys.tolist(), map(list, items), strict=True))
 
 
-def log(*sessions, **columns):
-    """A DataFrame of events from rows `(session, "item+ item- item0")`, in order."""
-    events = []
-    for session, text in sessions:
-        for position, token in enumerate(text.split()):
-            feedback = {"+": 1, "-": -1, "0": 0, "!": -2, "*": 2}[token[-1]]
-            events.append((session, token[:-1], feedback, position))
-    frame = pd.DataFrame(events, columns=["session", "item", "feedback", "position"])
-    return frame.assign(**columns)
+def log(*sessions):
+    """A DataFrame of events from rows `(session, "item+ item- item0 item!")`, in order."""
+    events = [
+        (session, token[:-1], {"+": 1, "-": -1, "0": 0, "!": -2}[token[-1]], position)
+        for session, text in sessions
+        for position, token in enumerate(text.split())
+    ]
+    return pd.DataFrame(events, columns=["session", "item", "feedback", "position"])
 
 
 def random_log(seed, *, users=False, times=False, num_sessions=60, integers=False):

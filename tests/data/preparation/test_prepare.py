@@ -8,44 +8,38 @@ from prepare_log import (
     in_memory,
     items_of,
     log,
-    manifest_of,
-    once,
     prepare_log,
     random_log,
     rows_of,
-    sessions_of,
     shards_of,
     train_of,
-    triples,
 )
 
-from keras_negrec.data import Vocabulary, leave_one_out, load_prepared, register_event_column
+from keras_negrec.data import (
+    Vocabulary,
+    leave_one_out,
+    load_prepared,
+    prepare,
+    read_kuairand,
+    register_event_column,
+)
 from keras_negrec.data.event_columns import EVENT_COLUMNS
-
-pytestmark = once
 
 
 def assert_equals_in_memory(frame, folder):
     """Rows, vocabulary and split are those of the in-memory path, event for event."""
     vocabulary, sessions = in_memory(frame)
-    assert Vocabulary.load(folder / "vocabulary.json") == vocabulary
-    written = sessions_of(folder)
-    assert written.keys.tolist() == sessions.keys.tolist()
-    assert written.fingerprint() == sessions.fingerprint()
-    assert (written.session_ids is None) == (sessions.session_ids is None)
-    split = leave_one_out(sessions)
-    expected = np.split(split.train.item_ids, split.train.row_splits[1:-1])
-    trained = {key: items for key, (items, _) in train_of(folder).items()}
-    assert trained == {
-        key: items.tolist()
-        for key, items in zip(split.train.keys.tolist(), expected, strict=True)
-        if len(items)
-    }
-    assert examples_of(folder, "validation") == triples(split.validation)
-    assert examples_of(folder, "test") == triples(split.test)
-
-
-# --- the same as in memory ---
+    written, prepared = rows_of(folder), load_prepared(folder)
+    assert prepared.vocabulary == vocabulary
+    assert prepared.column_names == sessions.column_names
+    assert [row["key"] for row in written] == sessions.keys.tolist()
+    assert [len(row["item_ids"]) for row in written] == sessions.lengths.tolist()
+    for name, values in sessions.columns.items():
+        np.testing.assert_array_equal(np.concatenate([row[name] for row in written]), values)
+    split, expected = prepared.split(), leave_one_out(sessions)
+    assert split.train.fingerprint() == expected.train.fingerprint()
+    for part in ("validation", "test"):
+        assert getattr(split, part).fingerprint() == getattr(expected, part).fingerprint()
 
 
 USERS = random_log(3, users=True, times=True)
@@ -69,39 +63,32 @@ TIES = random_log(5).assign(position=lambda f: f["position"] // 3)
 def test_sessions_equal_those_in_memory(tmp_path, frame, group_by):
     prepare_log(frame, tmp_path / "out", group_by=group_by)
     assert_equals_in_memory(frame, tmp_path / "out")
-    assert ("session_ids" in manifest_of(tmp_path / "out")["columns"]) == (group_by == "user")
+    assert ("session_ids" in load_prepared(tmp_path / "out").manifest["columns"]) == (
+        group_by == "user"
+    )
 
 
-def test_skips_between_two_positives_are_skip_targets(tmp_path):
-    prepare_log(log(("s", "a+ b+ c- d+ e- f+ g-")), tmp_path / "out")
-    [row] = rows_of(tmp_path / "out")
-    assert (row["train_end"], row["validation_at"], row["test_at"]) == (2, 2, 4)
-
-
-# --- the files ---
+def test_kuairand_as_it_was_published(tmp_path, shared_data):
+    path = shared_data / "kuairand_pure_labelled.parquet"
+    manifest = prepare(path, tmp_path / "out", format="kuairand", verbose=False)
+    kept = {"events": 1_039_631, "sessions": 27_077, "rows": 27_077, "items": 7_502}
+    assert manifest["counts"]["kept"] == kept and dropped(manifest) == []
+    assert manifest["negative_share"] == pytest.approx(0.6505, abs=5e-5)
+    assert_equals_in_memory(read_kuairand(path), tmp_path / "out")
 
 
 def test_files_and_types(tmp_path):
     prepare_log(random_log(1, users=True), tmp_path / "out", group_by="user")
-    names = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*"))
-    assert names == [
-        "out",
-        "out/items.parquet",
-        "out/manifest.json",
-        "out/shards",
-        "out/shards/part-00000.parquet",
-        "out/shards/part-00001.parquet",
-        "out/vocabulary.json",
-    ]
+    names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*")}
+    shards = {"shards", "shards/part-00000.parquet", "shards/part-00001.parquet"}
+    assert names == {"items.parquet", "manifest.json", "vocabulary.json", *shards}
     schema = {field.name: str(field.type) for field in shards_of(tmp_path / "out")[0].schema}
     assert schema == {
         "key": "string",
         "item_ids": "list<element: int32>",
         "feedback": "list<element: int8>",
         "session_ids": "list<element: int32>",
-        "train_end": "int32",
-        "validation_at": "int32",
-        "test_at": "int32",
+        **dict.fromkeys(("train_end", "validation_at", "test_at"), "int32"),
     }
 
 
@@ -124,47 +111,30 @@ def test_held_out_events_have_no_say_in_the_order_of_items(tmp_path):
     assert Vocabulary.load(tmp_path / "out/vocabulary.json").items.tolist() == list("bayz")
 
 
-def test_integer_keys_and_items_stay_integers(tmp_path):
-    prepare_log(random_log(1, integers=True), tmp_path / "out")
-    assert str(shards_of(tmp_path / "out")[0].schema.field("key").type) == "int64"
-    table = pq.read_table(tmp_path / "out/items.parquet")
-    assert [str(table.schema.field(name).type) for name in ("id", "item")] == ["int32", "int64"]
-
-
 def test_the_manifest_counts_what_is_there(tmp_path):
-    frame = random_log(1)
-    manifest = prepare_log(frame, tmp_path / "out", num_shards=3)
-    assert manifest == manifest_of(tmp_path / "out")
-    shards = shards_of(tmp_path / "out")
-    assert [shard["rows"] for shard in manifest["shards"]] == [len(shard) for shard in shards]
-    sizes = [(tmp_path / "out" / shard["file"]).stat().st_size for shard in manifest["shards"]]
-    assert [shard["bytes"] for shard in manifest["shards"]] == sizes
-    events = [sum(map(len, shard["item_ids"].to_pylist())) for shard in shards]
-    assert [shard["events"] for shard in manifest["shards"]] == events
-    assert sum(events) == len(frame) == manifest["counts"]["kept"]["events"]
-    assert manifest["counts"]["kept"]["rows"] == frame["session"].nunique()
-    assert manifest["counts"]["kept"]["items"] == frame["item"].nunique()
-    assert manifest["counts"]["dropped"] == []
+    frame, out = random_log(1), tmp_path / "out"
+    manifest = prepare_log(frame, out, num_shards=3)
+    assert manifest == load_prepared(out).manifest
+    for shard, table in zip(manifest["shards"], shards_of(out), strict=True):
+        assert shard["bytes"] == (out / shard["file"]).stat().st_size
+        assert shard["rows"] == len(table)
+        assert shard["events"] == sum(map(len, table["item_ids"].to_pylist()))
+    kept = {"events": len(frame), "sessions": 60, "rows": 60, "items": frame["item"].nunique()}
+    assert manifest["counts"]["kept"] == kept and dropped(manifest) == []
     feedback = frame["feedback"].value_counts()
     assert manifest["feedback"] == {str(value): feedback[value] for value in range(-2, 3)}
     assert manifest["negative_share"] == pytest.approx((frame["feedback"] < 0).mean())
+    train = train_of(out)
+    trained = {item for items in train.values() for item in items}
+    events = sum(map(len, train.values()))
+    assert manifest["split"]["train"] == {"rows": len(train), "events": events}
     for part in ("validation", "test"):
-        examples = examples_of(tmp_path / "out", part)
-        assert manifest["split"][part]["examples"] == len(examples)
-        with_skip = sum(skip > 0 for _, _, skip in examples.values())
-        assert manifest["split"][part]["with_skip"] == with_skip
-    train = train_of(tmp_path / "out")
-    assert manifest["split"]["train"] == {
-        "rows": len(train),
-        "events": sum(len(items) for items, _ in train.values()),
-    }
-
-
-def test_targets_that_no_training_row_holds_are_counted(tmp_path):
-    manifest = prepare_log(log(("s", "a+ b+ c+"), ("t", "a+ c+ b+")), tmp_path / "out")
-    # Both train on a alone: b and c are targets that never trained.
-    assert manifest["split"]["validation"]["targets_not_in_training"] == 2
-    assert manifest["split"]["test"]["targets_not_in_training"] == 2
+        examples = examples_of(out, part).values()
+        assert manifest["split"][part] == {
+            "examples": len(examples),
+            "with_skip": sum(skip is not None for _, _, skip in examples),
+            "targets_not_in_training": sum(target not in trained for _, target, _ in examples),
+        }
 
 
 def test_the_order_of_the_log_changes_nothing(tmp_path):
@@ -188,9 +158,6 @@ def test_a_shard_without_rows_is_there_too(tmp_path):
     assert len(shards_of(tmp_path / "out")) == 5
 
 
-# --- duplicates ---
-
-
 def duplicated():
     frame = log(("s", "a+ b- c+ d+"), ("t", "a+ b+ c+"))
     again = frame.iloc[[1, 1, 5]].assign(feedback=[-1, 2, -1])
@@ -203,10 +170,7 @@ def test_duplicates_are_dropped_and_the_strongest_feedback_stays(tmp_path):
     # b was skipped twice and liked once in s; kept and skipped in t.
     feedback = {row["key"]: row["feedback"] for row in rows_of(tmp_path / "out")}
     assert feedback == {"s": [1, 2, 1, 1], "t": [1, -1, 1]}
-    assert manifest["counts"]["dropped"] == [
-        {"reason": "duplicate events", "events": 3, "sessions": 0, "items": 0}
-    ]
-    assert manifest["counts"]["kept"]["events"] == 7
+    assert dropped(manifest) == [("duplicate events", 3, 0, 0)]
 
 
 def test_duplicates_stay_or_raise_where_asked(tmp_path):
@@ -215,21 +179,47 @@ def test_duplicates_stay_or_raise_where_asked(tmp_path):
     assert manifest["counts"]["odd"] == {"duplicate events": 3}
     with pytest.raises(ValueError, match=r"3 events are duplicates.* position .* session 's'"):
         prepare_log(duplicated(), tmp_path / "raise", duplicates="raise")
-
-
-def test_one_item_at_two_positions_is_no_duplicate(tmp_path):
-    manifest = prepare_log(log(("s", "a+ a+ a+")), tmp_path / "out", duplicates="raise")
-    assert manifest["counts"]["kept"]["events"] == 3
-
-
-# --- filters ---
+    # One item at two positions is none.
+    prepare_log(log(("s", "a+ a+ a+")), tmp_path / "again", duplicates="raise")
 
 
 def test_rare_items(tmp_path):
-    frame = log(("s", "a+ b+ c+ a+"), ("t", "a+ c+ b+ x+"), ("u", "x- y-"))
+    frame = log(("s", "a+ b+ c+ a+"), ("t", "a+ c+ b+ x+"), ("u", "x- y-"), ("v", "z+"))
     manifest = prepare_log(frame, tmp_path / "out", min_item_count=2)
     assert items_of(tmp_path / "out") == {"s": list("abca"), "t": list("acbx"), "u": ["x"]}
-    assert dropped(manifest) == [("items with fewer than 2 events", 1, 0, 1)]
+    assert dropped(manifest) == [("items with fewer than 2 events", 2, 1, 2)]
+
+
+def test_short_sessions_after_rare_items(tmp_path):
+    frame = log(("s", "a+ b+ c+"), ("t", "a+ b+ x+"), ("u", "c+ a+ b+"), ("v", "a+"))
+    manifest = prepare_log(frame, tmp_path / "out", min_item_count=2, min_session_length=3)
+    assert set(items_of(tmp_path / "out")) == {"s", "u"}
+    short = ("sessions with fewer than 3 events", 3, 2, 0)
+    assert dropped(manifest) == [("items with fewer than 2 events", 1, 0, 1), short]
+
+
+@pytest.mark.parametrize(
+    ("require", "kept", "reasons"),
+    [
+        (None, "stuv", []),
+        ("any", "stu", [("sessions without any feedback", 2, 1, 1)]),
+        ("negative", "tu", [("sessions without negative feedback", 6, 2, 3)]),
+        ("both", "u", [("sessions without both negative and positive feedback", 8, 3, 3)]),
+    ],
+)
+def test_sessions_without_feedback(tmp_path, require, kept, reasons):
+    frame = log(("s", "a+ b0 c+ d+"), ("t", "a- b0"), ("u", "a! b+"), ("v", "a0 e0"))
+    manifest = prepare_log(frame, tmp_path / "out", require_feedback=require, split=None)
+    assert set(items_of(tmp_path / "out")) == set(kept)
+    assert dropped(manifest) == reasons
+
+
+def test_core_takes_several_rounds(tmp_path):
+    # x is rare, without it t is short, without t y is rare, and without y u is short.
+    whole = [(key, "a+ b+ c+") for key in "rsv"]
+    manifest = prepare_log(log(*whole, ("t", "x+ y+"), ("u", "y+ a+")), tmp_path / "out", k_core=2)
+    assert set(items_of(tmp_path / "out")) == {"r", "s", "v"}
+    assert dropped(manifest) == [("items and sessions outside of the 2-core", 4, 2, 2)]
 
 
 def test_rare_items_are_counted_without_duplicates(tmp_path):
@@ -239,13 +229,6 @@ def test_rare_items_are_counted_without_duplicates(tmp_path):
     assert items_of(tmp_path / "out") == {"s": list("abab")}
 
 
-def test_short_sessions(tmp_path):
-    frame = log(("s", "a+ b+ c+"), ("t", "a+ x+"), ("u", "x+"))
-    manifest = prepare_log(frame, tmp_path / "out", min_session_length=3)
-    assert items_of(tmp_path / "out") == {"s": list("abc")}
-    assert dropped(manifest) == [("sessions with fewer than 3 events", 3, 2, 1)]
-
-
 def test_short_sessions_of_users(tmp_path):
     frame = log(("s", "a+ b+ c+"), ("t", "a+"), ("u", "a+ b+")).assign(user=1)
     prepare_log(frame, tmp_path / "out", group_by="user", min_session_length=2)
@@ -253,72 +236,27 @@ def test_short_sessions_of_users(tmp_path):
     assert row["session_ids"] == [0, 0, 0, 1, 1]
 
 
-def test_items_are_filtered_before_sessions(tmp_path):
-    frame = log(("s", "a+ b+ c+"), ("t", "a+ b+ x+"), ("u", "c+ a+ b+"))
-    prepare_log(frame, tmp_path / "out", min_item_count=2, min_session_length=3)
-    assert set(items_of(tmp_path / "out")) == {"s", "u"}
-
-
-@pytest.mark.parametrize(
-    ("require", "kept", "reason"),
-    [
-        (None, "stuv", None),
-        ("any", "stu", "sessions without any feedback"),
-        ("negative", "tu", "sessions without negative feedback"),
-        ("both", "u", "sessions without both negative and positive feedback"),
-    ],
-)
-def test_sessions_without_feedback(tmp_path, require, kept, reason):
-    frame = log(("s", "a+ b0 c+ d+"), ("t", "a- b0"), ("u", "a! b+"), ("v", "a0 b0"))
-    manifest = prepare_log(frame, tmp_path / "out", require_feedback=require, split=None)
-    assert set(items_of(tmp_path / "out")) == set(kept)
-    assert [drop[0] for drop in dropped(manifest)] == [reason] * (reason is not None)
-
-
-def test_core_takes_several_rounds(tmp_path):
-    # x is rare, without it t is short, without t y is rare, and without y u is short.
-    frame = log(
-        ("r", "a+ b+ c+"), ("s", "a+ b+ c+"), ("t", "x+ y+"), ("u", "y+ a+"), ("v", "a+ b+ c+")
-    )
-    manifest = prepare_log(frame, tmp_path / "out", k_core=2)
-    assert set(items_of(tmp_path / "out")) == {"r", "s", "v"}
-    assert dropped(manifest) == [("items and sessions outside of the 2-core", 4, 2, 2)]
-
-
 def test_core_against_a_loop(tmp_path):
     frame = random_log(7, users=True, times=True, num_sessions=80)
-    core = frame
-    while True:
-        smaller = core[core.groupby("item")["item"].transform("size") >= 9]
-        smaller = smaller[smaller.groupby("user")["user"].transform("size") >= 9]
-        if len(smaller) == len(core):
-            break
-        core = smaller
+    core, size = frame, None
+    while len(core) != size:
+        size = len(core)
+        for column in ("item", "user"):
+            core = core[core.groupby(column)[column].transform("size") >= 9]
     assert 0 < len(core) < len(frame) - 20
     prepare_log(frame, tmp_path / "out", k_core=9, group_by="user")
     assert_equals_in_memory(core, tmp_path / "out")
 
 
-def test_everything_dropped_is_an_error(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"Nothing remains of 3 events.*3 events dropped: sessions"
-    ):
-        prepare_log(log(("s", "a+ b+ c+")), tmp_path / "out", min_session_length=4)
-    assert list(tmp_path.iterdir()) == []
-
-
-# --- gaps ---
-
-
-def test_a_gap_parts_a_session(tmp_path):
-    frame = log(("s", "a+ b+ c+ d+ e+ f+"), ("t", "a+"))
+def test_a_gap_splits_a_session(tmp_path):
+    frame = log(("s", "a+ b+ c+ d+ e+ f+"), ("t", "a+")).drop(columns="position")
     frame["timestamp"] = [0, 100, 201, 300, 300, 401, 7]
-    prepare_log(frame.drop(columns="position"), tmp_path / "out", session_gap=100)
+    prepare_log(frame, tmp_path / "out", session_gap=100)
     parts = {"s_0": ["a", "b"], "s_1": ["c", "d", "e"], "s_2": ["f"], "t_0": ["a"]}
     assert items_of(tmp_path / "out") == parts
 
 
-def test_a_gap_parts_the_sessions_of_users(tmp_path):
+def test_a_gap_splits_the_sessions_of_users(tmp_path):
     frame = log(("s", "a+ b+ c+"), ("t", "d+")).assign(user="u", timestamp=[0, 10, 60, 30])
     prepare_log(frame, tmp_path / "out", session_gap=20, group_by="user")
     [row] = rows_of(tmp_path / "out")
@@ -326,32 +264,19 @@ def test_a_gap_parts_the_sessions_of_users(tmp_path):
     assert row["session_ids"] == [0, 0, 1, 2]
 
 
-# --- long rows ---
-
-
 def test_windows_of_long_rows_are_those_in_memory(tmp_path):
     frame = random_log(8, users=True, times=True)
-    prepare_log(frame, tmp_path / "out", group_by="user", max_length=7)
+    manifest = prepare_log(frame, tmp_path / "out", group_by="user", max_length=7)
     _, sessions = in_memory(frame)
-    windows = leave_one_out(sessions).train.windows(7)
-    assert manifest_of(tmp_path / "out")["counts"]["dropped"] == []
+    assert dropped(manifest) == []
 
-    def rows(key, items, feedback):
-        return sorted(zip(key, items, feedback, strict=True))
+    def rows(sessions):
+        columns = np.stack([sessions.item_ids, sessions.feedback], axis=1)
+        parts = np.split(columns, sessions.row_splits[1:-1])
+        return sorted(zip(sessions.keys.tolist(), [part.tolist() for part in parts], strict=True))
 
-    splits = windows.row_splits[1:-1]
-    expected = rows(
-        windows.keys.tolist(),
-        [part.tolist() for part in np.split(windows.item_ids, splits)],
-        [part.tolist() for part in np.split(windows.feedback, splits)],
-    )
-    train = [row for row in rows_of(tmp_path / "out") if row["train_end"]]
-    ends = [row["train_end"] for row in train]
-    assert expected == rows(
-        [row["key"] for row in train],
-        [row["item_ids"][:end] for row, end in zip(train, ends, strict=True)],
-        [row["feedback"][:end] for row, end in zip(train, ends, strict=True)],
-    )
+    expected = leave_one_out(sessions).train.windows(7)
+    assert rows(load_prepared(tmp_path / "out").sessions()) == rows(expected)
 
 
 @pytest.mark.parametrize("long_rows", ["windows", "newest"])
@@ -361,18 +286,12 @@ def test_long_rows_leave_targets_as_they_are(tmp_path, long_rows):
     prepare_log(frame, tmp_path / "out", group_by="user", max_length=7, long_rows=long_rows)
     for part in ("validation", "test"):
         whole, short = examples_of(tmp_path / "all", part), examples_of(tmp_path / "out", part)
-        decode = {
-            name: Vocabulary.load(tmp_path / name / "vocabulary.json").decode
-            for name in ("all", "out")
-        }
         assert whole.keys() == short.keys()
-        for key, (history, target, skip) in whole.items():
-            cut, same_target, same_skip = short[key]
-            assert decode["out"]([same_target]) == decode["all"]([target])
-            assert (same_skip == 0) == (skip == 0)
-            assert len(cut) >= 7 or len(cut) == len(history)
-            newest = decode["all"](history)[-len(cut) :]
-            assert decode["out"](cut).tolist() == newest.tolist()
+        for key, (history, *targets) in whole.items():
+            newest, *same_targets = short[key]
+            assert same_targets == targets
+            assert len(newest) >= min(7, len(history))
+            assert newest == history[-len(newest) :]
 
 
 def test_older_events_are_dropped_and_counted(tmp_path):
@@ -385,55 +304,44 @@ def test_older_events_are_dropped_and_counted(tmp_path):
 
 
 def test_rows_that_do_not_train_give_no_windows(tmp_path):
-    frame = random_log(9)
     settings = {"split": "session", "validation_share": 0.3, "test_share": 0.3}
-    prepare_log(frame, tmp_path / "out", max_length=2, **settings)
-    held_out = {row["key"] for row in rows_of(tmp_path / "out") if not row["train_end"]}
-    assert held_out and held_out.isdisjoint(train_of(tmp_path / "out"))
-    for row in rows_of(tmp_path / "out"):
-        if not row["train_end"]:
-            assert max(row["validation_at"], row["test_at"]) <= 2
-
-
-# --- further columns of events ---
+    prepare_log(random_log(9), tmp_path / "out", max_length=2, **settings)
+    held_out = [row for row in rows_of(tmp_path / "out") if not row["train_end"]]
+    assert held_out and train_of(tmp_path / "out").keys().isdisjoint(row["key"] for row in held_out)
+    assert all(max(row["validation_at"], row["test_at"]) <= 2 for row in held_out)
 
 
 @pytest.fixture
-def device_column():
+def further_columns():
     register_event_column("device", log_column="device_id", dtype="int16")
     register_event_column("seconds", dtype="float32")
     yield
     for name in ("device", "seconds"):
-        del EVENT_COLUMNS[name]
+        EVENT_COLUMNS.pop(name, None)
 
 
 @pytest.mark.parametrize("by", [["position"], ["timestamp"], []], ids=str)
-def test_registered_columns_reach_shards_and_batches(tmp_path, device_column, by):
+def test_registered_columns_reach_shards_and_batches(tmp_path, further_columns, by):
     frame = random_log(11, users=True, times=True)
     frame["device_id"] = np.arange(len(frame)) % 300
     frame["seconds"] = np.arange(len(frame)) / 4
     frame = frame.drop(columns=[name for name in ("position", "timestamp") if name not in by])
-    manifest = prepare_log(frame, tmp_path / "out", group_by="user", max_length=9)
+    manifest = prepare_log(frame, tmp_path / "out", group_by="user")
     assert manifest["columns"] == ["item_ids", "feedback", "session_ids", "device", "seconds"]
-    _, sessions = in_memory(frame)
-    prepared = load_prepared(tmp_path / "out")
-    assert prepared.column_names == sessions.column_names
     assert str(shards_of(tmp_path / "out")[0].schema.field("seconds").type.value_type) == "float"
-    windows = leave_one_out(sessions).train.windows(9)
-    found = prepared.sessions()
-    tables = [pd.DataFrame(dict(rows.columns)) for rows in (found, windows)]
-    names = ["item_ids", "device", "seconds"]
-    pd.testing.assert_frame_equal(*(t[names].sort_values(names, ignore_index=True) for t in tables))
-    [batch] = prepared.batches(batch_size=len(found), max_length=9, shuffle=False)
-    expected = found.padded(9)
-    assert batch["seconds"].dtype == "float32" and batch["device"].dtype == "int32"
-    for name in ("device", "seconds"):
-        assert sorted(batch[name].numpy().ravel()) == sorted(expected[name].ravel())
+    assert_equals_in_memory(frame, tmp_path / "out")
+    prepared = load_prepared(tmp_path / "out")
+    rows = prepared.sessions()
+    [batch] = prepared.batches(batch_size=len(rows), max_length=200, shuffle=False)
+    for name, dtype in (("seconds", "float32"), ("device", "int32")):
+        assert batch[name].dtype == dtype
+        assert sorted(batch[name][batch["item_ids"] > 0].numpy()) == sorted(rows.columns[name])
 
 
-def test_a_folder_with_a_column_that_is_not_known_here(tmp_path):
-    register_event_column("device")
-    prepare_log(random_log(1).assign(device=3), tmp_path / "out")
-    del EVENT_COLUMNS["device"]
-    with pytest.raises(ValueError, match=r"holds the column 'device'. Make it known before: .*\('"):
+def test_a_folder_with_a_column_that_is_not_known_here(tmp_path, further_columns):
+    prepare_log(random_log(1).assign(seconds=3), tmp_path / "out")
+    del EVENT_COLUMNS["seconds"]
+    with pytest.raises(
+        ValueError, match=r"holds the column 'seconds'. Make it known before: .*\('"
+    ):
         load_prepared(tmp_path / "out")

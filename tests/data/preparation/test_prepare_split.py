@@ -1,29 +1,21 @@
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from prepare_log import (
     examples_of,
     items_of,
     log,
-    manifest_of,
-    once,
     prepare_log,
     random_log,
     rows_of,
+    shards_of,
     train_of,
 )
 
-from keras_negrec.data import Vocabulary
-
-pytestmark = once
-
 
 def cuts_of(folder):
-    return {
-        row["key"]: (row["train_end"], row["validation_at"], row["test_at"])
-        for row in rows_of(folder)
-    }
+    names = ("train_end", "validation_at", "test_at")
+    return {row["key"]: tuple(row[name] for name in names) for row in rows_of(folder)}
 
 
 def timed(*sessions):
@@ -34,11 +26,6 @@ def timed(*sessions):
         frame = log((session, " ".join(item for item, _ in tokens)))
         frames.append(frame.assign(timestamp=[int(time) for _, time in tokens]))
     return pd.concat(frames, ignore_index=True).drop(columns="position")
-
-
-# --- time ---
-
-PERIODS = {"split": "time", "validation_from": 100, "test_from": 200}
 
 
 ROWS = [
@@ -58,7 +45,8 @@ ROWS = [
 
 def test_time_cuts(tmp_path):
     rows = [(f"row {number:02d}", events) for number, (events, _) in enumerate(ROWS)]
-    prepare_log(timed(*rows), tmp_path / "out", **PERIODS)
+    periods = {"validation_from": 100, "test_from": 200}
+    prepare_log(timed(*rows), tmp_path / "out", split="time", **periods)
     assert list(cuts_of(tmp_path / "out").values()) == [cuts for _, cuts in ROWS]
 
 
@@ -77,39 +65,22 @@ def test_time_split_leaks_nothing(tmp_path, group_by):
     frame["item"] = np.arange(len(frame))  # each event is known by its item
     settings = {"split": "time", "validation_share": 0.2, "test_share": 0.3}
     manifest = prepare_log(frame, tmp_path / "out", group_by=group_by, **settings)
-    time = frame.set_index("item")["timestamp"]
-    feedback = frame.set_index("item")["feedback"]
-    decode = Vocabulary.load(tmp_path / "out" / "vocabulary.json").decode
+    time, feedback = (frame.set_index("item")[name] for name in ("timestamp", "feedback"))
     begin, test_begin = (manifest["split"][f"{part}_from"] for part in ("validation", "test"))
-    assert (frame["timestamp"] < begin).mean() == pytest.approx(0.5, abs=0.01)
-    assert (frame["timestamp"] >= test_begin).mean() == pytest.approx(0.3, abs=0.01)
+    assert (time < begin).mean() == pytest.approx(0.5, abs=0.01)
+    assert (time >= test_begin).mean() == pytest.approx(0.3, abs=0.01)
 
-    trained = [item for items, _ in train_of(tmp_path / "out").values() for item in decode(items)]
-    assert trained and max(time[trained]) < begin
-    # All that happened before is in training: no event is lost.
-    assert sorted(trained) == sorted(time.index[time < begin])
-    for part, start, end in (
-        ("validation", begin, test_begin),
-        ("test", test_begin, np.inf),
-    ):
+    # All that happened before is in training, and nothing else.
+    trained = [item for items in train_of(tmp_path / "out").values() for item in items]
+    assert trained and sorted(trained) == sorted(time.index[time < begin])
+    for part, start, end in (("validation", begin, test_begin), ("test", test_begin, np.inf)):
         examples = examples_of(tmp_path / "out", part)
         assert len(examples) == manifest["split"][part]["examples"] > 5
         for history, target, skip in examples.values():
-            history, [target] = decode(history), decode([target])
             assert start <= time[target] < end and feedback[target] > 0
             assert max(time[history]) < time[target]
-            assert set(history).isdisjoint(trained) or max(time[trained]) < time[target]
-            if skip:
-                [skip] = decode([skip])
+            if skip is not None:
                 assert max(time[history]) < time[skip] and feedback[skip] < 0
-
-
-def test_time_split_needs_times(tmp_path):
-    with pytest.raises(ValueError, match='split="time" needs a log with a column `timestamp`'):
-        prepare_log(random_log(1), tmp_path / "out", split="time")
-
-
-# --- session ---
 
 
 def test_session_split_by_hand(tmp_path):
@@ -117,47 +88,30 @@ def test_session_split_by_hand(tmp_path):
     settings = {"split": "session", "validation_share": 0.2, "test_share": 0.3}
     manifest = prepare_log(frame, tmp_path / "out", **settings)
     cuts = list(cuts_of(tmp_path / "out").values())
-    counts = {cut: cuts.count(cut) for cut in set(cuts)}
     # The last positive event, c, is the target; the row trains, validates or tests.
-    assert set(counts) == {(4, -1, -1), (0, 1, -1), (0, -1, 1)}
-    assert (
-        counts[0, 1, -1] == pytest.approx(60, abs=25) == manifest["split"]["validation"]["examples"]
-    )
-    assert counts[0, -1, 1] == pytest.approx(90, abs=30) == manifest["split"]["test"]["examples"]
+    validates, tests = cuts.count((0, 1, -1)), cuts.count((0, -1, 1))
+    assert cuts.count((4, -1, -1)) == 300 - validates - tests
+    assert validates == pytest.approx(60, abs=25) == manifest["split"]["validation"]["examples"]
+    assert tests == pytest.approx(90, abs=30) == manifest["split"]["test"]["examples"]
 
 
-def test_session_split_keeps_rows_apart(tmp_path):
-    frame = random_log(5, users=True)
+def test_session_split_keeps_rows_apart_and_holds_out_rows_of_all_shards(tmp_path):
+    frame, out = random_log(5, num_sessions=400), tmp_path / "out"
     settings = {"split": "session", "validation_share": 0.3, "test_share": 0.3}
-    prepare_log(frame, tmp_path / "out", group_by="user", **settings)
-    train, validation, test = (
-        set(train_of(tmp_path / "out")),
-        set(examples_of(tmp_path / "out", "validation")),
-        set(examples_of(tmp_path / "out", "test")),
-    )
-    assert train and validation and test
-    assert train | validation | test == set(frame["user"])
-    assert len(train) + len(validation) + len(test) == frame["user"].nunique()
+    prepare_log(frame, out, num_shards=4, **settings)
+    parts = [train_of(out), examples_of(out, "validation"), examples_of(out, "test")]
+    assert all(parts)
+    assert set().union(*parts) == set(frame["session"]) and sum(map(len, parts)) == 400
+    for shard in shards_of(out):
+        assert (shard["test_at"].to_numpy() >= 0).mean() > 0.05
+        assert (shard["train_end"].to_numpy() > 0).mean() > 0.2
 
 
 def test_rows_that_cannot_be_ranked_train(tmp_path):
-    frame = log(*((f"s{i}", "a+ b-") for i in range(50)), ("t", "a+ b+"))
+    rows = [(f"s{i}", "a+ b-") for i in range(50)] + [(f"u{i}", "a+ b+") for i in range(50)]
     settings = {"split": "session", "validation_share": 0.3, "test_share": 0.6}
-    frame = pd.concat([frame, log(*((f"u{i}", "a+ b+") for i in range(50)))], ignore_index=True)
-    prepare_log(frame, tmp_path / "out", **settings)
+    prepare_log(log(*rows), tmp_path / "out", **settings)
     assert {f"s{i}" for i in range(50)} <= set(train_of(tmp_path / "out"))
-
-
-def test_the_held_out_rows_are_in_all_shards(tmp_path):
-    settings = {"split": "session", "validation_share": 0.3, "test_share": 0.3, "num_shards": 4}
-    prepare_log(random_log(5, num_sessions=400), tmp_path / "out", **settings)
-    for shard in manifest_of(tmp_path / "out")["shards"]:
-        table = pq.read_table(tmp_path / "out" / shard["file"]).to_pandas()
-        assert (table["test_at"] >= 0).mean() > 0.05
-        assert (table["train_end"] > 0).mean() > 0.2
-
-
-# --- none, and none possible ---
 
 
 def test_without_a_split_all_events_train(tmp_path):

@@ -23,10 +23,6 @@ def either(request):
     return request.getfixturevalue(request.param)
 
 
-def item_indices(simulation, events):
-    return pd.Index(simulation.truth.items["item"]).get_indexer(events["item"])
-
-
 def kept_before(events):
     """How many tracks the session kept before each event: the round the event is in."""
     kept = (events["feedback"] > 0).astype(int)
@@ -53,38 +49,25 @@ def test_times_rise_and_the_sessions_of_a_user_follow_each_other(service):
     assert gaps[kept].between(120, 299).all() and gaps[~kept].between(2, 44).all()
     assert (events.groupby("session")["user"].nunique() == 1).all()
     assert events["user"].is_monotonic_increasing
-    sessions = pd.DataFrame(
-        {
-            "user": events.groupby("session")["user"].first(),
-            "start": by_session.first(),
-            "end": by_session.last(),
-        }
-    )
-    pauses = sessions["start"] - sessions.groupby("user")["end"].shift()
+    ends = by_session.last().groupby(service.truth.sessions["user"]).shift()
+    pauses = by_session.first() - ends
     assert pauses.min() > 3600
     assert 0.8 < pauses.mean() / (24 * 3600 + 3600) < 1.2
     assert events["timestamp"].min() >= pd.Timestamp("2024-01-01").timestamp()
-
-
-def test_users_have_several_sessions_and_some_have_many(service):
-    counts = service.events.groupby("user")["session"].nunique()
+    counts = events.groupby("user")["session"].nunique()
     assert (counts.index == np.arange(900)).all() and counts.sum() == 7200
     assert counts.min() == 1 and counts.median() < 7 and counts.max() > 25
 
 
-@pytest.mark.parametrize("num_users", [None, 900])
+@pytest.mark.parametrize("num_users", [None, 150])
 def test_a_seed_gives_the_same_events_and_another_seed_others(num_users):
+    np.random.seed(3)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
     one, again, other = (
-        simulate_sessions(1500, 300, num_users=num_users, seed=seed).events for seed in (1, 1, 2)
+        simulate_sessions(300, 300, num_users=num_users, seed=seed).events for seed in (1, 1, 2)
     )
     pd.testing.assert_frame_equal(one, again)
     assert not one.equals(other)
-
-
-def test_the_global_random_state_is_neither_read_nor_changed():
-    np.random.seed(3)  # noqa: NPY002
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
-    assert len(simulate_sessions(num_sessions=5, num_items=20).events)
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
 
 
@@ -93,10 +76,7 @@ def test_chunks_and_files_make_up_the_events(tmp_path, num_users):
     simulation = simulate_sessions(20_000, 500, num_users=num_users, mean_kept=2)
     chunks = [chunk.to_pandas() for chunk in simulation.chunks()]
     key = "user" if num_users else "session"
-    assert len(chunks) == 2
-    assert all(
-        set(one[key]).isdisjoint(other[key]) for one, other in itertools.combinations(chunks, 2)
-    )
+    assert len(chunks) == 2 and set(chunks[0][key]).isdisjoint(chunks[1][key])
     pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), simulation.events)
     paths = simulation.write(tmp_path / "new")
     assert [path.name for path in paths] == ["events-00000.parquet", "events-00001.parquet"]
@@ -106,14 +86,11 @@ def test_chunks_and_files_make_up_the_events(tmp_path, num_users):
         simulation.write(tmp_path / "new")
 
 
-def test_a_third_to_a_half_of_the_tracks_are_skipped(either):
+def test_shares_of_feedback_and_session_lengths_are_what_was_asked_for(either):
     feedback = either.events["feedback"]
     assert 0.30 <= (feedback < 0).mean() <= 0.5
     assert 0.02 <= (feedback[feedback > 0] == 2).mean() <= 0.2
     assert 0.02 <= (feedback[feedback < 0] == -2).mean() <= 0.2
-
-
-def test_session_lengths_vary_around_what_was_asked_for(either):
     sessions = either.events.groupby("session")["feedback"]
     kept = sessions.agg(lambda feedback: (feedback > 0).sum())
     assert kept.min() == 7 and kept.max() == 13
@@ -125,35 +102,10 @@ def test_session_lengths_vary_around_what_was_asked_for(either):
 
 def test_popularity_follows_a_power_law(service):
     counts = service.events["item"].value_counts()
-    assert counts[:50].sum() / counts.sum() > 0.15  # 1 % of the tracks
     # Log counts fall with log ranks as the weights do, over two powers of ten.
     ranks = np.arange(10, 1000)
     slope = np.polyfit(np.log(ranks), np.log(counts.to_numpy()[ranks]), 1)[0]
     assert -1.2 < slope < -0.6
-    order = np.argsort(-service.truth.items["weight"])
-    played = counts.reindex(service.truth.items["item"], fill_value=0)
-    assert played.iloc[order[:50]].mean() > 5 * played.iloc[order[500:]].mean()
-
-
-def test_skips_cluster_in_sessions(either):
-    skipped = either.events["feedback"] < 0
-    by_session = skipped.groupby(either.events["session"])
-    rate = skipped.mean()
-    by_chance = (rate * (1 - rate) / by_session.size()).mean()
-    assert by_session.mean().var() > 1.4 * by_chance
-    previous = by_session.shift()
-    assert skipped[previous == True].mean() > 1.3 * skipped[previous == False].mean()  # noqa: E712
-
-
-def test_sessions_begin_with_more_skips():
-    def first_and_later(position_bias):
-        events = simulate_sessions(7000, 500, position_bias=position_bias, avoidance=0).events
-        rounds, skipped = kept_before(events), events["feedback"] < 0
-        return skipped[rounds == 0].mean() - skipped[rounds == 6].mean()
-
-    without, some, much = map(first_and_later, (0.0, 1.5, 3.0))
-    assert some > without + 0.05
-    assert much > some + 0.05
 
 
 def test_no_track_heard_before_a_round_is_played_again(either):
@@ -167,7 +119,8 @@ def test_no_track_heard_before_a_round_is_played_again(either):
 def test_reactions_are_as_likely_as_the_truth_says(either):
     truth, events = either.truth, either.events
     rows = truth.sessions.iloc[events["session"]]
-    items, rounds = item_indices(either, events), kept_before(events).to_numpy()
+    items = pd.Index(truth.items["item"]).get_indexer(events["item"])
+    rounds = kept_before(events).to_numpy()
     expected = truth.keep_probability(
         rows["mood"].to_numpy(), rows["tendency"].to_numpy(), rounds, items
     )
@@ -185,16 +138,6 @@ def test_reactions_are_as_likely_as_the_truth_says(either):
         assert abs(deviation) < 4.5 * spread
 
 
-def test_what_is_kept_and_skipped_tells_the_mood(simulation):
-    match = simulation.truth.match[
-        simulation.truth.sessions["mood"].to_numpy()[simulation.events["session"]],
-        simulation.truth.genre_of[item_indices(simulation, simulation.events)],
-    ]
-    means = pd.Series(match).groupby(simulation.events["feedback"]).mean()
-    assert means[-2] < means[-1] < means[1] < means[2]
-    assert means[1] - means[-1] > 2
-
-
 def test_the_sessions_of_a_user_are_alike(service):
     sessions = service.truth.sessions
     pairs = sessions.iloc[:-1].reset_index(), sessions.iloc[1:].reset_index()
@@ -206,27 +149,27 @@ def test_the_sessions_of_a_user_are_alike(service):
     assert (sessions.groupby("mood").size() > 100).all()
 
 
-def test_more_patience_gives_fewer_skips():
-    rates = [
-        (simulate_sessions(200, 60, patience=patience).events["feedback"] < 0).mean()
-        for patience in (-3, 0, 3)
-    ]
+def test_position_bias_and_patience_change_the_skips():
+    def skips(**options):
+        events = simulate_sessions(3000, 500, avoidance=0, **options).events
+        rounds, skipped = kept_before(events), events["feedback"] < 0
+        return skipped.mean(), skipped[rounds == 0].mean() - skipped[rounds == 6].mean()
+
+    begins = [skips(position_bias=bias)[1] for bias in (0.0, 1.5, 3.0)]
+    assert begins[0] + 0.05 < begins[1] < begins[2] - 0.05
+    rates = [skips(patience=patience)[0] for patience in (-3, 0, 3)]
     assert rates[0] > rates[1] > rates[2]
 
 
-def test_without_mood_and_appeal_the_listener_alone_decides():
-    truth = simulate_sessions(300, 60, mood_strength=0, appeal_spread=0).truth
-    keep = truth.keep_probability(np.arange(24)[:, np.newaxis], 1, 3, np.arange(60))
-    np.testing.assert_allclose(keep, keep[0, 0], rtol=1e-5)
-
-
-def test_a_session_that_heard_everything_ends():
+def test_each_user_has_a_session_and_one_that_heard_everything_ends():
     events = simulate_sessions(50, 4, num_users=20, num_genres=2, mean_kept=12).events
     check_events(events)
     kept = events[events["feedback"] > 0].groupby("session").size()
     assert kept.max() == 4
     one = simulate_sessions(1, 1, num_users=1, mean_kept=1, num_genres=1)
     assert (one.events["feedback"] > 0).sum() == 1
+    with pytest.raises(ValueError, match=r"at most `num_sessions`.* num_users=3, num_sessions=2"):
+        simulate_sessions(2, 5, num_users=3)
 
 
 def test_what_is_known_of_items(service):
@@ -244,22 +187,13 @@ def test_what_is_known_of_items(service):
     ("name", "value"),
     [
         ("num_sessions", 0),
-        ("num_sessions", 2.5),
-        ("num_items", "many"),
         ("num_items", True),
         ("num_users", 0),
-        ("num_genres", None),
-        ("mean_kept", -3),
         ("seed", -1),
-        ("popularity_exponent", -0.1),
         ("sequence_strength", float("nan")),
         ("mood_strength", "strong"),
         ("avoidance", -1),
-        ("patience", float("inf")),
         ("patience", None),
-        ("position_bias", -1),
-        ("appeal_spread", -1),
-        ("tendency_spread", -1),
     ],
 )
 def test_bad_arguments_are_named(name, value):

@@ -90,11 +90,34 @@ def labels_of(batch, row, i, positive):
     for j in range(len(items)):
         if j == positive:
             labels[j] = 1
-        elif (
-            items[j]
-            and feedback[j] < 0
-            and sessions[j] == sessions[i]
-            and items[j] != items[positive]
-        ):
-            labels[j] = 0
+        elif feedback[j] < 0 and sessions[j] == sessions[i] and items[j] != items[positive]:
+            labels[j] = 0 if items[j] else -1
     return labels if 0 in labels else nothing
+
+
+def slots_of(x, y, weight, sampled, **others):
+    """For each row a dict from positions to (target, skip target, 1 for kept or -1 for skipped).
+
+    0 is for what a position is not asked. Slots that are not used hold nothing but 0.
+    """
+    used = weight["next_item"] == 1
+    ids = x["target_ids"] if sampled else y["next_item"] + 1
+    targets, skips, kept = np.where(used, ids, 0), np.zeros_like(ids), np.zeros_like(ids)
+    assert (y["next_item"][~used] == 0).all()
+    if sampled:  # the target is class 0
+        assert (y["next_item"] == 0).all() and (ids[~used] == 0).all()
+    if "not_to_recommend" in y:
+        is_skip = weight["not_to_recommend"] == 1
+        assert (y["not_to_recommend"][~is_skip] == 0).all()
+        skips = np.where(is_skip, x["skip_target_ids"] if sampled else y["not_to_recommend"] + 1, 0)
+    if "keep" in y:
+        kept = np.where(weight["keep"] == 1, np.where(y["keep"][..., 0] > 0, 1, -1), 0)
+        assert (kept[~used] == 0).all()
+    positions, asked = x["target_positions"], (targets > 0) | (skips > 0)
+    assert used.shape == positions.shape and (positions[~asked] == 0).all()
+    slots = np.stack([positions, targets, skips, kept], axis=-1)
+    rows = [
+        {p: tuple(own) for p, *own in slots[row][asked[row]].tolist()} for row in range(len(used))
+    ]
+    assert [len(row) for row in rows] == asked.sum(1).tolist()  # no position twice
+    return rows

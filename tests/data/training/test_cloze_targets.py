@@ -3,7 +3,15 @@ import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
-from target_batches import NUM_ITEMS, choices, labels_of, next_event, parts, target_batches
+from target_batches import (
+    NUM_ITEMS,
+    choices,
+    labels_of,
+    next_event,
+    parts,
+    slots_of,
+    target_batches,
+)
 
 from keras_negrec.data import ClozeTargets
 
@@ -24,12 +32,8 @@ def transform(batch, seed=0, **arguments):
 
 def shifted(batch, row, shift):
     """A row without its last `shift` events, moved to the right."""
-    return {
-        name: np.concatenate([np.zeros(shift, "int32"), values[row, : values.shape[1] - shift]])[
-            np.newaxis
-        ]
-        for name, values in batch.items()
-    }
+    moved = {name: np.pad(values[[row]], ((0, 0), (shift, 0))) for name, values in batch.items()}
+    return {name: values[:, : batch[name].shape[1]] for name, values in moved.items()}
 
 
 def is_target(batch, target):
@@ -41,74 +45,45 @@ def test_against_reference(batch, arguments, seed):
     arguments["sampled"] |= arguments["skips_as_negatives"]
     x, y, weight = transform(batch, seed, **arguments)
     length = batch["item_ids"].shape[1]
-    for row in range(len(batch["item_ids"])):
+    for row, slots in enumerate(slots_of(x, y, weight, **arguments)):
         targets = np.flatnonzero(is_target(batch, arguments["target"])[row])
         shift = 0
         if len(targets) and (x["candidate_ids"][row] != batch["item_ids"][row]).any():
             shift = length - 1 - targets[-1]  # a row that is cut after its last target
         own = shifted(batch, row, shift)
-        np.testing.assert_array_equal(x["candidate_ids"][row], own["item_ids"][0])
+        items, feedback = own["item_ids"][0], own["feedback"][0]
+        np.testing.assert_array_equal(x["candidate_ids"][row], items)
 
-        used = weight["next_item"][row] == 1
-        asked = used
-        maskable = is_target(own, arguments["target"])[0]
-        if arguments["not_to_recommend"]:
-            is_skip = weight["not_to_recommend"][row] == 1
-            assert not (used & is_skip).any()
-            asked = used | is_skip
-            skips = x["target_positions"][row][is_skip]
-            assert (own["feedback"][0, skips] < 0).all()
-            ids = (
-                x["skip_target_ids"][row]
-                if arguments["sampled"]
-                else y["not_to_recommend"][row] + 1
+        can_be_target = is_target(own, arguments["target"])[0]
+        is_skip = (feedback < 0) & arguments["not_to_recommend"]
+        assert (len(slots) > 0) == (can_be_target | is_skip).any()
+        assert list(slots) == [length - 1] or not shift
+        assert slots == {
+            position: (
+                items[position] * can_be_target[position],
+                items[position] * is_skip[position],
+                np.sign(feedback[position]) if arguments["keep"] else 0,
             )
-            np.testing.assert_array_equal(ids[is_skip], own["item_ids"][0, skips])
-            assert (y["not_to_recommend"][row][~is_skip] == 0).all()
-            maskable |= own["feedback"][0] < 0
-        positions = x["target_positions"][row][asked]
-        assert (len(positions) > 0) == maskable.any()
-        assert len(set(positions)) == len(positions)
-        assert maskable[positions].all()
-        assert is_target(own, arguments["target"])[0, x["target_positions"][row][used]].all()
-        if shift:
-            assert positions.tolist() == [length - 1]
-        if arguments["keep"]:
-            received = own["feedback"][0, x["target_positions"][row][used]]
-            np.testing.assert_array_equal(y["keep"][row, used, 0], received > 0)
-            np.testing.assert_array_equal(weight["keep"][row, used], received != 0)
-            assert (weight["keep"][row][~used] == 0).all()
-        if arguments["skips_as_negatives"]:
-            skipped = np.where(own["feedback"][0] < 0, own["item_ids"][0], 0)
-            np.testing.assert_array_equal(x["skipped_ids"][row], skipped)
-        else:
-            assert "skipped_ids" not in x
-
-        masked = np.isin(np.arange(length), positions)
-        np.testing.assert_array_equal(
-            x["item_ids"][row], np.where(masked, MASK, own["item_ids"][0])
-        )
-        np.testing.assert_array_equal(x["feedback"][row], np.where(masked, 0, own["feedback"][0]))
+            for position in slots
+        }
+        masked = np.isin(np.arange(length), list(slots))
+        np.testing.assert_array_equal(x["item_ids"][row], np.where(masked, MASK, items))
+        np.testing.assert_array_equal(x["feedback"][row], np.where(masked, 0, feedback))
         if "session_ids" in batch:
             np.testing.assert_array_equal(x["session_ids"][row], own["session_ids"][0])
+        assert ("skipped_ids" in x) == arguments["skips_as_negatives"]
+        if "skipped_ids" in x:
+            np.testing.assert_array_equal(x["skipped_ids"][row], np.where(feedback < 0, items, 0))
 
-        classes = y["next_item"][row]
-        ids = x["target_ids"][row] if arguments["sampled"] else classes + 1
-        targets = x["target_positions"][row][used]
-        np.testing.assert_array_equal(ids[used], own["item_ids"][0, targets])
-        assert (classes[~used] == 0).all()
-        if arguments["sampled"]:
-            assert (classes == 0).all()
-            assert (ids[~used] == 0).all()
-
-        labels = y["contrastive"][row].tolist()
         if arguments["contrastive"] == "item":
             contexts = [(i, next_event(own, 0, i, positive_only=True)) for i in range(length)]
         else:  # the masked item itself is the positive
+            used = weight["next_item"][row] == 1
             contexts = [
-                (i, i if is_used and own["feedback"][0, i] > 0 else None)
+                (i, i if is_used and feedback[i] > 0 else None)
                 for i, is_used in zip(x["target_positions"][row], used, strict=True)
             ]
+        labels = y["contrastive"][row].tolist()
         assert labels == [labels_of(own, 0, i, positive) for i, positive in contexts]
 
 
@@ -120,15 +95,19 @@ def long_rows(rows=500, length=20):
     return {"item_ids": items, "feedback": feedback}
 
 
-def test_share_of_masked_events():
-    x, _, weight = transform(long_rows(), mask_probability=0.3, last_probability=0.0)
+@pytest.mark.parametrize("not_to_recommend", [False, True])
+def test_share_of_masked_events(not_to_recommend):
+    options = {"mask_probability": 0.3, "last_probability": 0.0}
+    x, _, weight = transform(long_rows(), not_to_recommend=not_to_recommend, **options)
     masked = x["item_ids"] == MASK
-    np.testing.assert_array_equal(masked.sum(1), weight["next_item"].sum(1))
-    assert not masked[:, -3:].any()
-    assert masked.sum(1).mean() / 17 == pytest.approx(0.3, abs=0.01)
-    share = masked[:, :-3].mean(0)  # each event about as often as any other
-    assert share.min() > 0.2
-    assert share.max() < 0.4
+    np.testing.assert_array_equal(masked[:, :-3].sum(1), weight["next_item"].sum(1))
+    share = masked.mean(0)  # each event about as often as any other
+    assert share[:-3].mean() == pytest.approx(0.3, abs=0.01)
+    assert share[:-3].min() > 0.2 and share[:-3].max() < 0.4
+    assert share[-3:].mean() == pytest.approx(0.3 if not_to_recommend else 0, abs=0.03)
+    if not_to_recommend:
+        skips = weight["not_to_recommend"].sum(1)
+        np.testing.assert_array_equal(masked[:, -3:].sum(1), skips)
 
 
 def test_any_event_is_masked_for_the_next_item():
@@ -143,47 +122,30 @@ def test_any_event_is_masked_for_the_next_item():
 def test_share_of_rows_that_end_with_the_mask():
     batch = long_rows()
     x, y, weight = transform(batch, mask_probability=0.5, last_probability=0.3)
-    only_last = weight["next_item"].sum(1) == 1  # others have 8 or 9
+    items, only_last = x["item_ids"], weight["next_item"].sum(1) == 1  # others have 8 or 9
     assert only_last.mean() == pytest.approx(0.3, abs=0.06)
-    rows = np.flatnonzero(only_last)
-    assert (x["item_ids"][rows, -1] == MASK).all()
-    assert (x["item_ids"][rows, :-1] != MASK).all()
+    assert (items[only_last, -1] == MASK).all() and (items[only_last, :-1] != MASK).all()
     # The three skips after the last kept event are gone, and padding has come in front.
-    np.testing.assert_array_equal(x["item_ids"][rows, 3:-1], batch["item_ids"][rows, :-4])
-    assert (x["item_ids"][rows, :3] == 0).all()
-    np.testing.assert_array_equal(y["next_item"][rows, 0] + 1, batch["item_ids"][rows, -4])
-    others = np.flatnonzero(~only_last)
-    assert (x["item_ids"][others, -1] != MASK).all()
-
-
-def epochs(seed, num_epochs=2):
-    dataset = tf.data.Dataset.from_tensors(long_rows(rows=20)).apply(
-        ClozeTargets(mask_id=MASK, seed=seed)
+    np.testing.assert_array_equal(items[only_last, 3:-1], batch["item_ids"][only_last, :-4])
+    assert (items[only_last, :3] == 0).all()
+    np.testing.assert_array_equal(
+        y["next_item"][only_last, 0] + 1, batch["item_ids"][only_last, -4]
     )
-    return [np.concatenate([x["item_ids"] for x, _, _ in dataset]) for _ in range(num_epochs)]
+    assert (items[~only_last, -1] != MASK).all()
 
 
-def test_masks_differ_between_epochs_and_repeat_with_the_seed():
-    first, second = epochs(seed=1)
-    assert (first != second).any()
-    again = epochs(seed=1)
-    np.testing.assert_array_equal(again, [first, second])
-    assert (epochs(seed=2)[0] != first).any()
+def epochs(seed):
+    """The masked items of two epochs of two equal batches: (epoch, batch, row, column)."""
+    dataset = tf.data.Dataset.from_tensors(long_rows(rows=20)).repeat(2)
+    dataset = dataset.apply(ClozeTargets(mask_id=MASK, seed=seed))
+    return np.array([[x["item_ids"] for x, _, _ in dataset] for _ in range(2)])
 
 
-def test_masks_differ_between_batches():
-    batch = long_rows(rows=20)
-    dataset = tf.data.Dataset.from_tensors(batch).repeat(2).apply(ClozeTargets(mask_id=MASK))
-    first, second = (x["item_ids"].numpy() for x, _, _ in dataset)
-    assert (first != second).any()
-
-
-def test_nothing_to_mask():
-    batch = {"item_ids": np.array([[0, 3, 4]]), "feedback": np.array([[0, -1, -1]])}
-    x, y, weight = transform(batch, contrastive="hidden", last_probability=0.9)
-    np.testing.assert_array_equal(x["item_ids"], [[0, 3, 4]])
-    assert (weight["next_item"] == 0).all()
-    assert (y["contrastive"] == -1).all()
+def test_masks_differ_between_batches_and_epochs_and_repeat_with_the_seed():
+    masks = epochs(seed=1)
+    assert (masks[0] != masks[1]).any() and (masks[:, 0] != masks[:, 1]).any()
+    np.testing.assert_array_equal(epochs(seed=1), masks)
+    assert (epochs(seed=2) != masks).any()
 
 
 def test_polarity_of_labels():
@@ -192,31 +154,7 @@ def test_polarity_of_labels():
     assert y["contrastive"][0, 0].tolist() == [0, -1, 0, 1]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("mask_id", 0),
-        ("mask_probability", 1.0),
-        ("last_probability", -0.1),
-        ("target", "previous"),
-    ],
-)
-def test_bad_arguments(name, value):
-    with pytest.raises(ValueError, match=f"`{name}` must be"):
-        ClozeTargets(**{"mask_id": 5, name: value})
-
-
-def test_not_to_recommend_masks_skipped_events_too():
-    x, _, weight = transform(
-        long_rows(), mask_probability=0.3, last_probability=0.0, not_to_recommend=True
-    )
-    masked = x["item_ids"] == MASK
-    assert masked[:, -3:].mean() == pytest.approx(0.3, abs=0.03)
-    assert (x["feedback"][masked] == 0).all()
-    np.testing.assert_array_equal(masked[:, -3:].sum(1), weight["not_to_recommend"].sum(1))
-    np.testing.assert_array_equal(masked[:, :-3].sum(1), weight["next_item"].sum(1))
-
-
-def test_not_to_recommend_contradicts_the_next_item_as_target():
-    with pytest.raises(ValueError, match='needs target="next_positive"'):
-        ClozeTargets(MASK, target="next", **parts(not_to_recommend=True))
+@pytest.mark.parametrize("bad", [{"mask_id": 0}, {"mask_probability": 1.0}, {"target": "other"}])
+def test_bad_arguments(bad):
+    with pytest.raises(ValueError, match=f"`{next(iter(bad))}` must be"):
+        ClozeTargets(**{"mask_id": 5} | bad)

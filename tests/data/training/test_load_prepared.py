@@ -10,21 +10,12 @@ from toy_sessions import toy_sessions
 
 from keras_negrec.data import Sessions, Vocabulary, load_prepared
 
+SHARD = "shards/part-00000.parquet"
+
 
 @pytest.fixture
 def folder(tmp_path):
     return write_prepared(tmp_path / "prepared", toy_sessions(10))
-
-
-def rewrite(path, change):
-    """Replaces a shard and tells the manifest its new size."""
-    pq.write_table(change(pq.read_table(path)), path)
-    folder = path.parent.parent
-    shards = json.loads((folder / "manifest.json").read_text())["shards"]
-    for shard in shards:
-        if shard["file"] == path.name:
-            shard["bytes"] = path.stat().st_size
-    write_manifest(folder, shards=shards)
 
 
 def test_a_whole_folder(folder):
@@ -34,64 +25,36 @@ def test_a_whole_folder(folder):
     assert repr(prepared) == "<Prepared: 10 rows, 120 events in 2 shards, 10 items>"
 
 
-def shorten(path):
-    path.write_bytes(path.read_bytes()[:-1])
+def rewrite(folder, change):
+    """Replaces a shard and tells the manifest its new size."""
+    pq.write_table(change(pq.read_table(folder / SHARD)), folder / SHARD)
+    first, *others = json.loads((folder / "manifest.json").read_text())["shards"]
+    size = (folder / SHARD).stat().st_size
+    write_manifest(folder, shards=[first | {"bytes": size}, *others])
+
+
+def unlink(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def write(name, text):
+    return lambda folder: (folder / name).write_text(text)
 
 
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
         (shutil.rmtree, FileNotFoundError, "There is no such folder"),
-        (
-            lambda folder: (folder / "manifest.json").unlink(),
-            FileNotFoundError,
-            "Run `prepare` again .* to complete it",
-        ),
-        (
-            lambda folder: (folder / "manifest.json").write_text("{"),
-            ValueError,
-            "manifest.json cannot be read as JSON",
-        ),
-        (
-            lambda folder: write_manifest(folder, schema_version=1),
-            ValueError,
-            "reads schema version 2.* Received: 1",
-        ),
-        (
-            lambda folder: (folder / "manifest.json").write_text('{"schema_version": 2}'),
-            ValueError,
-            "`shards` is missing",
-        ),
-        (
-            lambda folder: Vocabulary(["other"]).save(folder / "vocabulary.json"),
-            ValueError,
-            "not the vocabulary that the shards were written with",
-        ),
-        (
-            lambda folder: (folder / "vocabulary.json").unlink(),
-            FileNotFoundError,
-            "names a file that is not there: .*vocabulary.json",
-        ),
-        (
-            lambda folder: (folder / "shards/part-00001.parquet").unlink(),
-            FileNotFoundError,
-            "names a file that is not there: .*part-00001.parquet",
-        ),
-        (
-            lambda folder: shorten(folder / "shards/part-00000.parquet"),
-            ValueError,
-            r"part-00000.parquet must have \d+ bytes",
-        ),
-        (
-            lambda folder: rewrite(folder / "shards/part-00000.parquet", lambda t: t.slice(1)),
-            ValueError,
-            "must have 7 rows by the manifest. Received: 6",
-        ),
-        (
-            lambda folder: (folder / "shards/part-00007.parquet").touch(),
-            ValueError,
-            "does not name.* Received: part-00007.parquet",
-        ),
+        (unlink("manifest.json"), FileNotFoundError, "Run `prepare` again .* to complete it"),
+        (write("manifest.json", "{"), ValueError, "manifest.json cannot be read as JSON"),
+        (lambda f: write_manifest(f, schema_version=1), ValueError, "version 2.* Received: 1"),
+        (write("manifest.json", '{"schema_version": 2}'), ValueError, "`shards` is missing"),
+        (write("vocabulary.json", '["k"]'), ValueError, "not the vocabulary that the shards were"),
+        (unlink("vocabulary.json"), FileNotFoundError, "names a file .* not there: .*vocabulary"),
+        (unlink(SHARD), FileNotFoundError, "names a file that is not there: .*part-00000.parquet"),
+        (write(SHARD, ""), ValueError, r"part-00000.parquet must have \d+ bytes .* Received: 0"),
+        (lambda f: rewrite(f, lambda t: t.slice(1)), ValueError, "have 7 rows by .* Received: 6"),
+        (write("shards/part-00007.parquet", ""), ValueError, "does not name.* part-00007.parquet"),
     ],
 )
 def test_a_folder_that_is_not_whole(folder, damage, error, message):
@@ -100,7 +63,7 @@ def test_a_folder_that_is_not_whole(folder, damage, error, message):
         load_prepared(folder)
 
 
-def with_column(name, values, kind):
+def with_column(name, values, kind=None):
     def change(table):
         index = table.schema.get_field_index(name)
         return table.set_column(index, name, pa.array(values(table[name].to_pylist()), kind))
@@ -108,42 +71,43 @@ def with_column(name, values, kind):
     return change
 
 
+def without_first(rows):
+    return [None, *rows[1:]]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda table: table.drop_columns(["feedback"]), "column 'feedback' is missing"),
         (
-            with_column("item_ids", lambda rows: [[11, *row[1:]] for row in rows], None),
+            with_column("item_ids", lambda rows: [[11, *row[1:]] for row in rows]),
             r"row group 0: item ids must lie in 1\.\.10, the vocabulary. Received: 11",
         ),
         (
-            with_column("feedback", lambda rows: [rows[0], rows[1][1:], *rows[2:]], None),
+            with_column("feedback", lambda rows: [rows[0], rows[1][1:], *rows[2:]]),
             "row 1: `feedback` must have as many values as `item_ids`, 12. Received: 11",
         ),
         (
-            with_column("feedback", lambda rows: [None, *rows[1:]], None),
+            with_column("feedback", without_first),
             r"column `feedback` must be of type list<.*int8>, without missing values. .* 1 missing",
         ),
         (
-            with_column("item_ids", lambda rows: [[1.5] * 12] * len(rows), None),
+            with_column("item_ids", lambda rows: [[1.5] * 12] * len(rows)),
             r"column `item_ids` must be of type list<.*int32>.* Received: list<element: double>",
         ),
         (
-            with_column("item_ids", lambda rows: list(range(len(rows))), None),
+            with_column("item_ids", lambda rows: list(range(len(rows)))),
             r"column `item_ids` must be of type list<.*int32>.* Received: int64",
         ),
         (
-            with_column("train_end", lambda rows: [None, *rows[1:]], None),
+            with_column("train_end", without_first),
             "column `train_end` must be of type int32, .* Received: int64, 1 missing",
         ),
-        (
-            with_column("key", lambda rows: [None, *rows[1:]], None),
-            "`key` must be of type string or int64, without missing values",
-        ),
+        (with_column("key", without_first), "`key` must be of type string or int64, without missi"),
     ],
 )
 def test_malformed_shards_are_named(folder, change, message):
-    rewrite(folder / "shards" / "part-00000.parquet", change)
+    rewrite(folder, change)
     with pytest.raises(ValueError, match=rf"part-00000.parquet.*{message}"):
         load_prepared(folder).sessions()
 
@@ -155,20 +119,16 @@ def test_item_counts_must_be_of_the_vocabulary(folder):
         load_prepared(folder).items  # noqa: B018
 
 
-def test_large_lists_and_slices_are_read(folder):
-    rewrite(
-        folder / "shards" / "part-00000.parquet",
-        with_column("item_ids", lambda rows: rows, pa.large_list(pa.int64())),
-    )
+def test_large_lists_are_read(folder):
+    rewrite(folder, with_column("item_ids", lambda rows: rows, pa.large_list(pa.int64())))
     rows = load_prepared(folder).sessions()
-    expected = toy_sessions(10)
     assert rows.item_ids.dtype == "int32"
-    np.testing.assert_array_equal(rows.take([0]).item_ids, expected.item_ids[: rows.lengths[0]])
+    expected = toy_sessions(10).item_ids[: rows.lengths[0]]
+    np.testing.assert_array_equal(rows.take([0]).item_ids, expected)
 
 
 def test_string_keys(tmp_path):
     sessions = Sessions.from_lists([[1, 2], [2], [1]], keys=["b", "c", "a"])
-    folder = write_prepared(tmp_path / "prepared", sessions)
-    rows = load_prepared(folder).sessions()
+    rows = load_prepared(write_prepared(tmp_path / "prepared", sessions)).sessions()
     assert rows.keys.tolist() == ["a", "b", "c"]
     assert rows.item_ids.tolist() == [1, 1, 2, 2]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
-from target_batches import choices, labels_of, next_event, parts, target_batches
+from target_batches import choices, labels_of, next_event, parts, slots_of, target_batches
 
 from keras_negrec.data import NextItemTargets
 
@@ -16,70 +16,40 @@ def transform(batch, target="next_positive", **arguments):
 def test_against_reference(batch, arguments):
     arguments["sampled"] |= arguments["skips_as_negatives"]
     x, y, weight = transform(batch, **arguments)
-    rows, length = batch["item_ids"].shape
-    not_to_recommend = arguments["not_to_recommend"]
+    not_to_recommend, keep = arguments["not_to_recommend"], arguments["keep"]
+    items, feedback = batch["item_ids"], batch["feedback"]
+    rows, length = items.shape
     for name, values in batch.items():
         np.testing.assert_array_equal(x[name], values[:, :-1])  # the last event is a target only
-    classes, weights, positions = y["next_item"], weight["next_item"], x["target_positions"]
-    assert classes.shape == weights.shape == positions.shape
-    fullest = 0
-    for row in range(rows):
-        expected = [
-            (i, batch["item_ids"][row, j])
-            for i in range(length - 1)
-            if (j := next_event(batch, row, i, arguments["target"] == "next_positive")) is not None
-        ]
-        skips = [
-            (i, batch["item_ids"][row, j])
-            for i in range(length - 1)
-            if (j := next_event(batch, row, i, positive_only=False)) is not None
-            and batch["feedback"][row, j] < 0
-        ]
-        asked = {i for i, _ in expected + (skips if not_to_recommend else [])}
-        fullest = max(fullest, len(asked))
-        used = weights[row] == 1
-        assert set(weights[row]) <= {0, 1}
-        ids = x["target_ids"][row] if arguments["sampled"] else classes[row] + 1
-        found = list(zip(positions[row][used], ids[used], strict=True))
-        assert found == expected
-        if not_to_recommend:
-            is_skip = weight["not_to_recommend"][row] == 1
-            ids = x["skip_target_ids"] if arguments["sampled"] else y["not_to_recommend"] + 1
-            assert list(zip(positions[row][is_skip], ids[row][is_skip], strict=True)) == skips
-            assert (y["not_to_recommend"][row][~is_skip] == 0).all()
-            assert (positions[row][~used & ~is_skip] == 0).all()
-        else:
-            assert (positions[row][~used] == 0).all()
-        assert (classes[row][~used] == 0).all()
-        if arguments["sampled"]:
-            assert (classes[row] == 0).all()  # the target is class 0
-            assert (x["target_ids"][row][~used] == 0).all()
-        if arguments["keep"]:
-            received = [
-                batch["feedback"][row, next_event(batch, row, i, positive_only=False)]
-                for i, _ in expected
-            ]
-            found = list(zip(y["keep"][row, used, 0], weight["keep"][row, used], strict=True))
-            assert found == [(value > 0, value != 0) for value in received]
-            assert (weight["keep"][row][~used] == 0).all()
-    assert fullest <= positions.shape[1] <= max(1, min(fullest + 7, length - 1))
-    assert ("target_ids" in x) == (arguments["sampled"] or arguments["keep"])
-    assert ("keep" in y) == ("keep" in weight) == arguments["keep"]
+    expected = [{} for _ in range(rows)]
+    for row, i in np.ndindex(rows, length - 1):
+        target = next_event(batch, row, i, arguments["target"] == "next_positive")
+        after = next_event(batch, row, i, positive_only=False)
+        is_skip = not_to_recommend and after is not None and feedback[row, after] < 0
+        if target is not None or is_skip:
+            expected[row][i] = (
+                0 if target is None else items[row, target],
+                items[row, after] if is_skip else 0,
+                np.sign(feedback[row, target]) if keep else 0,
+            )
+    assert slots_of(x, y, weight, **arguments) == expected
+    fullest = max(map(len, expected))
+    assert fullest <= x["target_positions"].shape[1] <= max(1, min(fullest + 7, length - 1))
+    assert ("target_ids" in x) == (arguments["sampled"] or keep)
     assert ("skip_target_ids" in x) == (arguments["sampled"] and not_to_recommend)
-    if arguments["skips_as_negatives"]:
-        expected = np.where(batch["feedback"] < 0, batch["item_ids"], 0)
-        np.testing.assert_array_equal(x["skipped_ids"], expected)
-    else:
-        assert "skipped_ids" not in x
-    check_labels(batch, x, y, weight, arguments["contrastive"])
+    terms = {"contrastive": arguments["contrastive"], "not_to_recommend": not_to_recommend}
+    terms |= {"keep": keep, "next_item": True}
+    assert set(y) == set(weight) == {name for name, is_there in terms.items() if is_there}
+    assert ("skipped_ids" in x) == arguments["skips_as_negatives"]
+    if "skipped_ids" in x:
+        np.testing.assert_array_equal(x["skipped_ids"], np.where(feedback < 0, items, 0))
+    assert ("candidate_ids" in x) == (arguments["contrastive"] is not None)
+    if "candidate_ids" in x:
+        np.testing.assert_array_equal(x["candidate_ids"], items)
+        check_labels(batch, x, y, weight, arguments["contrastive"])
 
 
 def check_labels(batch, x, y, weight, contrastive):
-    if contrastive is None:
-        assert set(y) == set(weight) <= {"next_item", "not_to_recommend", "keep"}
-        assert "candidate_ids" not in x
-        return
-    np.testing.assert_array_equal(x["candidate_ids"], batch["item_ids"])
     labels = y["contrastive"]
     assert (weight["contrastive"] == 1).all()
     assert weight["contrastive"].shape == labels.shape[:2]
@@ -132,22 +102,9 @@ def test_another_session_gives_neither_positives_nor_negatives():
 
 
 def test_an_item_both_kept_next_and_skipped_elsewhere_is_no_negative():
-    batch = one_row([1, 2, 3, 2], [1, -1, -1, 1])
-    _, y, _ = transform(batch, contrastive="item")
-    assert y["contrastive"][0, 0].tolist() == [-1, -1, 0, 1]
-    batch = one_row([1, 2, 2], [1, -1, 1])
-    _, y, _ = transform(batch, contrastive="item")
-    assert y["contrastive"][0, 0].tolist() == [-1, -1, -1]
-
-
-def test_rows_are_never_mixed():
-    batch = {
-        "item_ids": np.array([[1, 2, 3], [4, 5, 6]]),
-        "feedback": np.array([[1, -1, 1], [1, 1, 1]]),
-    }
-    _, y, _ = transform(batch, contrastive="hidden")
-    assert (y["contrastive"][1] == -1).all()  # the skip is the other row's
-    assert y["contrastive"][0, 0].tolist() == [-1, 0, 1]
+    for items, expected in (([1, 2, 3, 2], [-1, -1, 0, 1]), ([1, 2, 2, 2], [-1] * 4)):
+        _, y, _ = transform(one_row(items, [1, -1, -1, 1]), contrastive="item")
+        assert y["contrastive"][0, 0].tolist() == expected
 
 
 def test_as_a_dataset_transformation():
@@ -159,32 +116,17 @@ def test_as_a_dataset_transformation():
     tf.nest.map_structure(np.testing.assert_array_equal, elements[1], expected)
 
 
-def test_unknown_target():
-    with pytest.raises(ValueError, match="`target` must be one of"):
-        NextItemTargets("previous")
-
-
 def test_not_to_recommend_asks_for_the_skip_right_after_each_event():
     batch = one_row([0, 1, 2, 3, 4, 5], [0, 1, -1, 1, -2, -1])
     x, y, weight = transform(batch, not_to_recommend=True)
-    positions = x["target_positions"][0].tolist()
-    found = {
-        position: (int(target) + 1 if kept else None, int(skip) + 1 if skipped else None)
-        for position, target, kept, skip, skipped in zip(
-            positions,
-            y["next_item"][0],
-            weight["next_item"][0],
-            y["not_to_recommend"][0],
-            weight["not_to_recommend"][0],
-            strict=True,
-        )
-    }
     # After 1 comes a skip (2), and 3 is kept next; after 3 and 4 only skips come. The first skip
     # after nothing but padding has no context.
-    del found[0]
-    assert found == {1: (3, 2), 2: (3, None), 3: (None, 4), 4: (None, 5)}
+    [slots] = slots_of(x, y, weight, sampled=False)
+    assert slots == {1: (3, 2, 0), 2: (3, 0, 0), 3: (0, 4, 0), 4: (0, 5, 0)}
 
 
-def test_not_to_recommend_contradicts_the_next_item_as_target():
+def test_wrong_targets():
+    with pytest.raises(ValueError, match="`target` must be one of"):
+        NextItemTargets("previous")
     with pytest.raises(ValueError, match='needs target="next_positive"'):
         NextItemTargets("next", **parts(not_to_recommend=True))

@@ -1,0 +1,124 @@
+"""How sure means over examples are, and many of them at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from keras_negrec.argument_checks import check_positive_int
+
+_VALUES_AT_ONCE = 2**23  # 64 MiB
+
+
+class BootstrapMean(NamedTuple):
+    """A mean, its interval and the two-sided p value of the hypothesis that it is 0.
+
+    Arrays with one value a column, or floats for one column. See `bootstrap_mean`.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p: np.ndarray
+
+
+def bootstrap_mean(
+    values, *, num_resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
+) -> BootstrapMean:
+    """Bootstraps means over examples: how they would vary with other examples of the kind.
+
+    The draws are the same for all columns. For two models, give the differences of their
+    per-example values: the test is then a paired one. The interval is the percentile interval, and
+    `p` agrees with it: twice the smaller share of resamples on either side of 0, those at 0 on
+    both, each count plus 1.
+
+    Args:
+        values: float array of shape `(num_examples,)` or `(num_examples, num_columns)`.
+        num_resamples: int. Draws; `p` is never below `2 / (num_resamples + 1)`.
+        confidence: float between 0 and 1, of the interval.
+        seed: int.
+
+    Returns:
+        `BootstrapMean`, NaN where there is no example.
+
+    Raises:
+        ValueError: values that are not finite or have other shapes; a `confidence` outside 0 to 1.
+
+    Example:
+
+    >>> difference = np.array([1.0, 0, 0, 1, 0, 1, 0, 0, -1, 1])  # hits of one model - of another
+    >>> mean, low, high, p = keras_negrec.evaluation.bootstrap_mean(difference)
+    >>> print(f"{mean:.1f}, 95% interval {low:.1f} to {high:.1f}")
+    0.3, 95% interval -0.1 to 0.7
+
+    Reference:
+        [Efron & Tibshirani, 1993](https://doi.org/10.1201/9780429246593)
+    """
+    check_positive_int("num_resamples", num_resamples)
+    if not 0 < confidence < 1:
+        raise ValueError(f"`confidence` must lie between 0 and 1. Received: {confidence=}")
+    values = np.asarray(values, "float64")
+    if values.ndim not in (1, 2):
+        raise ValueError(f"`values` must have one or two dimensions. Received: {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"`values` must be finite. Received: {values[~np.isfinite(values)][0]}")
+    if len(values) == 0:
+        return BootstrapMean(*[np.full(values.shape[1:], np.nan)[()]] * 4)
+    if len(values) == 1:  # which SciPy refuses
+        values = np.repeat(values, 2, axis=0)
+    from scipy import stats  # slow to import
+
+    found = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=num_resamples,
+        batch=max(1, _VALUES_AT_ONCE // values.size),
+        confidence_level=confidence,
+        method="percentile",
+        rng=seed,
+    )
+    low, high = found.confidence_interval
+    means = found.bootstrap_distribution
+    below, above = (np.count_nonzero(sign * means <= 1e-12, axis=-1) for sign in (1, -1))
+    p = np.minimum(1, 2 * (1 + np.minimum(below, above)) / (1 + num_resamples))
+    return BootstrapMean(values.mean(axis=0), low, high, p)
+
+
+def bootstrap_columns(values: pd.DataFrame, num_resamples: int, seed: int = 0) -> pd.DataFrame:
+    """One row a column of `values`; columns that are NaN for the same examples go together."""
+    patterns, of_column = np.unique(values.notna().to_numpy(), axis=1, return_inverse=True)
+    parts = []
+    for i, there in enumerate(patterns.T):
+        part = values.loc[there, of_column.ravel() == i]
+        found = bootstrap_mean(part.to_numpy(), num_resamples=num_resamples, seed=seed)
+        parts.append(pd.DataFrame(found._asdict(), index=part.columns))
+    return pd.concat(parts).loc[values.columns]
+
+
+def holm_correction(p_values) -> np.ndarray:
+    """Adjusts p values so that the chance of one false alarm among all of them stays in hand.
+
+    An adjusted value below 0.05 may be called significant at 5 %, however many comparisons were
+    made and however they depend on each other.
+
+    Args:
+        p_values: floats from 0 to 1. NaN, a test that was not made, stays NaN and does not count.
+
+    Example:
+
+    >>> keras_negrec.evaluation.holm_correction([0.25, 0.01, np.nan, 0.02])
+    array([0.25, 0.03,  nan, 0.04])
+
+    Reference:
+        [Holm, 1979](https://www.jstor.org/stable/4615733)
+    """
+    p = np.array(p_values, "float64")
+    outside = p[(p < 0) | (p > 1)]
+    if len(outside):
+        raise ValueError(f"`p_values` must lie between 0 and 1. Received: {outside[0]}")
+    order = np.argsort(p, axis=None)[: np.count_nonzero(~np.isnan(p))]  # NaN is last
+    steps = p.flat[order] * np.arange(len(order), 0, -1)
+    p.flat[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return p

@@ -1,0 +1,201 @@
+"""The losses of feedback terms in whole models, against their definitions, and their ranking."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from small_models import (
+    ENCODERS,
+    batch_of,
+    build,
+    fit,
+    layer_outputs,
+    numpy,
+    random_sessions,
+    rows_of,
+    with_random_weights,
+)
+from toy_sessions import NUM_ITEMS, toy_sessions
+
+import keras_negrec
+from keras_negrec.data import Sessions
+
+
+def trained_on(name, negative_loss, sessions, **options):
+    """A model with random item vectors, a batch, and the loss of one of its outputs."""
+    model = build(name, negative_loss=negative_loss, **options)
+    table = np.random.default_rng(0).normal(size=(NUM_ITEMS, 8)).astype("float32")
+    model.item_embedding.embeddings.assign(table)
+    if negative_loss == "keep":
+        bias = np.random.default_rng(5).normal(size=NUM_ITEMS).astype("float32")
+        model.get_layer("keep_logit").item_bias.assign(bias)
+    if name == "bert4rec":  # rows as they are: the last event's case is tested elsewhere
+        model.encoder.last_probability = 0.0
+    x, y, weight = batch_of(model, sessions)
+    found = layer_outputs(model, x, predictions="prediction_head")
+    arguments = (y[negative_loss], found[negative_loss], weight[negative_loss])
+    return model, x, weight, found, float(model.loss[negative_loss](*arguments))
+
+
+def cosine(a, b):
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("with_sessions", [False, True])
+@pytest.mark.parametrize("context", ["hidden", "item"])
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_contrastive(name, context, with_sessions):
+    sessions = random_sessions(with_sessions)
+    model, x, weight, outputs, found = trained_on(
+        name,
+        "contrastive",
+        sessions,
+        context=context,
+        temperature=0.2,
+        max_sessions=2 if with_sessions else None,
+    )
+    table = np.concatenate([np.zeros((1, 8)), numpy(model.item_embedding.embeddings)])
+    length = x["candidate_ids"].shape[1]
+    losses = []
+    for row, (items, values, ids) in enumerate(rows_of(sessions)):
+        offset = length - len(items)  # padding on the left
+        contexts = [(i, table[items[i]]) for i in range(len(items))]
+        if context == "hidden":
+            contexts = [
+                (x["target_positions"][row, slot] - offset, outputs["predictions"][row, slot])
+                for slot in np.flatnonzero(weight["next_item"][row])
+            ]
+        for i, vector in contexts:
+            later = [j for j in range(i + 1, len(items)) if values[j] > 0 and ids[j] == ids[i]]
+            if name == "bert4rec" and context == "hidden":
+                assert x["item_ids"][row, i + offset] == model.mask_id
+                later = [i]  # the masked item itself
+            negatives = [
+                items[j]
+                for j in range(len(items))
+                if later and values[j] < 0 and ids[j] == ids[i] and items[j] != items[later[0]]
+            ]
+            if negatives:
+                terms = [
+                    math.exp(cosine(vector, table[item]) / 0.2)
+                    for item in (items[later[0]], *negatives)
+                ]
+                losses.append(-math.log(terms[0] / sum(terms)))
+    assert len(losses) >= 3
+    assert found == pytest.approx(np.mean(losses), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_not_to_recommend(name):
+    sessions = random_sessions()
+    model, x, weight, outputs, found = trained_on(name, "not_to_recommend", sessions)
+    causal, length, losses = model.encoder.causal, x["item_ids"].shape[1], []
+    for row, (items, values, _) in enumerate(rows_of(sessions)):
+        for slot, position in enumerate(x["target_positions"][row]):
+            asked = position - (length + causal - len(items)) + causal  # the event to predict
+            is_asked = causal <= asked < len(items)
+            if not causal:
+                is_asked = is_asked and x["item_ids"][row, position] == model.mask_id
+            counts = weight["not_to_recommend"][row, slot] == 1
+            if not counts or not is_asked or values[asked] >= 0:
+                assert not counts or position == 0
+                continue
+            exponentials = np.exp(outputs["not_to_recommend"][row, slot].astype("float64"))
+            losses.append(-math.log(1 - exponentials[items[asked] - 1] / exponentials.sum()))
+    assert len(losses) >= 3
+    if causal:  # every skip after another event is there
+        assert len(losses) == sum(
+            value < 0 for _, values, _ in rows_of(sessions) for value in values[1:]
+        )
+    assert found == pytest.approx(np.mean(losses), abs=1e-4)
+
+
+@pytest.mark.parametrize("num_sampled_negatives", [None, 4])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_keep(name, num_sampled_negatives):
+    sessions = random_sessions()
+    options = {"num_sampled_negatives": num_sampled_negatives}
+    model, x, weight, outputs, found = trained_on(name, "keep", sessions, **options)
+    bias = numpy(model.get_layer("keep_logit").keep_biases())
+    kernel, offset = map(numpy, model.get_layer("keep_logit").dense.weights)
+    losses = []
+    for row, (items, values, _) in enumerate(rows_of(sessions)):
+        for slot in np.flatnonzero(weight["next_item"][row]):
+            # The inputs of a causal model lack the last column, and it predicts the next event.
+            shown = x["target_positions"][row, slot] - (x["item_ids"].shape[1] - len(items))
+            if values[shown] == 0:
+                assert weight["keep"][row, slot] == 0
+                continue
+            prediction = outputs["predictions"][row, slot]
+            logit = prediction @ kernel[:, 0] + offset[0] + bias[items[shown] - 1]
+            probability = 1 / (1 + math.exp(-logit))
+            losses.append(-math.log(probability if values[shown] > 0 else 1 - probability))
+    assert len(losses) >= 5
+    assert len(losses) == weight["keep"].sum()
+    assert found == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+# The ranking that comes of the keep term
+
+HISTORIES = toy_sessions(5)
+KEEP = {"negative_loss": "keep"}
+
+
+def keep_biases(model):
+    return numpy(model.get_layer("keep_logit").keep_biases())
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_score_is_what_is_shown_plus_the_keep_bias(name, tmp_path):
+    model = with_random_weights(build(name, **KEEP, keep_weight=0.0))
+    shown = model.score(HISTORIES)
+    inputs = {key: HISTORIES.padded(8)[key] for key in model.serving_model.input}
+    vectors = numpy(model.serving_model(inputs))
+    table = numpy(model.item_embedding.table())
+    np.testing.assert_allclose(shown, vectors[:, :-1] @ table.T, atol=1e-4)
+    model.set_ranking_weights(keep=1.5)
+    np.testing.assert_allclose(model.score(HISTORIES), shown + 1.5 * keep_biases(model), atol=1e-4)
+    assert model.item_vectors().shape == (NUM_ITEMS, 9)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.ranking_weights == {"keep": 1.5}
+    np.testing.assert_allclose(loaded.score(HISTORIES), model.score(HISTORIES), atol=1e-6)
+
+
+def test_strength_out_of_range():
+    model = build(**KEEP)
+    for strength in (-0.1, math.nan, math.inf, True, "1"):
+        with pytest.raises(ValueError, match=r"`keep_weight` must be a number of at least 0. Rec"):
+            keras_negrec.models.feedback.Keep(keep_weight=strength)
+        with pytest.raises(ValueError, match=r"`keep_weight` must be a number of at least 0. Rec"):
+            model.set_ranking_weights(keep=strength)
+    with pytest.raises(ValueError, match=r"rank in this model are \[\]. Received: keep=1.0"):
+        build(negative_loss="contrastive").set_ranking_weights(keep=1.0)
+
+
+def test_what_cannot_be_combined():
+    assert build(**KEEP).target == "next"
+    assert build(negative_loss=True).target == "next_positive"
+    with pytest.raises(ValueError, match=r'`keep` needs target="next".*Received: target=.next_p'):
+        build(**KEEP, target="next_positive")
+    with pytest.raises(ValueError, match="`not_to_recommend` and `keep` cannot be combined"):
+        build(negative_loss=["keep", "not_to_recommend"])
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_learns_which_of_the_shown_items_are_kept(name):
+    """All items come equally often after all others; five of the ten are always skipped."""
+    items = np.random.default_rng(0).integers(1, 11, (96, 9))
+    sessions = Sessions.from_lists(items.tolist(), np.where(items > 5, -1, 1).tolist())
+    keras.utils.set_random_seed(0)
+    model = build(name, **KEEP)
+    history = fit(model, sessions, epochs=12)
+    assert history["keep_loss"][-1] < 0.5 < history["keep_loss"][0]  # chance: log 2
+    scores, bias = model.score(sessions), keep_biases(model)
+    assert bias[:5].min() > 0 > bias[5:].max()
+    model.set_ranking_weights(keep=0.0)
+    shown = model.score(sessions)
+    # What is shown does not depend on what is kept: half the items above, half below.
+    assert np.mean(shown[:, :5] > shown[:, 5:]) < 0.65
+    assert np.mean(scores[:, :5] > scores[:, 5:]) > 0.75
