@@ -7,6 +7,7 @@ if "keras_negrec.serving" not in sys.orig_argv:
     from keras_negrec.serving.export import export
     from keras_negrec.serving.export_onnx import export_onnx
     from keras_negrec.serving.recommend import Recommendation, recommend
+    from keras_negrec.serving.write_sample import write_sample
     from keras_negrec.serving.write_server_config import write_server_config
     from keras_negrec.serving.write_warmup_requests import write_warmup_requests
 
@@ -15,6 +16,7 @@ __all__ = [
     "export",
     "export_onnx",
     "recommend",
+    "write_sample",
     "write_server_config",
     "write_warmup_requests",
 ]

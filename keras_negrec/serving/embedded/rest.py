@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 import uvicorn
@@ -31,12 +32,13 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class RestApi:
-    """Answers HTTP requests; `routes` are those of the application."""
+    """Answers HTTP requests; `routes` are those of the application, further ones first."""
 
-    def __init__(self, service: Service):
+    def __init__(self, service: Service, routes: Sequence[Route] = ()):
         self._service, self._limits = service, service.limits
         self._bytes = 0
         self.routes = [
+            *routes,
             *(Route(path, self._metrics) for path in metrics.PATHS),
             Route("/{path:path}", self._answer, methods=_METHODS),
         ]

@@ -15,6 +15,7 @@ from pathlib import Path
 from keras_negrec.serving.embedded.grpc_api import grpc_server
 from keras_negrec.serving.embedded.metrics import PATHS
 from keras_negrec.serving.embedded.model_store import ModelStore
+from keras_negrec.serving.embedded.page_api import PageApi
 from keras_negrec.serving.embedded.rest import RestApi
 from keras_negrec.serving.embedded.service import Limits, Service
 
@@ -81,7 +82,8 @@ class Server:
                 self.port = over_grpc.add_insecure_port(_address(self.host, self.port))
             except RuntimeError:
                 raise OSError(f"Port {self.port} of {self.host} cannot be listened at.") from None
-            rest_server = RestApi(self.service).server()
+            page = PageApi(self.service, self.folder)
+            rest_server = RestApi(self.service, page.routes).server()
             await over_grpc.start()
             rest = asyncio.create_task(rest_server.serve([rest_socket]))
             while not rest_server.started:
@@ -104,6 +106,7 @@ class Server:
         if not served:
             self._say(f"There is no model in {self.folder} yet. One that is exported is served.")
         name = served[0].name if served else "NAME"
+        self._say(f"Page     {rest}/")
         self._say(f"REST     {rest}/v1/models/{name}:predict")
         self._say(f"gRPC     {_address(self.host, self.port)}")
         self._say(f"Metrics  {rest}{PATHS[0]}")
