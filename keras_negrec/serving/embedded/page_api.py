@@ -45,9 +45,9 @@ class PageApi:
             return _unknown(request)
         listeners = json.loads(_text(folder / LISTENERS) or "[]")
         names = _item_names(*_identity(folder / ITEM_NAMES))
-        items = list(names.items()) or [
-            [item, None] for listener in listeners for item in listener["item_ids"]
-        ]
+        items: list = list(names.items())
+        if not items:
+            items = [[item, None] for listener in listeners for item in listener["item_ids"]]
         return _json({"listeners": listeners, "items": items[:_OFFERED], "has_names": bool(names)})
 
     def _names(self, request: Request) -> Response:
