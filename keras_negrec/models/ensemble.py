@@ -87,6 +87,29 @@ class Ensemble(Recommender):
             start += model.serving_model.output.shape[-1]
         return found
 
+    @property
+    def ranking_columns(self):
+        found: dict[str, list[slice]] = {}
+        start = 0
+        for model in self.models:
+            for name, columns in model.ranking_columns.items():
+                moved = [slice(start + each.start, start + each.stop) for each in columns]
+                found.setdefault(name, []).extend(moved)
+            start += model.serving_model.output.shape[-1]
+        return found
+
+    @property
+    def ranking_weights(self):
+        """Those of its models, as far as they agree."""
+        found: dict[str, set[float]] = {}
+        for model in self.models:
+            for name, weight in model.ranking_weights.items():
+                found.setdefault(name, set()).add(weight)
+        return {name: weights.pop() for name, weights in found.items() if len(weights) == 1}
+
+    def _column_weights(self):
+        return np.concatenate([model.column_weights() for model in self.models])
+
     def item_vectors(self, rows=None):
         vectors = [ops.cast(model.item_vectors(rows), "float32") for model in self.models]
         return ops.concatenate(vectors, axis=-1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -111,22 +113,56 @@ class Recommender(keras.Model):
         return [(self.item_embedding, 0)]
 
     def item_vectors(self, rows=None):
-        """The vectors whose products with those of `serving_model` are the scores of the items.
+        """The vectors whose products with `history_vectors` are the scores of the items.
 
         A float tensor of shape `(num_items, dim)`, or `(n, dim)` of the items in `rows`, an int
         array of shape `(n,)` that counts them from 0.
         """
         return self.item_embedding.table(rows)
 
-    def history_vectors(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:
-        """What `serving_model` makes of each history: float32 array of shape `(num_rows, dim)`.
+    @property
+    def ranking_columns(self) -> dict[str, list[slice]]:
+        """Which columns of the vectors each feedback term fills that takes part in the ranking."""
+        return {}
+
+    @property
+    def ranking_weights(self) -> dict[str, float]:
+        """How much each feedback term that takes part in the ranking counts there."""
+        return {}
+
+    def column_weights(self, ranking_weights: Mapping | None = None) -> np.ndarray:
+        """What each column of the vectors counts in the ranking: float32 array `(dim,)`.
+
+        Args:
+            ranking_weights: mapping from names of feedback terms that rank to floats of at least
+                0, in place of the model's own; else a ValueError.
+        """
+        weights = self._column_weights()
+        for name, weight in check_ranking_weights(self, ranking_weights or {}).items():
+            for columns in self.ranking_columns[name]:
+                weights[columns] = weight
+        return weights
+
+    def _column_weights(self) -> np.ndarray:
+        return np.ones(self.serving_model.output.shape[-1], "float32")
+
+    def history_vectors(
+        self,
+        histories: Sessions,
+        *,
+        ranking_weights: Mapping | None = None,
+        batch_size: int = 256,
+    ) -> np.ndarray:
+        """The vectors of histories for the ranking: float32 array of shape `(num_rows, dim)`.
 
         Args:
             histories: `Sessions`; the newest `max_length` events of each row count. An item id
                 above `num_items` is a ValueError.
+            ranking_weights: as for `column_weights`.
             batch_size: int. Rows that are encoded at once.
         """
         self._check_catalogue(histories)
+        column_weights = self.column_weights(ranking_weights)
         vectors = np.zeros((len(histories), self.serving_model.output.shape[-1]), "float32")
         lengths = self._padded_lengths(histories)
         for length in np.unique(lengths):
@@ -136,7 +172,7 @@ class Recommender(keras.Model):
             batches = tf.data.Dataset.from_tensor_slices(inputs).batch(batch_size)
             batches = without_autotuning(batches.map(_of_any_length))
             vectors[rows] = self.serving_model.predict(batches, verbose=0)
-        return vectors
+        return vectors * column_weights
 
     def _padded_lengths(self, histories: Sessions) -> np.ndarray:
         """To which length each row is padded, so that short ones take less time."""
@@ -147,12 +183,12 @@ class Recommender(keras.Model):
         lengths = -(-(histories.lengths + 1) // multiple) * multiple
         return np.minimum(lengths, self.max_length)
 
-    def score(self, histories: Sessions, *, batch_size: int = 256) -> np.ndarray:
+    def score(self, histories: Sessions, **options) -> np.ndarray:
         """Scores of every item as the next one after each history, as for `history_vectors`.
 
         A float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.
         """
-        vectors = self.history_vectors(histories, batch_size=batch_size)
+        vectors = self.history_vectors(histories, **options)
         table = ops.convert_to_numpy(ops.cast(self.item_vectors(), "float32"))
         return np.matmul(vectors, table.T)
 
@@ -207,6 +243,22 @@ class Recommender(keras.Model):
         path = Path(dir_path) / "vocabulary.json"
         if path.exists():
             self.vocabulary = Vocabulary.load(path)
+
+
+def check_ranking_weights(model, weights: Mapping) -> Mapping:
+    """The same weights, which must be of terms that rank in the model, and not below 0."""
+    for name, weight in weights.items():
+        if name not in model.ranking_weights:
+            raise ValueError(
+                f"The feedback terms that rank in this model are {list(model.ranking_weights)}. "
+                f"Received: {name}={weight!r}"
+            )
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not is_number or not 0 <= weight < math.inf:
+            raise ValueError(
+                f"`{name}_weight` must be a number of at least 0. Received: {weight!r}"
+            )
+    return weights
 
 
 def _of_any_length(inputs: dict) -> dict:

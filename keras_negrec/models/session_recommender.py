@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_negrec import layers
@@ -15,7 +16,7 @@ from keras_negrec.data.training.targets import check_target
 from keras_negrec.models.encoders import Encoder
 from keras_negrec.models.feedback import FeedbackTerm
 from keras_negrec.models.objectives import Objective, Softmax
-from keras_negrec.models.recommender import Recommender
+from keras_negrec.models.recommender import Recommender, check_ranking_weights
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -176,23 +177,33 @@ class SessionRecommender(Recommender):
 
     @property
     def ranking_weights(self) -> dict[str, float]:
-        """How much each feedback term that takes part in the ranking counts there."""
         return {term.name: term.ranking_weight for term in self._ranking_terms}
 
     def set_ranking_weights(self, **weights: float) -> None:
-        """Says how much feedback terms count in the ranking; training does not depend on it.
+        """Says how much feedback terms count in the ranking where nothing else is asked for.
+
+        Training does not depend on it.
 
         Args:
             **weights: float of at least 0 by the name of a term that takes part in the ranking;
                 else a ValueError.
         """
-        for name, weight in weights.items():
-            if name not in self.ranking_weights:
-                raise ValueError(
-                    f"The feedback terms that rank in this model are {list(self.ranking_weights)}. "
-                    f"Received: {name}={weight!r}"
-                )
+        for name, weight in check_ranking_weights(self, weights).items():
             self.feedback_terms[name].ranking_weight = weight
+
+    @property
+    def ranking_columns(self):
+        found, stop = {}, self.serving_model.output.shape[-1]
+        for term in reversed(self._ranking_terms):
+            start = stop - term.item_columns(np.zeros(1, "int32")).shape[1]
+            found[term.name], stop = [slice(start, stop)], start
+        return found
+
+    def _column_weights(self):
+        weights = super()._column_weights()
+        for name, [columns] in self.ranking_columns.items():
+            weights[columns] = self.ranking_weights[name]
+        return weights
 
     def _training_batches(self, sessions, options):
         if self.item_embedding.num_features is not None:
@@ -230,8 +241,8 @@ class SessionRecommender(Recommender):
         return keras.Model(inputs, _beside(vectors, columns), name=f"{self.name}_serving")
 
     def item_vectors(self, rows=None):
-        """As in the base class; the columns of feedback terms that rank come last, weighted."""
-        columns = [term.item_columns(rows) * term.ranking_weight for term in self._ranking_terms]
+        """As in the base class; the columns of feedback terms that rank come last."""
+        columns = [term.item_columns(rows) for term in self._ranking_terms]
         return _beside(super().item_vectors(rows), columns)
 
     def _check_catalogue(self, rows: TrainingData) -> None:

@@ -56,6 +56,10 @@ def export(
     | `score` | `candidate_ids` `(batch, m)` | `scores` `(batch, m)`, -inf for unknown ids |
     | `embed` | | `vectors` `(batch, embedding_dim)` |
 
+    For each feedback term that ranks, `recommend`, `score` and `embed` take its weight too, such as
+    `keep_weight`: float32 `(batch,)`, or `(1,)` for all rows; left out, it is that of the model
+    when it was exported.
+
     `k` is one int32; the ids are `(batch, m)`, or `(1, m)` for all rows. A row of
     `allowed_item_ids` that holds only padding restricts nothing.
 

@@ -109,6 +109,7 @@ def _onnx_model(model, vocabulary: Vocabulary):
     model = _in_float32(model)
     serving_model, max_length = model.serving_model, model.max_length
     table = keras.ops.convert_to_numpy(model.item_vectors())  # a tensor would be an input
+    column_weights = model.column_weights()
     dtypes = {name: EVENT_COLUMNS[name].input_dtype for name in serving_model.input}
 
     @tf.function(
@@ -123,7 +124,7 @@ def _onnx_model(model, vocabulary: Vocabulary):
             padding = tf.zeros([batch, max_length], values.dtype)
             newest = tf.concat([padding, values], axis=1)[:, -max_length:]
             padded[name] = tf.ensure_shape(newest, [None, max_length])
-        vectors = serving_model(padded)
+        vectors = serving_model(padded) * column_weights
         return {"scores": tf.matmul(vectors, table, transpose_b=True), "vectors": vectors}
 
     proto, _ = tf2onnx.convert.from_function(

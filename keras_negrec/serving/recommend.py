@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ def recommend(
     *,
     feedback: Sequence[Sequence[int]] | None = None,
     exclude_seen: bool = True,
+    ranking_weights: Mapping[str, float] | None = None,
     vocabulary: Vocabulary | None = None,
     **columns: Sequence[Sequence],
 ) -> list[list[Recommendation]]:
@@ -41,6 +42,8 @@ def recommend(
         k: int. How many items to recommend; fewer come back where fewer are left.
         feedback: for each listener one value -2 to 2 an event. Default: all events were kept (+1).
         exclude_seen: bool. Whether items of the history, skipped ones too, are left out.
+        ranking_weights: how much feedback terms of the model count in the ranking, by name, such
+            as `{"keep": 2.0}`. Default: the model's own.
         vocabulary: `Vocabulary`. Default: the model's own.
         **columns: further event columns by name, such as `session_ids`: for each listener one
             value an event. Those that the model sees and that are not given are 0.
@@ -90,7 +93,8 @@ def recommend(
         np.searchsorted(rows, np.arange(len(histories) + 1)),
         np.arange(len(histories)),
     )
-    scores = np.array(model.score(sessions))  # a copy: the model may hand out its own
+    options = {"ranking_weights": ranking_weights} if ranking_weights else {}
+    scores = np.array(model.score(sessions, **options))  # a copy: the model may hand out its own
     if exclude_seen:
         scores[rows, sessions.item_ids - 1] = -np.inf
     return [

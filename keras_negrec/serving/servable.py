@@ -85,6 +85,12 @@ class Servable(tf.Module):
             with look_up_elsewhere(lookups):
                 return tf.cast(serving_model(inputs), tf.float32)
 
+        self._column_weights = tf.constant(model.column_weights())
+        self._ranking = {  # which columns each request's weight is for
+            f"{name}_weight": np.isin(np.arange(vectors.shape[1]), np.r_[tuple(columns)])
+            for name, columns in model.ranking_columns.items()
+            if name in model.ranking_weights
+        }
         self._encode = encode  # a function, so that no layer is saved
         # What the graph reads must hang on the module to be saved with it. The item table is
         # there once, however it is stored.
@@ -95,12 +101,14 @@ class Servable(tf.Module):
         history = {"item_ids": no_ids}
         columns = {"feedback": tf.constant([[1]])}  # kept
         columns |= {c.name: tf.zeros([1, 1], c.input_dtype) for c in further_inputs(model)}
+        own = model.ranking_weights.items()
+        weights = {f"{name}_weight": tf.constant([weight], tf.float32) for name, weight in own}
         options = {"k": tf.constant(k), "allowed_item_ids": no_ids, "blocked_item_ids": no_ids}
         self.functions = {
             "serving_default": _function(partial(self.recommend, **options), history | columns),
-            "recommend": _function(self.recommend, history | columns | options),
-            "score": _function(self.score, history | {"candidate_ids": no_ids} | columns),
-            "embed": _function(self.embed, history | columns),
+            "recommend": _function(self.recommend, history | columns | options | weights),
+            "score": _function(self.score, history | {"candidate_ids": no_ids} | columns | weights),
+            "embed": _function(self.embed, history | columns | weights),
         }
 
     def score(self, item_ids, candidate_ids, **columns):
@@ -143,6 +151,7 @@ class Servable(tf.Module):
     def _vectors(self, item_ids, columns: dict):
         """Prediction vectors (batch, dim), and the histories' internal ids (batch, n)."""
         known, events = self._known(item_ids), {}
+        weights = self._weights(tf.shape(item_ids)[:1], columns)
         for name, values in columns.items():
             message = f"`{name}` must have the shape of `item_ids`."
             is_single = tf.reduce_all(tf.shape(values) == 1)
@@ -158,7 +167,21 @@ class Servable(tf.Module):
             message = "`session_ids` must start at 0 or above and never fall along a history."
             valid = tf.debugging.assert_non_negative(steps, message)
             events["item_ids"] = _checked(events["item_ids"], valid)
-        return self._encode(events), known
+        return self._encode(events) * weights, known
+
+    def _weights(self, batch, columns: dict):
+        """What each column counts, for all rows or `(batch, dim)`; takes those of the request."""
+        found = self._column_weights
+        for name, is_its in self._ranking.items():
+            if name in columns:
+                given = columns.pop(name)
+                valid = tf.math.is_finite(given) & (given >= 0)
+                message = f"`{name}` must hold numbers of at least 0."
+                given = _checked(given, tf.debugging.assert_equal(valid, True, message))
+                message = f"`{name}` must have one value, or one a history."
+                given = _broadcast(given, batch, tf.size(given) == 1, message)[:, tf.newaxis]
+                found = tf.where(is_its, given, found)
+        return found
 
     def _best(self, vectors, excluded, allowed, restricted, k):
         """Scores and 0-based items of the best k of each row, best first, earlier items first.

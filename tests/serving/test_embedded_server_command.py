@@ -73,7 +73,7 @@ def test_what_was_taken_is_answered_before_it_ends(version):
         assert process.wait(60) == 0
         said += process.stdout.readlines()
     # Nothing but what it says itself, each line with its time.
-    assert len(said) == 6 and all(line[2] == line[5] == ":" for line in said), said
+    assert len(said) == 7 and all(line[2] == line[5] == ":" for line in said), said
 
 
 def test_what_cannot_be_served_is_one_line(version, tmp_path, capfd, monkeypatch):

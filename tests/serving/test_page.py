@@ -8,7 +8,7 @@ import urllib.request
 import numpy as np
 import pytest
 from embedded_server import served_folder, serving
-from small_model import ITEMS, STRINGS
+from small_model import ITEMS, STRINGS, build
 
 import keras_negrec
 
@@ -20,7 +20,13 @@ needs_browser = pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium
 
 
 @pytest.fixture(scope="module")
-def server(version, integers_version, tmp_path_factory):
+def model():
+    return build("sasrec", feedback_inputs=True, negative_loss="keep")
+
+
+@pytest.fixture(scope="module")
+def server(model, integers_version, tmp_path_factory):
+    version = keras_negrec.export(model, tmp_path_factory.mktemp("exports") / "named")
     folder = served_folder(tmp_path_factory.mktemp("page"), named=version, plain=integers_version)
     sessions = keras_negrec.data.Sessions.from_lists([[5, 4], HISTORY], [[1, 1], FEEDBACK])
     keras_negrec.serving.write_sample(folder / "named", sessions, STRINGS, item_names=NAMES)
@@ -49,9 +55,9 @@ def page(address):
         assert not faults
 
 
-def ranked(model, feedback, history=HISTORY):
+def ranked(model, feedback, history=HISTORY, **options):
     history = [ITEMS[number - 1] for number in history]
-    [best] = keras_negrec.recommend(model, [history], feedback=[feedback], k=20)
+    [best] = keras_negrec.recommend(model, [history], feedback=[feedback], k=20, **options)
     return [NAMES[item] for item, _ in best]
 
 
@@ -96,6 +102,18 @@ def test_a_recommended_track_joins_the_history(page, model):
     page.fill("#item", first)
     page.keyboard.press("Enter")
     wait_for(page, ranked(model, [*FEEDBACK, 1], [*HISTORY, number]))
+
+
+@needs_browser
+def test_the_slider_says_how_much_skips_count(page, model):
+    slider = page.locator("#weights input")
+    assert slider.input_value() == "1"
+    before = page.locator("#ranking .score").first.text_content()
+    for _ in range(20):
+        slider.press("ArrowRight")
+    assert page.text_content("#weights output") == "3"
+    wait_for(page, ranked(model, FEEDBACK, ranking_weights={"keep": 3.0}))
+    assert page.locator("#ranking .score").first.text_content() != before
 
 
 @needs_browser

@@ -46,9 +46,12 @@ const nameOf = (item) => state.names.get(String(item)) ?? String(item);
 
 async function openModel(name) {
   const found = await fetched(`v1/models/${encodeURIComponent(name)}/metadata`);
-  const { inputs } = found.metadata.signature_def.signature_def.recommend;
+  const { inputs, defaults } = found.metadata.signature_def.signature_def.recommend;
   state.model = name;
   state.inputs = Object.fromEntries(Object.entries(inputs).map(([key, info]) => [key, info.dtype]));
+  state.weights = Object.fromEntries(Object.keys(inputs).filter((key) => key.endsWith("_weight"))
+    .map((key) => [key, Math.round(1000 * defaults[key].float_val[0]) / 1000]));
+  showWeights();
   const beside = await fetched(`page/${encodeURIComponent(name)}`);
   state.hasNames = beside.has_names;
   state.names = new Map(beside.items.map(([item, label]) => [String(item), label ?? String(item)]));
@@ -59,7 +62,6 @@ async function openModel(name) {
     return option;
   }));
   await learnNames(beside.listeners.flatMap((listener) => listener.item_ids));
-  showWeights();
   showListeners(beside.listeners);
   state.ranking = [];
   await rank();
@@ -80,7 +82,7 @@ function predict(signature, rows, more) {
     inputs.feedback = rows.map((row) => row.map((event) => event.feedback));
   }
   for (const name of Object.keys(state.inputs)) {
-    if (name in state.weights) inputs[name] = state.weights[name];
+    if (name in state.weights) inputs[name] = [state.weights[name]];
     else if (!(name in inputs) && !(name in NO_COLUMNS)) inputs[name] = [[0]];
   }
   const body = { signature_name: signature, inputs: { ...inputs, ...more } };
@@ -141,7 +143,7 @@ const signed = (value, digits) => (value < 0 ? "−" : "+") + Math.abs(value).to
 const wordOf = (feedback) => WORDS.find(([value]) => value === feedback)?.[1] ?? `feedback ${feedback}`;
 
 function showWeights() {
-  byId("weights").replaceChildren(...Object.keys(state.weights).filter((name) => name in state.inputs).map((name) => {
+  byId("weights").replaceChildren(...Object.keys(state.weights).map((name) => {
     const slider = element("input");
     Object.assign(slider, { type: "range", min: 0, max: 4, step: 0.1, id: name });
     slider.value = state.weights[name];
@@ -151,7 +153,7 @@ function showWeights() {
       value.textContent = slider.value;
       attempt(rank);
     });
-    const title = element("span", "", `How much skips count (${name}): `, value);
+    const title = element("span", "", `How much the ranking counts "${name.replace("_weight", "")}": `, value);
     return element("label", "", title, slider);
   }));
 }
