@@ -95,6 +95,8 @@ def write_model(args, model, label: str, metrics: dict[str, float], split, vocab
         version = kn.export(model, args.out, metrics=metrics, data=f"{source}. {split.summary()}")
         say(f"best model by validation ({label}): {args.out / 'model.keras'}")
         say(f"exported for TF Serving: {version}")
+        kn.serving.write_sample(args.out, split.test.histories, vocabulary)
+        say(f"to try it on a page: python -m keras_negrec.serving {args.out.parent}")
         show_recommendations(version, model, split, vocabulary)
 
 
