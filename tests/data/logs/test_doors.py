@@ -36,7 +36,7 @@ from log_files import (
 import keras_negrec as kn
 from keras_negrec.data.__main__ import main as command
 
-TIMES = 10 if os.environ.get("KERAS_NEGREC_THOROUGH", "") not in ("", "0") else 1
+THOROUGH = os.environ.get("KERAS_NEGREC_THOROUGH", "") not in ("", "0")
 START = 1_700_000_000
 LAYOUTS = {
     "ratings.dat": ("", "::"),
@@ -328,9 +328,9 @@ LOGS = {
     "movielens": movielens_logs(),
     "sequences": sequences_logs(),
 }
-# Those of files with many columns take three times as long. With the thorough tests 210.
-NUM_LOGS = {"frame": 6, "yambda": 5, "movielens": 4, "sequences": 3}
-NUM_LOGS |= {"mssd": 1, "lastfm1k": 1, "kuairand": 1}
+# 210 with the thorough tests, else 8; those of files with many columns take three times as long.
+NUM_LOGS = {"frame": 60, "yambda": 50, "movielens": 40, "sequences": 30}
+NUM_LOGS |= {"mssd": 10, "lastfm1k": 10, "kuairand": 10}
 # Logs are small already.
 GENERATE = [Phase.explicit, Phase.generate]
 OF_TEXT = ("expected the header in", "expected text in UTF-8")
@@ -414,7 +414,7 @@ def test_every_door_gives_the_same(tmp_path_factory, format):
     general = functools.partial(kn.data.read_log, format=format)
     readers = [getattr(kn.data, f"read_{format}"), general]
 
-    @settings(max_examples=NUM_LOGS[format] * TIMES, phases=GENERATE)
+    @settings(max_examples=max(1, NUM_LOGS[format] // (1 if THOROUGH else 30)), phases=GENERATE)
     @given(log=LOGS[format])
     def check(log):
         folder = tmp_path_factory.mktemp("log")
