@@ -15,6 +15,7 @@ from keras_negrec.evaluation.ranking_metrics import (
 from keras_negrec.evaluation.scorer import Scorer, VectorScorer
 from keras_negrec.evaluation.significance import BootstrapMean, bootstrap_mean, holm_correction
 from keras_negrec.evaluation.skip_sensitivity import skip_sensitivity
+from keras_negrec.evaluation.trade_off import TradeOff, choose_weights, trade_off
 
 __all__ = [
     "BootstrapMean",
@@ -23,8 +24,10 @@ __all__ = [
     "Metric",
     "Metrics",
     "Scorer",
+    "TradeOff",
     "VectorScorer",
     "bootstrap_mean",
+    "choose_weights",
     "compare",
     "evaluate",
     "evaluate_sampled",
@@ -34,6 +37,7 @@ __all__ = [
     "ranking_metrics",
     "register_metric",
     "skip_sensitivity",
+    "trade_off",
     "unregister_metric",
 ]
 
