@@ -21,7 +21,12 @@ COLUMNS = {
     "skip_hr@10": "skip HR@10",
     "feedback_auc": "feedback AUC",
 }
-LEGEND = "skip HR@10: lower is better; the others: higher; ±: spread over the seeds"
+LEGEND = """\
+HR@10         how often the next kept item is among the first ten
+NDCG@10, MRR  the same, where a higher place counts more
+skip HR@10    how often the next skipped item is: lower is better
+feedback AUC  how often the kept one is above the skipped one: 0.5 is chance
+±             spread over the seeds"""
 
 
 def readable(metrics: dict[str, float]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -47,7 +48,7 @@ def read_events(
 
     `options` are what the scan takes beside the source; `errors` is that of `read_log`.
     `number_rows` adds `row` where the scan can; without it `row` is there only where nothing else
-    orders the events of a session or the sessions of a user.
+    orders the events of a session, of which several may have one time, or the sessions of a user.
     """
     unreadable: dict[str, str] = {}
 
@@ -68,7 +69,8 @@ def read_events(
     can_number = numbers_rows(scan) and engine.connection.name == "duckdb"
     events = scan_readable(**{"number_rows": True} if number_rows and can_number else {})
     orders = [name for name in ("position", "timestamp", "row") if name in events.columns]
-    needs_row = not orders or ("user" in events.columns and "timestamp" not in events.columns)
+    needs_row = orders[:1] in ([], ["timestamp"])
+    needs_row |= "user" in events.columns and "timestamp" not in events.columns
     if needs_row and can_number and "row" not in orders:
         events, orders = scan_readable(number_rows=True), [*orders, "row"]
     if not orders:
@@ -108,6 +110,12 @@ def read_events(
         keeps_ties="row" in events.columns and not numbers_rows(scan),
         by_gap="seconds_to_next" in events.columns,
     )
+
+
+def nothing_remains(num_read: int, dropped: Iterable[tuple[str, int]]) -> ValueError:
+    """What is raised where all events were dropped, each with its reason and how many."""
+    counts = "; ".join(f"{count} events dropped: {reason}" for reason, count in dropped)
+    return ValueError(f"Nothing remains of {num_read} events. Received: {counts}")
 
 
 def _checked(events: Any, scan: Scan, source) -> ibis.Table:

@@ -12,7 +12,12 @@ import pandas as pd
 from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.logs.columns import registered
 from keras_negrec.data.logs.engine import Engine, engine_errors
-from keras_negrec.data.logs.event_table import EventTable, read_events, source_name
+from keras_negrec.data.logs.event_table import (
+    EventTable,
+    nothing_remains,
+    read_events,
+    source_name,
+)
 from keras_negrec.data.logs.formats import Scan, check_format_options, find_scan
 from keras_negrec.data.logs.session_faults import add_num_faulty, find_faults, session_fault
 
@@ -92,6 +97,8 @@ def read_scan(
     finally:
         engine.close()
     dropped = {**dict(sorted(log.problems.items())), **dropped}
+    if events.empty:
+        raise nothing_remains(log.num_read, dropped.items())
     events.attrs["dropped"] = dropped
     if dropped or log.unreadable:
         reasons = [f"{reason} ({count})" for reason, count in dropped.items()]

@@ -85,6 +85,8 @@ def to_sessions(
     further = {name: events[name].cast(dtype) for name, dtype in names if name in events.columns}
     events = events.mutate(**further)
     more = ["row"] * has_row + ["time"] * keep_time
+    if several_files and has_row and log.ordered_by == "timestamp":
+        more = ["file", *more]  # a row is counted from the start of its file
     others = ["feedback", *further]
     # In this order equal events are neighbors, and the first of them is the one to keep: the
     # strongest feedback, and of two equally strong ones the negative.

@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from keras_negrec.atomic_write import sync
 from keras_negrec.data.logs.engine import Engine
-from keras_negrec.data.logs.event_table import read_events
+from keras_negrec.data.logs.event_table import nothing_remains, read_events
 from keras_negrec.data.logs.formats import Scan
 from keras_negrec.data.preparation.cut_rows import ROW_GROUP_EVENTS, RowSpool, Totals, cut_rows
 from keras_negrec.data.preparation.filter_sessions import filter_sessions
@@ -61,10 +61,7 @@ def write_folder(
     dropped += found
     num_events, num_sessions = sessions.totals()
     if not num_events:
-        raise ValueError(
-            f"Nothing remains of {log.num_read} events. Received: "
-            + "; ".join(f"{drop.events} events dropped: {drop.reason}" for drop in dropped)
-        )
+        raise nothing_remains(log.num_read, [(drop.reason, drop.events) for drop in dropped])
     num_rows = num_sessions
     if parameters["group_by"] == "user":
         num_rows = int(sessions.table.user.nunique().to_pyarrow().as_py())

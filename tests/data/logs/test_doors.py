@@ -179,7 +179,11 @@ def kuairand_logs(draw):
         frame.loc[draw(st.integers(0, len(frame) - 1)), column] = None
         return Log("kuairand", {}, parquet_sources(frame, "log.parquet"), draw(ERRORS))
     chunks = [
-        [kuairand_line(n % 2, 50 + n, (START + n * 300) * 1000 + 1, like=a, hate=b, long_view=c)]
+        [
+            kuairand_line(
+                n % 2, 50 - n, (START + n // 3 * 300) * 1000 + 1, like=a, hate=b, long_view=c
+            )
+        ]
         for n, (a, b, c) in enumerate(labels)
     ]
     options = {"session_gap": draw(st.sampled_from([None, 500, 700]))}
@@ -192,7 +196,8 @@ def movielens_logs(draw):
     header, delimiter = LAYOUTS[name]
     ratings = enumerate(draw(some(st.tuples(st.integers(1, 3), st.integers(1, 5)))))
     chunks = [
-        [delimiter.join(map(str, (u, 7 + n, rating, START - n)))] for n, (u, rating) in ratings
+        [delimiter.join(map(str, (u, 17 - n, rating, START - n // 3)))]
+        for n, (u, rating) in ratings
     ]
     options = draw(st.sampled_from([{}, {"positive_from": 2}, {"feedback": "all_positive"}]))
     log = text_log("movielens", options, name, delimiter, chunks, header, can_split=False)
@@ -260,9 +265,9 @@ def frame_logs(draw):
     same = {"min_size": size, "max_size": size}
     cells = {
         "session": draw(st.lists(st.sampled_from(["ann", "bob", "7x"]), **same)),
-        "item": [f"t,{n}" if words else n for n in range(10, 10 + size)],
+        "item": [f"t,{n}" if words else n for n in range(10 + size, 10, -1)],
         "verdict": draw(st.lists(st.sampled_from(verdicts), **same)),
-        "at": [to_time(START + 60 * n) for n in range(size)],
+        "at": [to_time(START + 60 * (n // 2)) for n in range(size)],
         "nth": draw(st.permutations(range(size))),
         "seconds": draw(st.lists(st.integers(0, 60), **same)),
     }

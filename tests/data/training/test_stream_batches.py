@@ -1,5 +1,8 @@
 """Batches of sessions in memory and of prepared folders, which are alike."""
 
+import platform
+import resource
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -244,3 +247,15 @@ def test_what_models_read_does_not_wait_for_the_autotuner(monkeypatch):
     monkeypatch.setattr(model.serving_model, "predict", noted)
     model.history_vectors(numbered([3, 3]))
     assert [dataset.options().autotune.enabled for dataset in read] == [False, False]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc's memory")
+def test_memory_stays_with_the_process_after_a_generator_has_run():
+    """TensorFlow's generators have each larger piece given back, and cleared at each step."""
+    for _ in numbered([3, 3]).batches(batch_size=2, max_length=4):
+        pass
+    np.ones(2**18)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        np.ones(2**18)  # 512 pages
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 10_000
