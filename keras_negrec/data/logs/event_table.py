@@ -47,8 +47,8 @@ def read_events(
     """Reads a log once and stores its sound events in the engine.
 
     `options` are what the scan takes beside the source; `errors` is that of `read_log`.
-    `number_rows` adds `row` where the scan can; without it `row` is there only where nothing else
-    orders the events of a session, of which several may have one time, or the sessions of a user.
+    `number_rows` adds `row` where the scan can; without it `row` is there only where it is needed
+    to order events of the same time, events without a time or position, or the sessions of a user.
     """
     unreadable: dict[str, str] = {}
 
