@@ -23,10 +23,12 @@ COLUMNS = {
 }
 LEGEND = """\
 HR@10         how often the next kept item is among the first ten
-NDCG@10, MRR  the same, where a higher place counts more
-skip HR@10    how often the next skipped item is: lower is better
-feedback AUC  how often the kept one is above the skipped one: 0.5 is chance
-±             spread over the seeds"""
+NDCG@10       the same, but a hit counts more the higher it stands
+MRR           the mean of 1 / the place of the next kept item
+skip HR@10    how often the next skipped item is among them: lower is better
+feedback AUC  how often the kept item is above the skipped one: 0.5 is chance
+train s       seconds of training
+±             how much the seeds differ (standard deviation)"""
 
 
 def readable(metrics: dict[str, float]) -> list[str]:

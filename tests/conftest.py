@@ -16,6 +16,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 import keras  # first: it picks the backend, and PyTorch must load before TensorFlow
 import pytest
 from hypothesis import settings
+from thorough import THOROUGH
 
 # What computes on the backend. All else is data, text and files, or written for TensorFlow.
 ON_EVERY_BACKEND = (
@@ -33,7 +34,6 @@ ON_EVERY_BACKEND = (
     "serving/test_recommend.py",
     "test_guides.py",
 )
-THOROUGH = os.environ.get("KERAS_NEGREC_THOROUGH", "") not in ("", "0")
 
 if keras.config.backend() == "torch":
     import torch

@@ -18,9 +18,9 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
 from small_models import ENCODERS, build, numpy
+from thorough import THOROUGH
 from toy_sessions import NUM_ITEMS
 
-THOROUGH = os.environ.get("KERAS_NEGREC_THOROUGH", "") not in ("", "0")
 NAMES = ENCODERS if THOROUGH else ("bert4rec", "gru4rec")
 GO_ON = ("sasrec", "gru4rec")  # compiling takes long, and the optimizer knows no encoder
 WEIGHTS = {"contrastive": 0.4, "not_to_recommend": 0.7}

@@ -47,8 +47,8 @@ def read_events(
     """Reads a log once and stores its sound events in the engine.
 
     `options` are what the scan takes beside the source; `errors` is that of `read_log`.
-    `number_rows` adds `row` where the scan can; without it `row` is there only where nothing else
-    orders the events of a session, of which several may have one time, or the sessions of a user.
+    `number_rows` adds `row` where the scan can; without it `row` is there only where it is needed
+    to order events of the same time, events without a time or position, or the sessions of a user.
     """
     unreadable: dict[str, str] = {}
 
@@ -69,8 +69,9 @@ def read_events(
     can_number = numbers_rows(scan) and engine.connection.name == "duckdb"
     events = scan_readable(**{"number_rows": True} if number_rows and can_number else {})
     orders = [name for name in ("position", "timestamp", "row") if name in events.columns]
-    needs_row = orders[:1] in ([], ["timestamp"])
-    needs_row |= "user" in events.columns and "timestamp" not in events.columns
+    needs_row = "position" not in orders or (
+        "user" in events.columns and "timestamp" not in events.columns
+    )
     if needs_row and can_number and "row" not in orders:
         events, orders = scan_readable(number_rows=True), [*orders, "row"]
     if not orders:

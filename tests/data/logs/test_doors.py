@@ -5,7 +5,6 @@ import functools
 import io
 import itertools
 import json
-import os
 import re
 import shlex
 import shutil
@@ -32,11 +31,11 @@ from log_files import (
     write,
     yambda_events,
 )
+from thorough import THOROUGH
 
 import keras_negrec as kn
 from keras_negrec.data.__main__ import main as command
 
-THOROUGH = os.environ.get("KERAS_NEGREC_THOROUGH", "") not in ("", "0")
 START = 1_700_000_000
 LAYOUTS = {
     "ratings.dat": ("", "::"),

@@ -251,7 +251,7 @@ def test_what_models_read_does_not_wait_for_the_autotuner(monkeypatch):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc's memory")
 def test_memory_stays_with_the_process_after_a_generator_has_run():
-    """TensorFlow's generators have each larger piece given back, and cleared at each step."""
+    """TensorFlow's generators make glibc return large pieces, which each step then clears anew."""
     for _ in numbered([3, 3]).batches(batch_size=2, max_length=4):
         pass
     np.ones(2**18)
