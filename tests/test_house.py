@@ -100,7 +100,7 @@ def lengths_of_files(folder: Path) -> dict[str, int]:
     return {str(path): path.read_bytes().count(b"\n") for path in folder.rglob("*.py")}
 
 
-@pytest.mark.parametrize(("folder", "most"), [(PACKAGE, 15_500), (TESTS, 14_000)])
+@pytest.mark.parametrize(("folder", "most"), [(PACKAGE, 18_500), (TESTS, 15_900)])
 def test_the_house_does_not_grow(folder, most):
     assert sum(lengths_of_files(folder).values()) <= most
 
