@@ -12,10 +12,12 @@ import pandas as pd
 
 from keras_negrec.argument_checks import check_choice, check_positive_int
 from keras_negrec.data import Examples
-from keras_negrec.evaluation.evaluate import evaluate
+from keras_negrec.evaluation.evaluate import check_examples
+from keras_negrec.evaluation.rank_targets import rank_targets
 
 _WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 _ENDS = {"equal hits": ("hr", "skip_hr"), "equal skips": ("skip_hr", "hr")}
+_DRAWS_AT_ONCE = 2**22  # of the bootstrap: 32 MiB
 
 
 class TradeOff:
@@ -24,11 +26,22 @@ class TradeOff:
     Attributes:
         term: str. The feedback term whose weight in the ranking was changed.
         k: int. The cut-off.
-        table: `pandas.DataFrame` of floats with the columns `weight`, `hr@k` and `skip_hr@k`.
+        weights: float array of shape `(num_weights,)`, rising.
+        hits, skips: float arrays of shape `(num_examples, num_weights)`: whether the next kept, and
+            the next skipped item is among the first `k`, NaN where there is none. Of several
+            models, the mean.
     """
 
-    def __init__(self, term: str, k: int, table: pd.DataFrame):
-        self.term, self.k, self.table = term, k, table
+    def __init__(self, term: str, k: int, weights, hits: np.ndarray, skips: np.ndarray):
+        self.term, self.k, self.weights = term, k, np.asarray(weights, "float64")
+        self.hits, self.skips = hits, skips
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a weight, with the columns `weight`, `hr@k` and `skip_hr@k`."""
+        means = [np.nanmean(values, axis=0) for values in (self.hits, self.skips)]
+        names = ["weight", f"hr@{self.k}", f"skip_hr@{self.k}"]
+        return pd.DataFrame(np.column_stack([self.weights, *means]), columns=names)
 
     def at(self, which: str, value: float) -> dict[str, float]:
         """The best point where hits, or skips, are as given: between two points on their line.
@@ -42,21 +55,71 @@ class TradeOff:
             dict with `weight`, `hr@k` and `skip_hr@k`, NaN where no weight gets there.
         """
         check_choice("which", which, tuple(_ENDS))
-        given, sought = (f"{name}@{self.k}" for name in _ENDS[which])
-        points = []
-        for before, after in itertools.pairwise(self.table.to_dict("records")):
-            low, high = sorted((before[given], after[given]))
-            if low <= value <= high:
-                way = (
-                    0.0 if low == high else (value - before[given]) / (after[given] - before[given])
-                )
-                points.append(
-                    {name: before[name] + way * (after[name] - before[name]) for name in before}
-                )
-        if not points:
-            return dict.fromkeys(self.table.columns, math.nan)
-        best = min if which == "equal hits" else max
-        return best(points, key=lambda point: point[sought])
+        given, sought = (self.table[f"{name}@{self.k}"].to_numpy() for name in _ENDS[which])
+        [weight], [best] = _best_point(which, self.weights, given[None], sought[None], [value])
+        found = dict(zip(_ENDS[which], (value if best == best else math.nan, best), strict=True))
+        return {"weight": weight} | {f"{name}@{self.k}": found[name] for name in ("hr", "skip_hr")}
+
+    def against(
+        self,
+        baseline: TradeOff,
+        at: str = "equal hits",
+        *,
+        num_resamples: int = 2000,
+        seed: int = 0,
+    ) -> dict[str, float]:
+        """How many fewer skips there are at a baseline's hits, or more hits at its skips.
+
+        Args:
+            baseline: the `TradeOff` of another model on the same examples, with one weight: what
+                `trade_off(model, examples, weights=[])` gives of a model as it is.
+            at: `"equal hits"` or `"equal skips"`.
+            num_resamples, seed: ints, of the bootstrap over the examples.
+
+        Returns:
+            dict of floats: `weight`; `baseline` and `value`, its skips (or hits) and those on the
+            curve; `change`, from the first to the second, as a share of the first; `low` and
+            `high`, the 95 % interval of the change. All are NaN where the curve does not get there,
+            and the interval where it does not in some of the resamples.
+
+        Raises:
+            ValueError: a baseline of several weights, other examples or another `k`.
+
+        Reference:
+            [Efron & Tibshirani, 1993](https://doi.org/10.1201/9780429246593), the percentile
+            interval.
+        """
+        check_choice("at", at, tuple(_ENDS))
+        if baseline.k != self.k or baseline.hits.shape != (len(self.hits), 1):
+            raise ValueError(
+                f"`baseline` must have k={self.k}, {len(self.hits)} examples and one weight. "
+                f"Received: k={baseline.k}, examples and weights {baseline.hits.shape}"
+            )
+        values = np.hstack([self.hits, self.skips, baseline.hits, baseline.skips])
+        known = ~np.isnan(values)
+        values = np.where(known, values, 0.0)
+        rng, num_examples = np.random.default_rng(seed), len(values)
+        means = [values.sum(axis=0, keepdims=True) / known.sum(axis=0)]
+        step = max(1, _DRAWS_AT_ONCE // num_examples)
+        for start in range(0, num_resamples, step):
+            size = min(step, num_resamples - start)
+            shares = np.full(num_examples, 1 / num_examples)
+            counts = rng.multinomial(num_examples, shares, size=size).astype("float64")
+            means.append(counts @ values / (counts @ known))
+        hits, skips, others, other_skips = np.split(
+            np.concatenate(means), np.cumsum([len(self.weights), len(self.weights), 1]), axis=1
+        )
+        ends = ((hits, others), (skips, other_skips))
+        (given, reached), (sought, before) = ends if at == "equal hits" else ends[::-1]
+        weights, found = _best_point(at, self.weights, given, sought, reached[:, 0])
+        before = np.where(before[:, 0] > 0, before[:, 0], np.nan)
+        change = found / before - 1
+        low, high = np.quantile(change[1:], (0.025, 0.975))
+        found = {"weight": weights[0], "baseline": before[0], "value": found[0]}
+        return {
+            name: float(value)
+            for name, value in {**found, "change": change[0], "low": low, "high": high}.items()
+        }
 
     def figure(self, beside: Mapping[str, Mapping] | None = None) -> Any:
         """A `matplotlib` figure of the curve; less is better to the right, more upwards.
@@ -74,8 +137,9 @@ class TradeOff:
         panel = figure.subplots()
         hits, skips = f"hr@{self.k}", f"skip_hr@{self.k}"
         label = f'one model, the weight of "{self.term}" from least to most'
-        panel.plot(self.table[skips], self.table[hits], "o-", color="#0072B2", label=label)
-        for weight, x, y in self.table[["weight", skips, hits]].itertuples(index=False):
+        table = self.table
+        panel.plot(table[skips], table[hits], "o-", color="#0072B2", label=label)
+        for weight, x, y in table[["weight", skips, hits]].itertuples(index=False):
             panel.annotate(
                 f"{weight:g}", (x, y), (5, 5), textcoords="offset points", color="#0072B2"
             )
@@ -97,14 +161,14 @@ def trade_off(
     k: int = 10,
     exclude_seen: bool | None = None,
 ) -> TradeOff:
-    """Evaluates one model at several weights of a feedback term in its ranking.
+    """Ranks by one model with several weights of a feedback term in its ranking.
 
     Args:
-        model: a model of this package with a feedback term that ranks, such as `"keep"`. Its own
-            weights stay as they are.
+        model: a model of this package with a feedback term that ranks, such as `"keep"`, or several
+            of one kind, such as those of different seeds. Their own weights stay as they are.
         examples: `Examples`, those of validation where a weight is to be chosen.
         term: str or None. The name of the term; None where the model has one that ranks.
-        weights: floats of at least 0.
+        weights: floats of at least 0. None at all takes any model as it is, for `against`.
         k: int. The cut-off K of hits and skips.
         exclude_seen: as in `evaluate`.
 
@@ -112,7 +176,7 @@ def trade_off(
         `TradeOff`.
 
     Raises:
-        ValueError: no such term, or None where several rank; a weight below 0.
+        ValueError: no such term, or None where several rank; a weight below 0; no examples.
 
     Example:
 
@@ -122,22 +186,36 @@ def trade_off(
     >>> curve = keras_negrec.evaluation.trade_off(model, examples, weights=[0, 1], k=2)
     >>> list(curve.table.columns)
     ['weight', 'hr@2', 'skip_hr@2']
+    >>> plain = keras_negrec.build_model("sasrec", num_items=3)
+    >>> as_it_is = keras_negrec.evaluation.trade_off(plain, examples, weights=[], k=2)
+    >>> list(curve.against(as_it_is))
+    ['weight', 'baseline', 'value', 'change', 'low', 'high']
     """
     check_positive_int("k", k)
-    known = list(model.ranking_weights)
-    if term is None and len(known) == 1:
-        term = known[0]
-    if term is None or term not in known:
-        raise ValueError(
-            f"`term` must be one of the feedback terms that rank, {known}. Received: term={term!r}"
-        )
-    names = [f"hr@{k}", f"skip_hr@{k}"]
-    rows = []
-    for weight in sorted(weights):
-        weighted = _AtWeights(model, {term: weight})
-        metrics = evaluate(weighted, examples, k=[k], exclude_seen=exclude_seen)
-        rows.append([float(weight), *(metrics[name] for name in names)])
-    return TradeOff(term, k, pd.DataFrame(rows, columns=["weight", *names]))
+    check_examples(examples)
+    models = list(model) if isinstance(model, Sequence) else [model]
+    if len(weights):
+        known = list(models[0].ranking_weights)
+        if term is None and len(known) == 1:
+            term = known[0]
+        if term is None or term not in known:
+            raise ValueError(
+                f"`term` must be one of the feedback terms that rank, {known}. Received: "
+                f"term={term!r}"
+            )
+    term, weights = term or "", sorted(weights)
+
+    def found(scorer: Any) -> np.ndarray:
+        ranks = rank_targets(scorer, examples, exclude_seen=exclude_seen)
+        both = np.stack([ranks["target"], ranks["skip_target"]])
+        return np.where(np.isnan(both), np.nan, both <= k)
+
+    by_weight = [
+        np.mean([found(_AtWeights(one, {term: weight})) for one in models], axis=0)
+        for weight in weights
+    ] or [np.mean([found(one) for one in models], axis=0)]
+    hits, skips = np.stack(by_weight, axis=-1)
+    return TradeOff(term, k, weights or [math.nan], hits, skips)
 
 
 def choose_weights(
@@ -154,7 +232,8 @@ def choose_weights(
         model, **options: as in `trade_off`.
         validation: `Examples` that are not those of the test.
         baseline: metrics of the model to compare with on the same examples, from `evaluate`.
-        at: `"equal hits"` or `"equal skips"`.
+        at: `"equal hits"`, `"equal skips"`, or `"both"`: half way between the two, where there are
+            more hits and fewer skips than the baseline's.
 
     Returns:
         dict from the name of the term to its weight, for `set_ranking_weights` or `recommend`.
@@ -171,17 +250,43 @@ def choose_weights(
     >>> list(keras_negrec.evaluation.choose_weights(model, examples, baseline))
     ['keep']
     """
-    check_choice("at", at, tuple(_ENDS))
+    check_choice("at", at, (*_ENDS, "both"))
     curve = trade_off(model, validation, **options)
-    given = f"{_ENDS[at][0]}@{curve.k}"
-    found = curve.at(at, baseline[given])
-    if math.isnan(found["weight"]):
-        reached = curve.table[given]
-        raise ValueError(
-            f"No weight of `{curve.term}` gives the baseline's {given}, {baseline[given]:.4f}. "
-            f"Received weights that give {reached.min():.4f} to {reached.max():.4f}"
-        )
-    return {curve.term: found["weight"]}
+
+    def weight_at(which: str) -> float:
+        given = f"{_ENDS[which][0]}@{curve.k}"
+        weight = curve.at(which, baseline[given])["weight"]
+        if math.isnan(weight):
+            reached = curve.table[given]
+            raise ValueError(
+                f"No weight of `{curve.term}` gives the baseline's {given}, {baseline[given]:.4f}. "
+                f"Received weights that give {reached.min():.4f} to {reached.max():.4f}"
+            )
+        return weight
+
+    if at != "both":
+        return {curve.term: weight_at(at)}
+    most, skips = weight_at("equal hits"), f"skip_hr@{curve.k}"
+    has_fewer = curve.table[skips].max() <= baseline[skips]  # with every weight
+    least = curve.weights[0] if has_fewer else weight_at("equal skips")
+    return {curve.term: (min(least, most) + most) / 2}
+
+
+def _best_point(which: str, weights: np.ndarray, given: np.ndarray, sought: np.ndarray, values):
+    """The best points of many curves `(n, num_weights)` where `given` is as `values` `(n,)` say.
+
+    Returns the weights and what is sought, both `(n,)`, NaN where a curve does not get there.
+    """
+    steps = np.diff(given, append=given[:, -1:])  # the last point is a line to itself
+    values = np.asarray(values)[:, np.newaxis]
+    is_between = np.minimum(given, given + steps) <= values
+    is_between &= values <= np.maximum(given, given + steps)
+    way = np.where(is_between, values - given, np.nan) / np.where(steps == 0, 1.0, steps)
+    points = sought + way * np.diff(sought, append=sought[:, -1:])
+    order = np.where(np.isnan(points), np.inf, points if which == "equal hits" else -points)
+    best = order.argmin(axis=1, keepdims=True)
+    at_weights = weights + way * np.diff(weights, append=weights[-1:])
+    return tuple(np.take_along_axis(found, best, axis=1)[:, 0] for found in (at_weights, points))
 
 
 class _AtWeights:

@@ -145,12 +145,12 @@ def simulate_sessions(
     num_genres: int = 64,
     popularity_exponent: float = 0.8,
     sequence_strength: float = 5.0,
-    mood_strength: float = 4.0,
+    mood_strength: float = 1.5,
     avoidance: float = 6.0,
-    patience: float = 0.8,
-    position_bias: float = 1.0,
-    appeal_spread: float = 0.5,
-    tendency_spread: float = 1.0,
+    patience: float = 0.4,
+    position_bias: float = 0.5,
+    appeal_spread: float = 0.8,
+    tendency_spread: float = 0.9,
     seed: int = 0,
 ) -> Simulation:
     """Draws the sessions of a listening service, of any size, from rules that are known.
@@ -168,13 +168,18 @@ def simulate_sessions(
     `leave_one_out` holds out was drawn from what the oracles know. (Only where a session has heard
     the whole catalogue does it end sooner.)
 
+    By default skips are about as hard to foretell as on KuaiRand-Pure. The share of a track's plays
+    that were kept tells kept from skipped with an AUC of .62, and of .64 within a session (there
+    .65 and .61). The history tells it with .72 and .68 at best (there .73 and .63, by a small
+    model). Of all plays 45 % are skipped (there 64 %).
+
     Args:
         num_sessions: int. Their ids are `0..num_sessions - 1`.
         num_items: int. Tracks in the catalogue, whose size costs no time.
         num_users: int or None. Spreads the sessions over users, `0..num_users - 1`, of whom few
             have many; None makes sessions of listeners who come once, without a `user` column.
         mean_kept: int. Mean number of tracks a session keeps, which varies by a third of it. By
-            default a session has about 1.6 times as many tracks, mostly 10 to 23.
+            default a session has about 1.8 times as many tracks.
         num_genres: int.
         popularity_exponent: float, of a power law. 0 makes all tracks equally popular.
         sequence_strength: float. How strongly the last kept track decides what is played.

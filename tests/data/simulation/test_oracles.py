@@ -186,12 +186,12 @@ def test_the_oracles_are_the_best_and_need_the_skips(sessions, held_out):
         *others, second, best = (metrics[metric] for metrics in found.values())
         assert max(others) < second < best
     hits = {name: metrics["hr@10"] for name, metrics in found.items()}
-    assert found["counts"]["ndcg@10"] > 1.2 * found["popularity"]["ndcg@10"]
+    assert found["counts"]["ndcg@10"] > 1.1 * found["popularity"]["ndcg@10"]
     assert hits["oracle"] > 2 * hits["popularity"]
-    assert hits["history oracle"] > 1.05 * hits["blind history oracle"]
+    assert hits["history oracle"] > 1.3 * hits["blind history oracle"]
     auc = {name: metrics["feedback_auc"] for name, metrics in found.items()}
-    assert auc["oracle"] > 0.62
-    assert max(auc["popularity"], 0.54) < auc["history oracle"] < auc["oracle"]
+    assert auc["oracle"] > 0.57
+    assert max(auc["popularity"], 0.52) < auc["history oracle"] < auc["oracle"]
 
 
 def test_a_user_row_counts_the_current_session_alone(users):
