@@ -14,7 +14,8 @@ import quiet as quiet  # first: it loads Keras without the lines that TensorFlow
 import keras_negrec as kn
 from outcome import write_comparison, write_model
 from progress import doing, say
-from training import Trainings, best_run, loss_names
+from trade_offs import write_trade_offs
+from training import Trainings, best_run, loss_names, ranks_by_keep
 
 
 def parser(description: str, *, data: str | None = None, **defaults) -> argparse.ArgumentParser:
@@ -26,8 +27,8 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
     group = options.add_argument_group("what is compared")
     add = adder(group)
     add("--model", ["sasrec"], "encoders")
-    losses = "none, or losses that build_model knows, each a configuration; no name: contrastive"
-    add("--negative-loss", ["none", "contrastive"], losses, nargs="*", metavar="LOSS")
+    losses = "none, or losses that build_model knows, each a configuration; no name: keep"
+    add("--negative-loss", ["none", "keep"], losses, nargs="*", metavar="LOSS")
     no_loss = {"action": "store_const", "const": ["none"], "dest": "negative_loss"}
     group.add_argument("--no-negative-loss", **no_loss, help="as --negative-loss none")
     add("--context", ["hidden"], "of the contrastive loss: hidden, item")
@@ -35,7 +36,11 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
         "one more, by keywords of build_model as JSON, and by the other options where it has none"
     )
     add("--configuration", labelled, one_more, action="append", metavar='LABEL={"encoder": ...}')
-    add("--keep-weight", float, "rank by models with the keep loss at each of these", nargs="+")
+    weights = (
+        "rank by models with the keep loss at each of these, or at one that validation chooses, "
+        "with more hits and fewer skips than without the loss (default: 1)"
+    )
+    add("--keep-weight", keep_weight, weights, nargs="+", metavar="NUMBER|chosen")
     add("--cooccurrence-weight", 0.0, "also rank by each model and item co-occurrence with this")
     add("--ensemble", False, "also rank by the models of all seeds as one, and export these")
     add("--start-from", Path, "train this .keras model on, without the options that make a model")
@@ -109,6 +114,11 @@ def json_object(text: str) -> dict:
     return found
 
 
+def keep_weight(text: str) -> float | str:
+    """A number, or "chosen", for argparse."""
+    return text if text == "chosen" else float(text)
+
+
 def labelled(text: str) -> tuple[str, dict]:
     """LABEL={...} with the model's name in the object, for argparse."""
     label, _, keywords = text.partition("=")
@@ -154,7 +164,10 @@ def configurations(args, taken: tuple[str, ...] = ()) -> dict[str, dict]:
         labelled = {label: {"model": model}}
         if args.keep_weight and "keep" in loss_names(keywords.get("negative_loss")):
             labelled = {
-                f"{label} (weight {weight:g})": {"model": model, "keep_weight": weight}
+                label if weight == "chosen" else f"{label} (weight {weight:g})": {
+                    "model": model,
+                    "keep_weight": weight,
+                }
                 for weight in args.keep_weight
             }
         for label, settings in labelled.items():
@@ -167,7 +180,7 @@ def configurations(args, taken: tuple[str, ...] = ()) -> dict[str, dict]:
                 weight = {"cooccurrence_weight": args.cooccurrence_weight}
                 found[f"{label} + co-occurrence"] = settings | weight
 
-    losses = ["none"] if args.start_from else args.negative_loss or ["contrastive"]
+    losses = ["none"] if args.start_from else args.negative_loss or ["keep"]
     for model in args.model or ([] if args.configuration else ["sasrec"]):
         for loss in losses:
             if loss == "none":
@@ -179,6 +192,13 @@ def configurations(args, taken: tuple[str, ...] = ()) -> dict[str, dict]:
                 add(label, {"encoder": model, "negative_loss": loss, "context": context})
     for label, keywords in args.configuration or ():
         add(label, keywords)
+    plain = {one["model"]["encoder"] for one in found.values() if not ranks_by_keep(one)}
+    for label, one in found.items():
+        if one.get("keep_weight") == "chosen" and one["model"]["encoder"] not in plain:
+            raise ValueError(
+                f"--keep-weight chosen needs the same model without a loss beside {label!r}, "
+                "by --negative-loss none keep."
+            )
     return found
 
 
@@ -223,7 +243,8 @@ def run(args, split, vocabulary, *, scorers: dict | None = None) -> None:
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.out if args.resume else Path(temporary)
-        models = folder / "models" if args.export or args.ensemble else None
+        needs_models = args.export or args.ensemble or any(map(ranks_by_keep, settings.values()))
+        models = folder / "models" if needs_models else None
         trainings = Trainings(args, split, vocabulary, settings, models)
 
         def compare(scorers=None, verbose=True):
@@ -249,6 +270,7 @@ def run(args, split, vocabulary, *, scorers: dict | None = None) -> None:
             scorers["popularity"] = kn.models.Popularity(split.train, len(vocabulary))
             comparison = compare(scorers, verbose=False)
         write_comparison(args, comparison, trainings.stopped)
+        write_trade_offs(args, comparison, trainings, split)
         if args.export:
             label, seed = best_run(comparison, settings)
             ensemble = ensembles.get(_of_all_seeds(args, label))

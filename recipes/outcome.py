@@ -11,24 +11,21 @@ from rich.console import Console
 from rich.table import Table
 
 import keras_negrec as kn
-from progress import doing, say
+from progress import doing, duration, say
 from quiet import tf
 
 COLUMNS = {
     "hr@10": "HR@10",
     "ndcg@10": "NDCG@10",
-    "mrr": "MRR",
     "skip_hr@10": "skip HR@10",
     "feedback_auc": "feedback AUC",
 }
-LEGEND = """\
-HR@10         how often the next kept item is among the first ten
-NDCG@10       the same, but a hit counts more the higher it stands
-MRR           the mean of 1 / the place of the next kept item
-skip HR@10    how often the next skipped item is among them: lower is better
-feedback AUC  how often the kept item is above the skipped one: 0.5 is chance
-train s       seconds of training
-±             how much the seeds differ (standard deviation)"""
+HEADS = {
+    "hr@10": "next kept\nin top 10\n(HR@10)",
+    "ndcg@10": "\n\nNDCG@10",
+    "skip_hr@10": "next skip\nin top 10\n(less!)",
+    "feedback_auc": "kept one\nabove skip\n(AUC)",
+}
 
 
 def readable(metrics: dict[str, float]) -> list[str]:
@@ -48,24 +45,27 @@ def print_table(comparison, title: str) -> None:
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("", ratio=1)
     for name in names:
-        table.add_column(COLUMNS[name].replace(" ", "\n"), justify="right", no_wrap=True)
-    table.add_column("train s", justify="right", no_wrap=True)
+        table.add_column(HEADS[name], justify="right", no_wrap=True)
+    table.add_column("\n\ntraining", justify="right", no_wrap=True)
     for label in labels:
         means, spreads = metrics[label].mean(), metrics[label].std()
         seconds = [run.seconds for run in comparison.runs[label] if run.seconds]
         table.add_row(
             label,
-            *(
-                f"{means[name]:.4f}"
-                + ("" if np.isnan(spreads[name]) else f"\n±{spreads[name]:.4f}")
-                for name in names
-            ),
-            f"{np.mean(seconds):.0f}" if seconds else "",
+            *(_cell(name, means[name], spreads[name]) for name in names),
+            duration(np.mean(seconds)) if seconds else "",
         )
     console = Console(width=80)
     with console.capture() as lines:
         console.print(table)
-    say(lines.get() + LEGEND)
+    say(lines.get().rstrip())
+
+
+def _cell(name: str, mean: float, spread: float) -> str:
+    """The mean, and under it the standard deviation over several seeds."""
+    if name == "ndcg@10":
+        return f"{mean:.4f}" + ("" if np.isnan(spread) else f"\n±{spread:.4f}")
+    return f"{mean:.1%}" + ("" if np.isnan(spread) else f"\n±{spread:.1%}")
 
 
 def write_comparison(args, comparison, stopped: list[str]) -> None:

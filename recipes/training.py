@@ -77,6 +77,7 @@ class Trainings:
         self.shares: list[float] = []  # seconds that trainings were given
         self.began = time.monotonic()
         self._counted: dict[bool, kn.models.ItemCooccurrence] = {}
+        self._chosen: dict[tuple, dict[str, float]] = {}  # ranking weights, by training and seed
         self._newest: tuple = (None, None, None)
 
     def __call__(self, settings: dict, seed: int):
@@ -86,7 +87,8 @@ class Trainings:
         if "cooccurrence_weight" in settings:
             return self._hybrid(model, settings, self.args.refit)
         if "keep_weight" in settings:
-            title = f"{label}, seed {seed}, keep weight {settings['keep_weight']:g}"
+            weight = model.ranking_weights["keep"]
+            title = f"{label}, seed {seed}, keep weight {weight:.3g}"
             self._say_validation(f"{title}, validation", model)
         return model
 
@@ -109,8 +111,44 @@ class Trainings:
             self._newest = (training, seed, model)
         model = self._newest[2]
         if "keep_weight" in settings:
-            model.set_ranking_weights(keep=settings["keep_weight"])
+            weight = settings["keep_weight"]
+            model.set_ranking_weights(
+                **self._chosen_weights(settings, seed, model)
+                if weight == "chosen"
+                else {"keep": weight}
+            )
         return model
+
+    def baseline_of(self, settings: dict) -> dict | None:
+        """The settings of the same encoder without a negative loss, if it is compared too."""
+        encoder = settings["model"]["encoder"]
+        for _, one in self.firsts.values():
+            if one["model"]["encoder"] == encoder and not one["model"].get("negative_loss"):
+                return one
+        return None
+
+    def _chosen_weights(self, settings: dict, seed: int, model) -> dict[str, float]:
+        """Those with more hits and fewer skips than the baseline on validation, where there are."""
+        key = _training_of(settings), seed
+        if key not in self._chosen:
+            baseline, args = self.baseline_of(settings), self.args
+            title = f"{self.firsts[key[0]][0]}, seed {seed}: choosing its keep weight on validation"
+            with doing(title):
+                without = self.model(baseline, seed)
+                found = kn.evaluate(without, self.split.validation, exclude_seen=args.exclude_seen)
+                try:
+                    self._chosen[key] = kn.evaluation.choose_weights(
+                        model,
+                        self.split.validation,
+                        found,
+                        at="both",
+                        exclude_seen=args.exclude_seen,
+                    )
+                except ValueError as error:
+                    say(f"{title}: it stays 1. {error}")
+                    self._chosen[key] = {"keep": 1.0}
+            self._newest = (*key, model)
+        return self._chosen[key]
 
     def _train(self, settings: dict, training: str, seed: int):
         """Fits one model with early stopping.
@@ -231,17 +269,27 @@ def _training_of(settings: dict) -> str:
     return json.dumps({k: v for k, v in settings.items() if k not in ranking}, sort_keys=True)
 
 
+def ranks_by_keep(settings: dict) -> bool:
+    """Whether the settings of a run are of a model with the keep loss."""
+    return "keep" in loss_names(settings["model"].get("negative_loss"))
+
+
 def loss_names(negative_loss) -> list:
     """The names in what `build_model` takes as `negative_loss`: one, several, or with weights."""
     return [negative_loss] if isinstance(negative_loss, str | bool | None) else [*negative_loss]
 
 
 def best_run(comparison, configurations: dict) -> tuple[str, int]:
-    """The configuration and the seed of the model that was best on validation data."""
+    """The configuration and the seed of the model that was best on validation data.
+
+    Where there are models with a chosen weight it is one of them: validation chose it as better
+    than the same model without.
+    """
+    models = {k: v for k, v in configurations.items() if "cooccurrence_weight" not in v}
+    chosen = {k: v for k, v in models.items() if v.get("keep_weight") == "chosen"}
     values = {
         (label, run.seed): max(run.curves.get(f"val_{MONITOR}", [-np.inf]))
-        for label, settings in configurations.items()
-        if "cooccurrence_weight" not in settings
+        for label in chosen or models
         for run in comparison.runs[label]
     }
     return max(values, key=values.get)

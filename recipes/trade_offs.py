@@ -1,0 +1,50 @@
+"""What a model with the keep loss gains over the same model without."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+import numpy as np
+
+import keras_negrec as kn
+from progress import doing, say
+from training import ranks_by_keep
+
+
+def write_trade_offs(args, comparison, trainings, split) -> None:
+    """For each such model a sentence, and a picture of hits against skips by its one weight.
+
+    The models of all seeds count as one: the mean of what they find.
+    """
+    options = {"exclude_seen": args.exclude_seen}
+    for label, settings in trainings.firsts.values():
+        baseline = trainings.baseline_of(settings)
+        if not ranks_by_keep(settings) or baseline is None:
+            continue
+        with doing(f"{label}: hits and skips at several weights"):
+            models = [trainings.model(settings, seed) for seed in args.seed]
+            curve = kn.evaluation.trade_off(models, split.test, term="keep", **options)
+            models = [trainings.model(baseline, seed) for seed in args.seed]
+            without = kn.evaluation.trade_off(models, split.test, weights=[], **options)
+            gains = {at: curve.against(without, at) for at in ("equal hits", "equal skips")}
+        name = baseline["model"]["encoder"]
+        say(f"\n{sentence(label, name, gains)}")
+        beside = [one for one in (name, "popularity") if one in comparison.labels]
+        path = args.out / f"{re.sub('[^a-z0-9]+', '-', label.lower()).strip('-')}.png"
+        figure = curve.figure({one: comparison.seed_metrics(one).mean() for one in beside})
+        figure.savefig(path, dpi=150)
+        say(f"the whole trade between hits and skips, by one weight: {path}")
+
+
+def sentence(label: str, baseline: str, gains: dict[str, dict[str, float]]) -> str:
+    """The gains in words, in lines of 80 columns."""
+    parts = []
+    for at, what in (("equal hits", "skips"), ("equal skips", "hits")):
+        gain = gains[at]
+        if not np.isnan(gain["change"]):
+            which = "fewer" if gain["change"] < 0 else "more"
+            interval = f"95 % interval {gain['low']:+.0%} to {gain['high']:+.0%}"
+            parts.append(f"at {at} {abs(gain['change']):.0%} {which} {what} ({interval})")
+    found = " and ".join(parts) or "no weight gives the same hits, or the same skips"
+    return textwrap.fill(f"{label} against {baseline}, in the first ten: {found}.", 80)
