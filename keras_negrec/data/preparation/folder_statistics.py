@@ -75,7 +75,12 @@ class FolderStatistics:
     def plot(self, path: Path) -> None:
         """Writes a figure of feedback, skips by position, lengths and popularity."""
         from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+        from matplotlib.ticker import (
+            LogFormatter,
+            MaxNLocator,
+            PercentFormatter,
+            StrMethodFormatter,
+        )
 
         figure = Figure(figsize=(11, 7.5), layout="constrained")
         kept = self.manifest["counts"]["kept"]
@@ -87,7 +92,9 @@ class FolderStatistics:
         bars = feedback.barh([*self.feedback()], shares, color=colors)
         feedback.bar_label(bars, [f"{share:.1%}" for share in shares], padding=3)
         feedback.set(title="Feedback", xlabel="share of events", xlim=(0, shares.max() * 1.18))
-        skips.plot(np.arange(1, NUM_POSITIONS + 1), self.skip_rates(), color=colors[1], marker=".")
+        reached = min(NUM_POSITIONS, self.length_quantile(0.95))  # by enough rows to say something
+        rates = self.skip_rates()[:reached]
+        skips.plot(np.arange(1, reached + 1), rates, color=colors[1], marker=".")
         skips.set(title="Skips and dislikes by position", xlabel="position in the row")
         skips.set(ylabel="share of events", ylim=(0, 1))
         shown = self.length_quantile(0.99) + 1
@@ -100,6 +107,8 @@ class FolderStatistics:
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
         for axis in (lengths.yaxis, popularity.xaxis, popularity.yaxis):
             axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        for axis in (popularity.xaxis, popularity.yaxis):
+            axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
         for axis in (skips.xaxis, lengths.xaxis):
             axis.set_major_locator(MaxNLocator(integer=True))
         for axes in figure.axes:

@@ -97,8 +97,7 @@ def _size(manifest: dict[str, Any]) -> list[str]:
     lines[0] += "   each the history of a user" if is_of_users else "   each a session"
     if manifest["parameters"]["max_length"] is not None:
         lines[0] += ", or a window of one"
-    size = sum(shard["bytes"] for shard in manifest["shards"])
-    lines.append(f"{'shards':<9}{len(manifest['shards']):>15,}   {size / 1e6:,.2f} MB")
+    lines.append(f"{'shards':<9}{len(manifest['shards']):>15,}   {_bytes(manifest['shards'])}")
     further = [name for name in manifest["columns"] if name not in ("item_ids", "feedback")]
     if further:
         lines.append(f"Events also have {', '.join(further)}.")
@@ -109,20 +108,30 @@ def _parameters(manifest: dict[str, Any]) -> list[str]:
     sources, given = manifest["sources"], manifest["parameters"]
     lines = [f"Read in the format {given['format']} from a DataFrame."]
     if sources[0]["path"] is not None:
-        size = sum(source["bytes"] for source in sources) / 1e6
-        files = f"{count('files', len(sources))} ({size:,.2f} MB)"
+        files = f"{count('files', len(sources))} ({_bytes(sources)})"
         first = ", the first one being" if len(sources) > 1 else ""
         lines = [f"Read in the format {given['format']} from {files}{first}:"]
         lines.append(f"  {sources[0]['path']}")
     defaults = inspect.signature(prepare).parameters
     changed = [
-        f"  {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        f"  {name}: {_text(value)}"
         for name, value in given.items()
         if name in defaults and name != "format" and value not in (defaults[name].default, {})
     ]
     if not changed:
         return [*lines, "All parameters have their defaults."]
     return [*lines, "All parameters have their defaults but:", *changed]
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or "none"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _bytes(files: list[dict[str, Any]]) -> str:
+    size = sum(file["bytes"] for file in files)
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
 def _feedback(statistics: FolderStatistics) -> list[str]:

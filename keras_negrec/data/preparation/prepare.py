@@ -85,15 +85,15 @@ def prepare(
             - `"session"`: one session.
             - `"user"`: the history of one user, all their sessions one after the other.
         session_gap: start a new session after a longer gap between two events, in seconds where
-            the log has dates, else in the unit of its times. By default, at no gap.
-        min_item_count: drop items with fewer events.
-        min_session_length: drop sessions with fewer events.
+            the log has dates, else in the unit of its times. By default, sessions are not cut.
+        min_item_count: drop items with fewer events than this.
+        min_session_length: drop sessions with fewer events than this.
         require_feedback: drop sessions without this feedback. By default, none is required.
             - `"any"`: feedback other than unknown.
             - `"negative"`: a skip or a dislike.
             - `"both"`: negative and positive feedback.
-        k_core: drop items and rows with fewer events, again and again until none has fewer. By
-            default, no limit.
+        k_core: drop items and rows with fewer events than this, again and again until none has
+            fewer. By default, no limit.
         max_length: limit the events of a row that train, and the history of a row that does not
             train. By default, no limit.
         long_rows: what to do with the older events of rows that are longer than `max_length`.
@@ -108,7 +108,7 @@ def prepare(
             - None: nothing.
         validation_share: the share that validates, from 0 to 1, of rows (`split="session"`) or of
             events (`split="time"`).
-        test_share: the share that tests, from 0 to 1, of the same.
+        test_share: the share that tests, from 0 to 1, counted in the same way.
         validation_from: when validation begins, in place of the shares (`split="time"`): a date
             (UTC) such as 2024-05-01, or a number in the unit of the log's times.
         test_from: when the test begins, in the same way; the two go together.

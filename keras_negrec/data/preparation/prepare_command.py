@@ -119,15 +119,14 @@ def _texts() -> dict[str, str]:
 
 def _json_object(text: str) -> dict:
     try:
-        found = json.loads(text)
+        found, why = json.loads(text), "another type"
     except json.JSONDecodeError as error:
-        found = error
-    if not isinstance(found, dict):
-        why = f" ({found})" if isinstance(found, Exception) else ""
-        raise argparse.ArgumentTypeError(
-            f"expected a JSON object such as {_COLUMNS}. Received{why}: {text}"
-        )
-    return found
+        found, why = None, str(error)
+    if isinstance(found, dict):
+        return found
+    raise argparse.ArgumentTypeError(
+        f"expected a JSON object such as {_COLUMNS}. Received ({why}): {text}"
+    )
 
 
 def _time(text: str) -> float | str:
