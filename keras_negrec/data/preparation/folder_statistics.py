@@ -74,13 +74,8 @@ class FolderStatistics:
 
     def plot(self, path: Path) -> None:
         """Writes a figure of feedback, skips by position, lengths and popularity."""
+        from matplotlib import ticker
         from matplotlib.figure import Figure
-        from matplotlib.ticker import (
-            LogFormatter,
-            MaxNLocator,
-            PercentFormatter,
-            StrMethodFormatter,
-        )
 
         figure = Figure(figsize=(11, 7.5), layout="constrained")
         kept = self.manifest["counts"]["kept"]
@@ -96,21 +91,20 @@ class FolderStatistics:
         rates = self.skip_rates()[:reached]
         skips.plot(np.arange(1, reached + 1), rates, color=colors[1], marker=".")
         skips.set(title="Skips and dislikes by position", xlabel="position in the row")
-        skips.set(ylabel="share of events", ylim=(0, 1))
+        skips.set(ylabel="share of events", ylim=(0, 1), xlim=(0, reached + 1))
         shown = self.length_quantile(0.99) + 1
         lengths.bar(np.arange(1, shown), self.lengths[1:shown], width=1.0, color="#5b7f95")
         lengths.set(title="Length of rows, without the longest 1%", xlabel="events in the row")
-        lengths.set(ylabel="rows", xlim=(0.5, shown - 0.5))
+        lengths.set(ylabel="rows", xlim=(0, shown))
         popularity.loglog(np.arange(1, len(self.popularity) + 1), self.popularity, color="#5b3f8c")
         popularity.set(title="Popularity of items", xlabel="rank of the item", ylabel="events")
         for axis in (feedback.xaxis, skips.yaxis):
-            axis.set_major_formatter(PercentFormatter(1, decimals=0))
-        for axis in (lengths.yaxis, popularity.xaxis, popularity.yaxis):
-            axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            axis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
         for axis in (popularity.xaxis, popularity.yaxis):
-            axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
-        for axis in (skips.xaxis, lengths.xaxis):
-            axis.set_major_locator(MaxNLocator(integer=True))
+            axis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+            axis.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(2, 0.4)))
+        for axis in (skips.xaxis, lengths.xaxis, lengths.yaxis):
+            axis.set_major_locator(ticker.MaxNLocator(integer=True))
         for axes in figure.axes:
             axes.spines[["top", "right"]].set_visible(False)
         for axes in (skips, popularity):

@@ -204,7 +204,9 @@ def _in_options(message: str) -> str:
         return name if value == "True" else f"{name} {value}"
 
     def rule(found: re.Match) -> str:
-        return f'"feedback": {json.dumps(ast.literal_eval(found[1]), ensure_ascii=False)}'
+        with contextlib.suppress(ValueError, SyntaxError):
+            return f'"feedback": {json.dumps(ast.literal_eval(found[1]), ensure_ascii=False)}'
+        return found[0]
 
     names = "|".join([*_SETTINGS, "folder", "source"])
     value = r"""'[^']*'|"[^"]*"|[\w.:-]*\w"""

@@ -133,8 +133,8 @@ def test_help_explains_all_options_in_80_columns(tmp_path, monkeypatch, capsys):
     # The example at the end of the help runs.
     frame = pd.DataFrame({"listener": [1, 1, 1, 2], "track": list("abca"), "skipped": [False] * 4})
     frame.assign(at=range(4)).to_csv("plays.csv", index=False)
-    example = "\n".join(lines).partition("python -m keras_negrec.data ")[2]
-    assert main(shlex.split(example)) == 0
+    example = "\n".join(lines).rpartition("python -m keras_negrec.data ")[2]
+    assert main(shlex.split(example.replace("\\\n", ""))) == 0
     assert load_prepared("plays").manifest["counts"]["kept"]["events"] == 4
 
 
