@@ -42,7 +42,7 @@ def find_files(source: Source, *patterns: str) -> list[str]:
         if path.is_dir():
             files = sorted({file for pattern in patterns for file in path.glob(pattern)})
         if not files:
-            received = sorted(file.name for file in path.iterdir())[:20]
+            received = sorted(file.name for file in path.glob("[!.]*"))[:20]
             raise FileNotFoundError(
                 f"There is no file {' or '.join(patterns)} in the folder {path}. "
                 f"Received: {received}"

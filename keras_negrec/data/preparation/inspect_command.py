@@ -1,15 +1,23 @@
-"""The command `inspect`: lengths, skips and popularity of a prepared folder."""
+"""The command `inspect`: a page about a prepared folder, and the same as a figure."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
+import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from keras_negrec.data.preparation.prepare import prepare
+from keras_negrec.data.preparation.report import count, dropped_lines, split_lines, wrap
 
-from keras_negrec.data.preparation.manifest import read_manifest
+if TYPE_CHECKING:  # It loads NumPy, for which the help need not wait.
+    from keras_negrec.data.preparation.folder_statistics import FolderStatistics
 
-NUM_POSITIONS = 50
+_EXAMPLE = """\
+example:
+  python -m keras_negrec.data inspect plays --figure plays.png"""
 
 
 def add_inspect_command(commands) -> None:
@@ -17,112 +25,157 @@ def add_inspect_command(commands) -> None:
     parser = commands.add_parser(
         "inspect",
         help="show what a prepared folder holds",
-        description="Prints how long the rows of a prepared folder are, how often their events "
-        "were skipped, and how unequal its items are.",
+        description="Prints a page about a prepared folder: how large it is, how it was prepared\n"
+        "and what was dropped, how often events are skipped, how long rows are, how\n"
+        "unequal the items are, how many events repeat an item, and what is held out.",
+        epilog=_EXAMPLE,
     )
-    parser.add_argument("folder", metavar="FOLDER", help="what `prepare` has written")
-    parser.add_argument("--figure", metavar="FILE", help="draws the same, as a PNG file")
+    parser.add_argument("folder", metavar="FOLDER", help="A folder that `prepare` has written.")
+    parser.add_argument(
+        "--figure",
+        metavar="FILE",
+        help="Draw the same to this file, whose name ends in .png or .svg. By default, no figure.",
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(given: argparse.Namespace) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    figure = None if given.figure is None else _check_figure(Path(given.figure))
+    from keras_negrec.data.preparation.folder_statistics import FolderStatistics
 
     folder = Path(given.folder).absolute()
     statistics = FolderStatistics(folder)
-    table = Table("", "", title=folder.name, show_header=False)
-    for name, value in statistics.lines():
-        table.add_row(name, value)
-    Console().print(table)
-    if given.figure:
-        statistics.plot(Path(given.figure))
-        print(f"figure: {given.figure}")
+    print(_page(statistics))
+    if figure is not None:
+        statistics.plot(figure)
+        print(f"\nThe figure is in {figure}")
 
 
-class FolderStatistics:
-    """What a prepared folder holds, read shard by shard.
-
-    `lengths` is how many rows have each length from 0; `events` and `skips` are how many events,
-    and how many with negative feedback, have each of the first positions in their row;
-    `popularity` is how many events each item has, the most frequent first. Without a manifest
-    there is a FileNotFoundError.
-    """
-
-    def __init__(self, folder: Path):
-        import pyarrow.parquet
-
-        manifest = read_manifest(folder)
-        if manifest is None:
-            raise FileNotFoundError(
-                f"There is no prepared folder: it has no manifest.json. Received: {folder}"
-            )
-        self.manifest = manifest
-        self.lengths = np.zeros(manifest["max_row_length"] + 1, "int64")
-        self.events, self.skips = np.zeros((2, NUM_POSITIONS), "int64")
-        for shard in manifest["shards"]:
-            with pyarrow.parquet.ParquetFile(folder / shard["file"]) as file:
-                for batch in file.iter_batches(columns=["feedback"]):
-                    feedback = batch.column("feedback")
-                    sizes = np.diff(feedback.offsets.to_numpy())
-                    positions = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-                    early = positions < NUM_POSITIONS
-                    negative = feedback.flatten().to_numpy() < 0
-                    self.lengths += np.bincount(sizes, minlength=len(self.lengths))
-                    self.events += np.bincount(positions[early], minlength=NUM_POSITIONS)
-                    self.skips += np.bincount(positions[early & negative], minlength=NUM_POSITIONS)
-        counts = pyarrow.parquet.read_table(folder / "items.parquet", columns=["count"])
-        self.popularity = np.sort(counts["count"].to_numpy())[::-1]
-
-    def length_quantile(self, share: float) -> int:
-        """The length that so many rows do not exceed."""
-        return int(np.searchsorted(np.cumsum(self.lengths), share * self.lengths.sum()))
-
-    def skip_rates(self) -> np.ndarray:
-        """The share of negative feedback at each position, NaN where there is no event."""
-        return self.skips / np.where(self.events > 0, self.events, np.nan)
-
-    def lines(self) -> list[tuple[str, str]]:
-        """Names and values for a table."""
-        manifest, rates = self.manifest, self.skip_rates()
-        kept, split = manifest["counts"]["kept"], manifest["split"]
-        lines = [(noun, f"{kept[noun]:,}") for noun in ("sessions", "rows", "events", "items")]
-        quantiles = [self.length_quantile(share) for share in (0.1, 0.5, 0.9)]
-        lines.append(("length of rows: 10 %, median, 90 %", ", ".join(map(str, quantiles))))
-        lines.append(("longest row", f"{manifest['max_row_length']:,}"))
-        lines.append(("negative feedback", f"{manifest['negative_share']:.1%}"))
-        for position in (0, 1, 4, 9, 19, 49):
-            if self.events[position]:
-                lines.append((f"  at position {position + 1}", f"{rates[position]:.1%}"))
-        total = self.popularity.sum()
-        for share in (0.01, 0.1):
-            top = self.popularity[: max(1, round(share * len(self.popularity)))].sum()
-            lines.append((f"events of the {share:.0%} most frequent items", f"{top / total:.1%}"))
-        lines.append(("items with a single event", f"{(self.popularity == 1).sum():,}"))
-        lines.append(("training events", f"{split['train']['events']:,}"))
-        for part in ("validation", "test"):
-            count, skips = (split[part][name] for name in ("examples", "with_skip"))
-            lines.append((f"{part} examples", f"{count:,}, {skips:,} with a skip"))
-        return lines
-
-    def plot(self, path: Path) -> None:
-        """Writes a figure of lengths, skip rates by position, and popularity."""
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError(
-                'The figure needs matplotlib: pip install "keras-negrec[plot]".'
-            ) from error
-        figure = Figure(figsize=(13, 4), layout="constrained")
-        lengths, skips, popularity = figure.subplots(1, 3)
-        shown = self.length_quantile(0.99) + 1
-        lengths.bar(np.arange(1, shown), self.lengths[1:shown], width=1.0)
-        lengths.set(
-            title="Length of rows (up to the 99 % quantile)", xlabel="events", ylabel="rows"
+def _check_figure(path: Path) -> Path:
+    """The path, if a figure can be written there."""
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise ValueError(
+            "--figure must end in .png or .svg, for example --figure "
+            f"{path.with_suffix('.png')}. Received: --figure {path}"
         )
-        skips.plot(np.arange(1, NUM_POSITIONS + 1), self.skip_rates(), marker=".")
-        skips.set(title="Negative feedback", xlabel="position in the row", ylabel="share of events")
-        skips.set_ylim(bottom=0)
-        popularity.loglog(np.arange(1, len(self.popularity) + 1), self.popularity)
-        popularity.set(title="Popularity", xlabel="rank of the item", ylabel="events")
-        figure.savefig(path, dpi=120)
+    if not path.parent.is_dir() or path.is_dir():
+        raise ValueError(
+            "--figure must be a file in a folder that is there, for example --figure figure.png. "
+            f"Received: --figure {path}"
+        )
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError('--figure needs matplotlib: pip install "keras-negrec[plot]"') from error
+    return path
+
+
+def _page(statistics: FolderStatistics) -> str:
+    manifest = statistics.manifest
+    sections = {
+        "Size": _size(manifest),
+        "How it was prepared": [*_parameters(manifest), *dropped_lines(manifest["counts"])],
+        "Feedback": _feedback(statistics),
+        "Skips and dislikes by position in the row": _positions(statistics),
+        "Length of rows": _lengths(statistics),
+        "Popularity of items": _popularity(statistics),
+        "Repeats": _repeats(statistics),
+        "Split": split_lines(manifest["split"]),
+    }
+    lines = [f"Prepared folder {statistics.folder}"]
+    for title, texts in sections.items():
+        lines += ["", title]
+        for text in texts:
+            lines += wrap(text, "  ")
+    return "\n".join(lines)
+
+
+def _size(manifest: dict[str, Any]) -> list[str]:
+    kept = manifest["counts"]["kept"]
+    lines = [f"{noun:<9}{kept[noun]:>15,}" for noun in ("rows", "sessions", "events", "items")]
+    is_of_users = manifest["parameters"]["group_by"] == "user"
+    lines[0] += "   each the history of a user" if is_of_users else "   each a session"
+    if manifest["parameters"]["max_length"] is not None:
+        lines[0] += ", or a window of one"
+    lines.append(f"{'shards':<9}{len(manifest['shards']):>15,}   {_bytes(manifest['shards'])}")
+    further = [name for name in manifest["columns"] if name not in ("item_ids", "feedback")]
+    if further:
+        lines.append(f"Events also have {', '.join(further)}.")
+    return lines
+
+
+def _parameters(manifest: dict[str, Any]) -> list[str]:
+    sources, given = manifest["sources"], manifest["parameters"]
+    lines = [f"Read in the format {given['format']} from a DataFrame."]
+    if sources[0]["path"] is not None:
+        files = f"{count('files', len(sources))} ({_bytes(sources)})"
+        first = ", the first one being" if len(sources) > 1 else ""
+        lines = [f"Read in the format {given['format']} from {files}{first}:"]
+        lines.append(f"  {sources[0]['path']}")
+    defaults = inspect.signature(prepare).parameters
+    changed = [
+        f"  {name}: {_text(value)}"
+        for name, value in given.items()
+        if name in defaults and name != "format" and value not in (defaults[name].default, {})
+    ]
+    if not changed:
+        return [*lines, "All parameters have their defaults."]
+    return [*lines, "All parameters have their defaults but:", *changed]
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or "none"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _bytes(files: list[dict[str, Any]]) -> str:
+    size = sum(file["bytes"] for file in files)
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+
+
+def _feedback(statistics: FolderStatistics) -> list[str]:
+    counts = statistics.feedback()
+    total = sum(counts.values())
+    return [f"{name:<14}{n:>13,}{n / total:>8.1%}" for name, n in counts.items()]
+
+
+def _positions(statistics: FolderStatistics) -> list[str]:
+    if not statistics.skips.any():
+        return ["No event is a skip or a dislike."]
+    bar = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
+    lines, rates = [f"{'position':<14}{'events':>13}   share"], statistics.skip_rates()
+    for position in (1, 2, 3, 5, 10, 20, 50):
+        events, rate = statistics.events[position - 1], rates[position - 1]
+        if events:
+            lines.append(f"{position:<14}{events:>13,}{rate:>8.1%}  {bar * round(40 * rate)}")
+    return lines
+
+
+def _lengths(statistics: FolderStatistics) -> list[str]:
+    kept, at = statistics.manifest["counts"]["kept"], statistics.length_quantile
+    return [
+        f"{kept['events'] / kept['rows']:,.1f} events on average. 10% of the rows have at most "
+        f"{at(0.1):,}, half at most {at(0.5):,}, 90% at most {at(0.9):,}; the longest has "
+        f"{statistics.manifest['max_row_length']:,}."
+    ]
+
+
+def _popularity(statistics: FolderStatistics) -> list[str]:
+    (one, of_one), (ten, of_ten) = map(statistics.share_of_top, (0.01, 0.1))
+    once = int((statistics.popularity == 1).sum())
+    return [
+        f"The most frequent 1% of the items ({one:,}) have {of_one:.1%} of the events, the most "
+        f"frequent 10% ({ten:,}) have {of_ten:.1%}.",
+        f"Items with a single event: {once:,} ({once / len(statistics.popularity):.1%}).",
+    ]
+
+
+def _repeats(statistics: FolderStatistics) -> list[str]:
+    share = statistics.num_repeats / statistics.manifest["counts"]["kept"]["events"]
+    if not share:
+        return ["No row has an item twice."]
+    return [
+        f"{share:.1%} of the events have an item that is in their row before. Evaluation leaves "
+        "items of the history out of the ranking; pass exclude_seen=False where repeats count."
+    ]

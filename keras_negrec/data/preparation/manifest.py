@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from keras_negrec.atomic_write import sync
 
 SCHEMA_VERSION = 2
@@ -59,16 +57,21 @@ def find_prepared(folder: Path, request: dict, overwrite: bool) -> dict[str, Any
     if not other:
         return manifest
     if not overwrite:
+        received, found = (
+            {name: made["sources"][:2] if name == "sources" else made.get(name) for name in other}
+            for made in (asked, there)
+        )
         raise FileExistsError(
             f"{folder} was prepared with other {', '.join(other)}. Pass overwrite=True to replace "
-            f"it. Received: { {name: asked[name] for name in other} }, there: "
-            f"{ {name: there.get(name) for name in other} }"
+            f"it. Received: {received}, there: {found}"
         )
     return None
 
 
 def describe_sources(source) -> list[dict[str, Any]]:
     """What tells whether the raw logs have changed: sizes and times of files, or a hash."""
+    import pandas as pd
+
     if isinstance(source, pd.DataFrame):
         digest = hashlib.sha256(repr(list(source.dtypes.items())).encode())
         digest.update(pd.util.hash_pandas_object(source, index=False).to_numpy().tobytes())
@@ -77,11 +80,13 @@ def describe_sources(source) -> list[dict[str, Any]]:
     files: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise FileNotFoundError(f"There is no such file or folder. Received: {path}")
+            raise FileNotFoundError(
+                f"`source` must be there: no such file or folder. Received: {path}"
+            )
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         files += [file for file in found if file.is_file()]
     if not files:
-        raise FileNotFoundError(f"There are no files in it. Received: {source}")
+        raise FileNotFoundError(f"`source` must hold files: it has none. Received: {source}")
     stats = [(str(file.resolve()), file.stat()) for file in files]
     return [
         {"path": path, "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}

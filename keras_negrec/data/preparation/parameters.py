@@ -10,8 +10,6 @@ import os
 import types
 from typing import Any
 
-import pandas as pd
-
 from keras_negrec.argument_checks import (
     check_choice,
     check_fraction,
@@ -55,7 +53,8 @@ def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
             f"Received: split={parameters['split']!r}, validation_from={begins[0]!r}, "
             f"test_from={begins[1]!r}"
         )
-    validation, test = map(_to_time, begins)
+    validation = _to_time("validation_from", begins[0])
+    test = _to_time("test_from", begins[1])
     if validation > test:
         raise ValueError(
             f"`validation_from` must not be after `test_from`. Received: {begins[0]!r} and "
@@ -64,11 +63,18 @@ def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     return parameters | {"validation_from": validation, "test_from": test}
 
 
-def _to_time(value) -> float:
+def _to_time(name: str, value) -> float:
     """A number, or seconds since 1970 of a date."""
     if isinstance(value, numbers.Real):
         return float(value)
-    time = pd.Timestamp(value)
+    import pandas as pd
+
+    try:
+        time = pd.Timestamp(value)
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` must be a number, or a date such as 2024-05-01. Received: {name}={value!r}"
+        ) from error
     return (time.tz_localize("UTC") if time.tz is None else time).timestamp()
 
 

@@ -19,6 +19,7 @@ from keras_negrec.data.preparation.manifest import (
     publish,
 )
 from keras_negrec.data.preparation.parameters import as_json, check_parameters
+from keras_negrec.data.preparation.report import report
 
 
 def prepare(
@@ -52,7 +53,8 @@ def prepare(
 ) -> dict[str, Any]:
     """Reads raw logs of any size, and writes filtered sessions with their split to a folder.
 
-    The work is done out of core by DuckDB, or by Spark. The folder appears whole or not at all:
+    The work is done out of core by DuckDB, or by Spark; `engine` may also be an Ibis connection to
+    one of them. The folder appears whole or not at all:
     a run that is interrupted leaves nothing under its name. A run that would write what is
     already there writes nothing and says so.
 
@@ -66,37 +68,56 @@ def prepare(
 
     Args:
         source: a file, a folder or a list of files of that format, or a DataFrame.
-        folder: what to write.
+        folder: the folder to write.
         format, format_options: the name of a format, or a function that is one, and what it takes,
             for example the rule of what is a skip. See `read_log`.
-        engine: what does the work: `"duckdb"`, `"spark"`, or an Ibis connection to one of them.
-        errors: what an event with a problem, or a session that contradicts itself (where rows are
-            sessions, also one of several users), does: `"raise"` ends the run with an error,
-            `"skip"` counts it and leaves it out.
-        duplicates: what becomes of an item that is twice at one position of a session: `"drop"`
-            keeps one of the two, `"keep"` both, and `"raise"` ends the run with an error.
-        group_by: what a row of the folder is: `"session"`, or `"user"` for the history of a user,
-            all their sessions one after the other.
-        session_gap: splits sessions at longer gaps, in the unit of the log's times (seconds where
-            it has dates).
-        min_item_count, min_session_length: takes out items and sessions with fewer events.
-        require_feedback: takes out sessions that do not have `"any"` feedback other than unknown,
-            `"negative"` feedback, or `"both"` negative and positive.
-        k_core: takes out items and rows with fewer events, until there are none.
-        max_length: limits what trains of each row, and the history of rows that do not train.
-        long_rows: what to do with the older events of longer rows: `"windows"` makes rows of
-            them that only train (where the row trains), `"newest"` drops them.
-        split: what is held out. `"leave_one_out"`: the last positive events of each row, as the
-            function of that name does. `"session"`: whole rows, their last positive event being
-            the target. `"time"`: what happened last; rows under way at a cut are cut there, rows
-            that begin later right after their last positive event but one. None: nothing.
-        validation_share, test_share: how much of rows (split `"session"`) or events (`"time"`).
-        validation_from, test_from: for split `"time"`, in place of the shares: when the two
-            periods begin. Numbers in the unit of the log's times, or dates (UTC).
-        seed: draws the order of rows, their shards, and those held out by split `"session"`.
+        engine: the engine that does the work.
+            - `"duckdb"`: on this machine; what does not fit in memory goes to the disk.
+            - `"spark"`: needs pip install 'keras-negrec[spark]'.
+        errors: what to do with an event that has a problem, or a session that contradicts itself.
+            - `"raise"`: stop with an error that names the first one.
+            - `"skip"`: count it and leave it out.
+        duplicates: what to do with an item that is twice at one position or time of a session.
+            - `"drop"`: keep the one with the stronger feedback.
+            - `"keep"`: keep both.
+            - `"raise"`: stop with an error.
+        group_by: what one row of the folder is.
+            - `"session"`: one session.
+            - `"user"`: the history of one user, all their sessions one after the other.
+        session_gap: start a new session after a longer gap between two events, in seconds where
+            the log has dates, else in the unit of its times. By default, sessions are not cut.
+        min_item_count: drop items with fewer events than this.
+        min_session_length: drop sessions with fewer events than this.
+        require_feedback: drop sessions without this feedback. By default, none is required.
+            - `"any"`: feedback other than unknown.
+            - `"negative"`: a skip or a dislike.
+            - `"both"`: negative and positive feedback.
+        k_core: drop items and rows with fewer events than this, again and again until none has
+            fewer. By default, no limit.
+        max_length: limit the events of a row that train, and the history of a row that does not
+            train. By default, no limit.
+        long_rows: what to do with the older events of rows that are longer than `max_length`.
+            - `"windows"`: make rows of them that only train, where the row trains.
+            - `"newest"`: drop them.
+        split: what to hold out for validation and test.
+            - `"leave_one_out"`: the last positive event of a row tests, the one before validates;
+              rows with fewer than three only train.
+            - `"session"`: whole rows, drawn at random; the last positive event is the target.
+            - `"time"`: what happened last. Rows under way at a cut are cut there, rows that begin
+              later right after their last positive event but one.
+            - None: nothing.
+        validation_share: the share that validates, from 0 to 1, of rows (`split="session"`) or of
+            events (`split="time"`).
+        test_share: the share that tests, from 0 to 1, counted in the same way.
+        validation_from: when validation begins, in place of the shares (`split="time"`): a date
+            (UTC) such as 2024-05-01, or a number in the unit of the log's times.
+        test_from: when the test begins, in the same way; the two go together.
+        seed: a number that decides the order of rows, their shards, and which rows
+            `split="session"` holds out.
         num_shards: how many Parquet files to write.
-        memory_limit: how much DuckDB may take, for example `"2GB"`; by default most of the memory.
-        overwrite: whether a folder that holds something else is replaced.
+        memory_limit: the most memory that DuckDB may take, for example `"2GB"`. By default, most of
+            the machine's.
+        overwrite: replace a folder that was prepared in another way.
         verbose: whether to print what was kept and why the rest was dropped.
         progress: called with the name of each step and the share of it that is done, or None.
 
@@ -119,8 +140,12 @@ def prepare(
     ...     plays, "plays", num_shards=1,
     ...     format_options={"session": "listener", "item": "track", "feedback": "liked"},
     ... )
-    plays: 2 rows, 7 events, 4 items; nothing was dropped
-    train: 2 rows, 4 events; validation: 1 examples, 0 with a skip; test: 1 examples, 1 with a skip
+    plays: 2 rows, 7 events, 4 items
+    Nothing was dropped.
+    Training has 4 events of 2 rows.
+    held out        examples    with a skip    of items not in training
+    validation             1              0                           0
+    test                   1              1                           0
     >>> manifest["counts"]["kept"]["events"]
     7
     """
@@ -170,27 +195,5 @@ def prepare(
         sync(partial)
         publish(partial, folder)
     if verbose:
-        print(_report(manifest, folder.name))
+        print(report(manifest, folder.name))
     return manifest
-
-
-def _report(manifest: dict[str, Any], name: str) -> str:
-    """What was kept and why the rest was dropped, in words."""
-
-    def listed(counts: dict[str, Any], *nouns: str) -> str:
-        return ", ".join(f"{counts[noun]:,} {noun}" for noun in nouns if counts[noun])
-
-    counts, split = manifest["counts"], manifest["split"]
-    lines = [f"{name}: " + listed(counts["kept"], "rows", "events", "items")]
-    lines += [f"left out: {message}" for message in counts["unreadable_files"].values()]
-    if not counts["dropped"] and not counts["unreadable_files"]:
-        lines[0] += "; nothing was dropped"
-    for drop in counts["dropped"]:
-        lines.append(f"dropped {listed(drop, 'events', 'sessions', 'items')}: {drop['reason']}")
-    lines += [f"kept, but odd: {count:,} {what}" for what, count in counts["odd"].items() if count]
-    line = "train: " + listed(split["train"], "rows", "events")
-    for part in ("validation", "test"):
-        numbers = [split[part][key] for key in ("examples", "with_skip", "targets_not_in_training")]
-        line += f"; {part}: {numbers[0]:,} examples, {numbers[1]:,} with a skip"
-        line += f", {numbers[2]:,} of items not in training" if numbers[2] else ""
-    return "\n".join([*lines, line])
