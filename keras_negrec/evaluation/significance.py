@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from keras_negrec.argument_checks import check_positive_int
 
-_VALUES_AT_ONCE = 2**23  # 64 MiB
+_COUNTS_AT_ONCE = 2**22  # 32 MiB
 
 
 class BootstrapMean(NamedTuple):
@@ -66,24 +67,24 @@ def bootstrap_mean(
         raise ValueError(f"`values` must be finite. Received: {values[~np.isfinite(values)][0]}")
     if len(values) == 0:
         return BootstrapMean(*[np.full(values.shape[1:], np.nan)[()]] * 4)
-    if len(values) == 1:  # which SciPy refuses
-        values = np.repeat(values, 2, axis=0)
-    from scipy import stats  # slow to import
-
-    found = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=num_resamples,
-        batch=max(1, _VALUES_AT_ONCE // values.size),
-        confidence_level=confidence,
-        method="percentile",
-        rng=seed,
-    )
-    low, high = found.confidence_interval
-    means = found.bootstrap_distribution
-    below, above = (np.count_nonzero(sign * means <= 1e-12, axis=-1) for sign in (1, -1))
+    means = np.concatenate(
+        [counts @ values for counts in resamples(len(values), num_resamples, seed)]
+    ) / len(values)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    below, above = (np.count_nonzero(sign * means <= 1e-12, axis=0) for sign in (1, -1))
     p = np.minimum(1, 2 * (1 + np.minimum(below, above)) / (1 + num_resamples))
     return BootstrapMean(values.mean(axis=0), low, high, p)
+
+
+def resamples(num_examples: int, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each example is drawn in each resample: float64 `(n, num_examples)`, n at a time.
+
+    Products with such counts take a tenth of the time of indexing the values by what is drawn.
+    """
+    random, size = np.random.default_rng(seed), max(1, _COUNTS_AT_ONCE // num_examples)
+    for start in range(0, num_resamples, size):
+        drawn = random.integers(num_examples, size=(min(size, num_resamples - start), num_examples))
+        yield np.stack([np.bincount(row, minlength=num_examples) for row in drawn]).astype(float)
 
 
 def bootstrap_columns(values: pd.DataFrame, num_resamples: int, seed: int = 0) -> pd.DataFrame:

@@ -14,10 +14,10 @@ from keras_negrec.argument_checks import check_choice, check_positive_int
 from keras_negrec.data import Examples
 from keras_negrec.evaluation.evaluate import check_examples
 from keras_negrec.evaluation.rank_targets import rank_targets
+from keras_negrec.evaluation.significance import resamples
 
 _WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 _ENDS = {"equal hits": ("hr", "skip_hr"), "equal skips": ("skip_hr", "hr")}
-_DRAWS_AT_ONCE = 2**22  # of the bootstrap: 32 MiB
 
 
 class TradeOff:
@@ -98,13 +98,8 @@ class TradeOff:
         values = np.hstack([self.hits, self.skips, baseline.hits, baseline.skips])
         known = ~np.isnan(values)
         values = np.where(known, values, 0.0)
-        rng, num_examples = np.random.default_rng(seed), len(values)
         means = [values.sum(axis=0, keepdims=True) / known.sum(axis=0)]
-        step = max(1, _DRAWS_AT_ONCE // num_examples)
-        for start in range(0, num_resamples, step):
-            size = min(step, num_resamples - start)
-            shares = np.full(num_examples, 1 / num_examples)
-            counts = rng.multinomial(num_examples, shares, size=size).astype("float64")
+        for counts in resamples(len(values), num_resamples, seed):
             means.append(counts @ values / (counts @ known))
         hits, skips, others, other_skips = np.split(
             np.concatenate(means), np.cumsum([len(self.weights), len(self.weights), 1]), axis=1
