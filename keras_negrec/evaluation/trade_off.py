@@ -117,13 +117,14 @@ class TradeOff:
         }
 
     def figure(self, beside: Mapping[str, Mapping] | None = None) -> Any:
-        """A `matplotlib` figure of the curve; less is better to the right, more upwards.
+        """A `matplotlib` figure of the curve; up and to the left is better.
 
         Args:
             beside: metrics of other models by label, as `evaluate` gives them.
         """
         try:
             from matplotlib.figure import Figure
+            from matplotlib.ticker import PercentFormatter
         except ImportError as error:
             raise ImportError(
                 "The figure needs matplotlib: pip install 'keras-negrec[plot]'"
@@ -136,12 +137,19 @@ class TradeOff:
         panel.plot(table[skips], table[hits], "o-", color="#0072B2", label=label)
         for weight, x, y in table[["weight", skips, hits]].itertuples(index=False):
             panel.annotate(
-                f"{weight:g}", (x, y), (5, 5), textcoords="offset points", color="#0072B2"
+                f"{weight:g}",
+                (x, y),
+                (-4, 6),
+                textcoords="offset points",
+                ha="right",
+                color="#0072B2",
             )
         for marker, (name, metrics) in zip(itertools.cycle("s^DvPX"), (beside or {}).items()):
             panel.plot([metrics[skips]], [metrics[hits]], marker, ms=9, color="#444444", label=name)
         panel.set_xlabel(f"skipped next, among the first {self.k} (less is better)")
         panel.set_ylabel(f"kept next, among the first {self.k}\n(more is better)")
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
         panel.grid(alpha=0.25)
         panel.legend(frameon=False)
         return figure
