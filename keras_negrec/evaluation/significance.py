@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -79,22 +80,69 @@ def bootstrap_mean(
         method="percentile",
         rng=seed,
     )
-    low, high = found.confidence_interval
-    means = found.bootstrap_distribution
-    below, above = (np.count_nonzero(sign * means <= 1e-12, axis=-1) for sign in (1, -1))
-    p = np.minimum(1, 2 * (1 + np.minimum(below, above)) / (1 + num_resamples))
-    return BootstrapMean(values.mean(axis=0), low, high, p)
+    return _summary(values.mean(axis=0), found.bootstrap_distribution, confidence)
 
 
-def bootstrap_columns(values: pd.DataFrame, num_resamples: int, seed: int = 0) -> pd.DataFrame:
-    """One row a column of `values`; columns that are NaN for the same examples go together."""
-    patterns, of_column = np.unique(values.notna().to_numpy(), axis=1, return_inverse=True)
+def _summary(mean, resampled: np.ndarray, confidence: float = 0.95) -> BootstrapMean:
+    """Interval and p value from resamples, the last axis; NaN where one of these is NaN."""
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2], axis=-1)
+    below, above = (np.count_nonzero(sign * resampled <= 1e-12, axis=-1) for sign in (1, -1))
+    p = np.minimum(1, 2 * (1 + np.minimum(below, above)) / (1 + resampled.shape[-1]))
+    return BootstrapMean(mean, low, high, np.where(np.isnan(low), np.nan, p)[()])
+
+
+def bootstrap_columns(
+    ours: Sequence[pd.DataFrame],
+    theirs: Sequence[pd.DataFrame] | None = None,
+    *,
+    num_resamples: int,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Means over examples and runs, less those of `theirs` if given: one row a column.
+
+    Columns that have values for the same examples in all runs are compared example by example.
+    Of the others examples are drawn too, and both means are taken anew from the values that are
+    there: the mean of a kept share's paired differences would not be the difference of its means.
+
+    Args:
+        ours, theirs: lists with a DataFrame for each run, one row an example.
+    """
+    names = ours[0].columns
+    sides = [np.stack([run.to_numpy("float64") for run in side]) for side in (ours, theirs) if side]
+    there = np.stack([(~np.isnan(side)).mean(axis=0) for side in sides])
+    values = np.stack([np.where(np.isnan(side), 0, side).mean(axis=0) for side in sides])
+    same = (np.isin(there, (0, 1)) & (there == there[0])).all(axis=(0, 1))
+    patterns, of_column = np.unique(there[0] > 0, axis=1, return_inverse=True)
+    groups = np.where(same, of_column.ravel(), -1)
     parts = []
-    for i, there in enumerate(patterns.T):
-        part = values.loc[there, of_column.ravel() == i]
-        found = bootstrap_mean(part.to_numpy(), num_resamples=num_resamples, seed=seed)
-        parts.append(pd.DataFrame(found._asdict(), index=part.columns))
-    return pd.concat(parts).loc[values.columns]
+    for group in np.unique(groups):
+        columns = groups == group
+        if group >= 0:
+            part = np.subtract.reduce(values[:, patterns[:, group]][..., columns])
+            found = bootstrap_mean(part, num_resamples=num_resamples, seed=seed)
+        else:
+            found = _bootstrap_ratios(
+                values[..., columns], there[..., columns], num_resamples, seed
+            )
+        parts.append(pd.DataFrame(found._asdict(), index=names[columns]))
+    return pd.concat(parts).loc[names]
+
+
+def _bootstrap_ratios(
+    values: np.ndarray, there: np.ndarray, num_resamples: int, seed: int
+) -> BootstrapMean:
+    """Of ratios of sums; both arrays have the shape `(1 or 2 sides, examples, columns)`."""
+    values, there = (np.swapaxes(each, 1, 2).copy() for each in (values, there))
+    number = values.shape[2]
+
+    def ratios(times):
+        with np.errstate(invalid="ignore"):  # 0 / 0 where no value was drawn
+            return np.subtract.reduce(values @ times / (there @ times))
+
+    rng = np.random.default_rng(seed)
+    draws = (rng.integers(number, size=number) for _ in range(num_resamples))
+    resampled = [ratios(np.bincount(drawn, minlength=number)) for drawn in draws]
+    return _summary(ratios(np.ones(number)), np.stack(resampled, axis=-1))
 
 
 def holm_correction(p_values) -> np.ndarray:

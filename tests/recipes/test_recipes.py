@@ -145,7 +145,7 @@ def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
     report = (tmp_path / "out" / "report.md").read_text("utf-8")
     labels = re.findall(r"^- \*\*(.*?)\*\*:", report, flags=re.M)
     assert labels == ["light", "oracle", "history oracle", "popularity"]
-    assert '"negative_weight": 0.1' in report
+    assert "| light | yes | 0.1 |" in report
     means = pd.read_csv(tmp_path / "out" / "table.csv", index_col=[0, 1])["mean"]
     assert means.between(0, 1).all()
     assert means["oracle", "hr@10"] > means["sasrec", "hr@10"]
