@@ -271,7 +271,9 @@ class Comparison:
             mean = "-" if np.isnan(found["mean"]) else f"{found['mean']:.4f}"
             line = f"{metric_title(name):13.13} {label:18.18} {mean:>7}"
             if not np.isnan(found["difference"]):
-                line += f" {found['difference']:+8.4f}  {found['low']:+.4f} {found['high']:+.4f}"
+                line += f" {found['difference']:+8.4f}"
+            if not np.isnan(found["low"]):
+                line += f"  {found['low']:+.4f} {found['high']:+.4f}"
                 line += f" {p_value(found['p_sessions_holm']):>6}"
             lines.append(f"{line:<73} {metric_of(name).better}")
         return "\n".join(lines)

@@ -133,12 +133,12 @@ def _hits_and_skips(comparison: Comparison, table: pd.DataFrame) -> list[Block]:
     intervals = [comparison.intervals(label, k=[k]) for label in comparison.labels]
     for name in names:
         columns[metric_title(name)] = [_with_interval(found.loc[name]) for found in intervals]
-    text = (
-        "Mean and 95 % interval over the examples. Read hits and skips together: a model that "
-        "finds nothing shows no skips either."
-    )
-    explained = _explained(names)
-    return [Heading("Hits and skips"), Table(pd.DataFrame(columns)), Paragraph(text), explained]
+    title, text = "Hits", "Mean and 95 % interval over the examples."
+    if len(names) > 1:
+        title = "Hits and skips"
+        text += " Read them together: a model that finds nothing shows no skips either."
+    table_of_both = Table(pd.DataFrame(columns))
+    return [Heading(title), table_of_both, Paragraph(text), _explained(names)]
 
 
 def _with_interval(found: pd.Series) -> str:
@@ -187,7 +187,7 @@ def _how_to_read(table: pd.DataFrame) -> str:
         "Better and worse are said where the difference between the trained models is "
         "significant at 5 % over the sessions (paired bootstrap; p is corrected by Holm's method "
         f"for the family of the {table['p_sessions'].notna().sum()} comparisons listed below, the "
-        f"95 % intervals in brackets are not) and has the same sign for every seed. "
+        "95 % intervals in brackets are not) and has the same sign for every seed. "
         f"Fewer skips are not called better where hits are clearly fewer. {seeds}"
     )
 
