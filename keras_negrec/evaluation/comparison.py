@@ -11,7 +11,12 @@ import pandas as pd
 
 from keras_negrec.argument_checks import check_choice, check_positive_int, check_positive_ints
 from keras_negrec.data import Examples
-from keras_negrec.evaluation.ranking_metrics import example_metrics, metric_of, metric_title
+from keras_negrec.evaluation.ranking_metrics import (
+    example_metrics,
+    metric_of,
+    metric_title,
+    named_metrics,
+)
 from keras_negrec.evaluation.significance import bootstrap_columns, holm_correction
 
 if TYPE_CHECKING:
@@ -117,6 +122,17 @@ class Comparison:
         check_choice("label", label, tuple(self.runs))
         return [pd.DataFrame(example_metrics(run.ranks, k=k or self.k)) for run in self.runs[label]]
 
+    def _known(self, label: str, k=None) -> pd.DataFrame:
+        """Of the shape of `_metrics`: whether the example has the targets that a metric needs."""
+        ranks = self.runs[label][0].ranks
+        return pd.DataFrame(
+            {
+                name: ~np.isnan([ranks[need] for need in metric.needs]).any(axis=0)
+                for name, metric, _ in named_metrics(k or self.k, ranks)
+                if metric.of_examples
+            }
+        )
+
     def table(
         self,
         baseline: str | None = None,
@@ -161,6 +177,7 @@ class Comparison:
         if num_resamples is None:
             num_resamples = max(10_000, 400 * (len(self.runs) - 1 or 1) * len(metrics))
         check_positive_int("num_resamples", num_resamples)
+        targets_known = self._known(baseline)[metrics]
         theirs = [run[metrics] for run in self._metrics(baseline)]
         baseline_seeds = self.seed_metrics(baseline)
         rows = []
@@ -169,7 +186,9 @@ class Comparison:
             seeds, means = self.seed_metrics(label), pd.concat(ours).mean()
             num_examples = self.example_metrics(label).notna().sum()
             if label != baseline:
-                found = bootstrap_columns(ours, theirs, num_resamples=num_resamples, seed=seed)
+                found = bootstrap_columns(
+                    targets_known, ours, theirs, num_resamples=num_resamples, seed=seed
+                )
                 found = found.rename(columns={"mean": "difference", "p": "p_sessions"})
             for metric in metrics:
                 row = {
@@ -207,7 +226,8 @@ class Comparison:
         self, label: str, *, k: Sequence[int] | None = None, num_resamples: int = 2000
     ) -> pd.DataFrame:
         """Each metric's `mean` with `low` and `high`, its 95 % interval over the examples."""
-        found = bootstrap_columns(self._metrics(label, k), num_resamples=num_resamples)
+        known = self._known(label, k)
+        found = bootstrap_columns(known, self._metrics(label, k), num_resamples=num_resamples)
         return found[["mean", "low", "high"]]
 
     def difference_by_skip_share(
@@ -227,16 +247,17 @@ class Comparison:
         """
         baseline = self._baseline(baseline)
         sides = [self._metrics(each, k) for each in (label, baseline)]
-        known = self.example_metrics(label, k=k).notna()
+        known, there = self._known(label, k), self.example_metrics(label, k=k).notna()
         share = self.skip_share()
         edges = np.unique(np.quantile(share, np.arange(1, bins + 1) / bins))
         groups = pd.Series(pd.cut(share, [share.min() - 0.001, *edges]))
         found = {
             share: bootstrap_columns(
+                known.loc[part.index],
                 *([run.loc[part.index] for run in side] for side in sides),
                 num_resamples=num_resamples,
             ).assign(num_examples=part.sum())
-            for share, part in known.groupby(groups, observed=True)
+            for share, part in there.groupby(groups, observed=True)
         }
         names = ["skip_share", "metric"]
         return pd.concat(found, names=names)[["mean", "low", "high", "num_examples"]]

@@ -36,10 +36,12 @@ def comparison_charts(comparison: Comparison, baseline: str) -> dict[str, tuple[
     trained = [label for label in styles if label == baseline or not comparison.is_ready(label)]
     close = {label: styles[label] for label in trained} if len(trained) > 1 else styles
     with matplotlib.rc_context({"text.parse_math": False}):  # a $ in a label is a $
-        charts = {"hr_curves": _hit_rate_curves(comparison, styles)}
-        if "feedback_auc" in comparison.report_metrics():
+        charts, metrics = {}, comparison.report_metrics()
+        if "mrr" in metrics:  # examples have targets
+            charts["hr_curves"] = _hit_rate_curves(comparison, styles)
+        if "feedback_auc" in metrics:
             charts["trade_off"] = _trade_off(comparison, close)
-        if len(close) > 1:
+        if "mrr" in metrics and len(close) > 1:
             charts["skip_share"] = _by_skip_share(comparison, baseline, close)
         if any("loss" in run.curves for runs in comparison.runs.values() for run in runs):
             charts["training"] = _training_curves(comparison, styles)

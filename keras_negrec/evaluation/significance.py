@@ -92,6 +92,7 @@ def _summary(mean, resampled: np.ndarray, confidence: float = 0.95) -> Bootstrap
 
 
 def bootstrap_columns(
+    known: pd.DataFrame,
     ours: Sequence[pd.DataFrame],
     theirs: Sequence[pd.DataFrame] | None = None,
     *,
@@ -100,32 +101,31 @@ def bootstrap_columns(
 ) -> pd.DataFrame:
     """Means over examples and runs, less those of `theirs` if given: one row a column.
 
-    Columns that have values for the same examples in all runs are compared example by example.
-    Of the others examples are drawn too, and both means are taken anew from the values that are
-    there: the mean of a kept share's paired differences would not be the difference of its means.
+    Columns with a value for each example whose targets are known are compared example by
+    example. Of the others examples are drawn too, and both means are taken anew from the values
+    that are there: where models find something for different examples, the mean of the kept
+    share's paired differences would not be the difference of its means.
 
     Args:
-        ours, theirs: lists with a DataFrame for each run, one row an example.
+        known: DataFrame of bool, one row an example: whether the targets of a column are known.
+        ours, theirs: lists with a DataFrame for each run, of the shape of `known`.
     """
-    names = ours[0].columns
     sides = [np.stack([run.to_numpy("float64") for run in side]) for side in (ours, theirs) if side]
     there = np.stack([(~np.isnan(side)).mean(axis=0) for side in sides])
     values = np.stack([np.where(np.isnan(side), 0, side).mean(axis=0) for side in sides])
-    same = (np.isin(there, (0, 1)) & (there == there[0])).all(axis=(0, 1))
-    patterns, of_column = np.unique(there[0] > 0, axis=1, return_inverse=True)
-    groups = np.where(same, of_column.ravel(), -1)
+    is_whole = (there == known.to_numpy()).all(axis=(0, 1))
+    groups, of_column = np.unique(np.vstack([known, is_whole]), axis=1, return_inverse=True)
     parts = []
-    for group in np.unique(groups):
-        columns = groups == group
-        if group >= 0:
-            part = np.subtract.reduce(values[:, patterns[:, group]][..., columns])
+    for i, (*rows, whole) in enumerate(groups.T):
+        columns = of_column.ravel() == i
+        part, number = (each[:, rows][..., columns] for each in (values, there))
+        if whole:
+            part = np.subtract.reduce(part)
             found = bootstrap_mean(part, num_resamples=num_resamples, seed=seed)
         else:
-            found = _bootstrap_ratios(
-                values[..., columns], there[..., columns], num_resamples, seed
-            )
-        parts.append(pd.DataFrame(found._asdict(), index=names[columns]))
-    return pd.concat(parts).loc[names]
+            found = _bootstrap_ratios(part, number, num_resamples, seed)
+        parts.append(pd.DataFrame(found._asdict(), index=known.columns[columns]))
+    return pd.concat(parts).loc[known.columns]
 
 
 def _bootstrap_ratios(

@@ -167,7 +167,7 @@ def test_kept_share_is_resampled_as_a_ratio(comparison, table):
     assert alone.tolist() == pytest.approx(expected, abs=0.006)
 
 
-def test_kept_share_of_who_finds_hardly_anything(tmp_path):
+def test_kept_share_of_who_finds_hardly_anything():
     nothing = dict.fromkeys(("target", "skip_target"), np.full(NUM_EXAMPLES, np.inf))
     once = {name: np.where(np.arange(NUM_EXAMPLES) == 3, 1, r) for name, r in nothing.items()}
     runs = {"nothing": [run(9, 0, **nothing)], "once": [run(9, 0, **once)]}
@@ -176,6 +176,8 @@ def test_kept_share_of_who_finds_hardly_anything(tmp_path):
     assert np.isnan(table.loc[("nothing", "kept_share@10"), ["mean", "p_sessions"]].tolist()).all()
     row = table.loc[("once", "kept_share@10")]
     assert row["mean"] == 0.5 and np.isnan(row[["low", "high", "p_sessions"]].tolist()).all()
+    alone = comparison.intervals("once").loc["kept_share@10"]
+    assert alone["mean"] == 0.5 and np.isnan(alone[["low", "high"]].tolist()).all()
     assert "kept share@10 nothing                  -" in str(comparison)
     assert "kept_share@10" in [*Comparison(runs, EXAMPLES).report_metrics()]
 

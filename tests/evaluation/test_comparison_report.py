@@ -198,6 +198,19 @@ def test_one_configuration_alone(tmp_path):
     assert {path.stem for path in tmp_path.glob("*.png")} == {"hr_curves", "trade_off", "training"}
 
 
+def test_examples_with_skips_alone(tmp_path):
+    comparison = make({"old": 0, "new": 0})
+    skips = np.full(NUM_EXAMPLES, 2)
+    examples = Examples(comparison.examples.histories, np.zeros(NUM_EXAMPLES, "int32"), skips)
+    unknown = dict.fromkeys(("target", "preference"), np.full(NUM_EXAMPLES, np.nan))
+    for runs in comparison.runs.values():
+        ranks = unknown | {"skip_target": np.arange(NUM_EXAMPLES) + 1.0}
+        runs[:] = [replace(run, ranks=ranks, examples=examples.fingerprint()) for run in runs]
+    text = report(Comparison(comparison.runs, examples), tmp_path)
+    assert text.split("\n\n")[1].startswith("**Nothing says which is better**")
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"training"}
+
+
 def test_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"needs matplotlib: pip install 'keras-negrec\[plot\]'"):
