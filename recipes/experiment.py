@@ -192,6 +192,11 @@ def configurations(args, taken: tuple[str, ...] = ()) -> dict[str, dict]:
                 add(label, {"encoder": model, "negative_loss": loss, "context": context})
     for label, keywords in args.configuration or ():
         add(label, keywords)
+    if args.refit and "chosen" in (args.keep_weight or ()):
+        raise ValueError(
+            "--keep-weight chosen needs --no-refit: once trained on the validation items, a model "
+            "cannot be judged by them."
+        )
     plain = {one["model"]["encoder"] for one in found.values() if not ranks_by_keep(one)}
     for label, one in found.items():
         if one.get("keep_weight") == "chosen" and one["model"]["encoder"] not in plain:

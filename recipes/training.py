@@ -136,17 +136,9 @@ class Trainings:
             with doing(title):
                 without = self.model(baseline, seed)
                 found = kn.evaluate(without, self.split.validation, exclude_seen=args.exclude_seen)
-                try:
-                    self._chosen[key] = kn.evaluation.choose_weights(
-                        model,
-                        self.split.validation,
-                        found,
-                        at="both",
-                        exclude_seen=args.exclude_seen,
-                    )
-                except ValueError as error:
-                    say(f"{title}: it stays 1. {error}")
-                    self._chosen[key] = {"keep": 1.0}
+                self._chosen[key] = kn.evaluation.choose_weights(
+                    model, self.split.validation, found, at="both", exclude_seen=args.exclude_seen
+                )
             self._newest = (*key, model)
         return self._chosen[key]
 

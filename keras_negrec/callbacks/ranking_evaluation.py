@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from keras_negrec.argument_checks import check_choice, check_positive_int, check_positive_ints
 from keras_negrec.data import Examples
@@ -20,7 +21,8 @@ class RankingEvaluation(keras.callbacks.EarlyStopping):
     `fit` always (unless a callback that comes after this one ends the training). The metrics
     appear in the logs as `val_hr@10` and so on, in the progress bar, in the history, and for the
     callbacks that come after this one; in epochs between, the last ones are repeated. Metrics
-    that rest on no example, those of skips where there are none, are left out.
+    that can rest on no example, those of skips where there are none, are left out; `kept_share@K`
+    is NaN where a model finds nothing, which is no evaluation for `monitor`.
 
     With `monitor`, training stops after `patience` evaluations in a row that were no better than
     the best one, and at the end of `fit`, however it came, the weights of the best evaluated
@@ -80,12 +82,16 @@ class RankingEvaluation(keras.callbacks.EarlyStopping):
         self._logs: dict[str, float] = {}
         check_positive_int("patience", patience)
         lower_is_better = False
+        known = {"target": examples.targets > 0, "skip_target": examples.skip_targets > 0}
+        known["preference"] = known["target"] & known["skip_target"]
+        known["top_items"] = known["num_items"] = np.ones(len(examples), bool)
+        self._names = tuple(
+            name
+            for name, metric, _ in named_metrics(self.k, known)
+            if np.all([known[need] for need in metric.needs], axis=0).any()
+        )
         if monitor is not None:
-            known = {"target": examples.targets > 0, "skip_target": examples.skip_targets > 0}
-            known["preference"] = known["target"] & known["skip_target"]
-            needs = ["top_items", "num_items", *(need for need in known if known[need].any())]
-            names = tuple(name for name, *_ in named_metrics(self.k, needs))
-            check_choice("monitor", monitor, names)
+            check_choice("monitor", monitor, self._names)
             lower_is_better = not metric_of(monitor).higher_is_better
         super().__init__(
             monitor and f"val_{monitor}",
@@ -109,12 +115,10 @@ class RankingEvaluation(keras.callbacks.EarlyStopping):
         self._next_evaluation = epoch + self.every
         metrics = evaluate(self.model, self.examples, k=self.k, exclude_seen=self.exclude_seen)
         self._logs = {
-            f"val_{name}": value
-            for name, value in metrics.items()
-            if not name.startswith("num_") and not math.isnan(value)
+            f"val_{name}": value for name, value in metrics.items() if name in self._names
         }
         logs.update(self._logs)
-        if self.monitor is not None:  # patience counts evaluated epochs, as it sees no others
-            super().on_epoch_end(epoch, logs)
+        if self.monitor is not None and not math.isnan(self._logs[self.monitor]):
+            super().on_epoch_end(epoch, logs)  # patience counts evaluations, as it sees no others
         if not self.restore_best_weights or self.best_epoch == epoch:
             self.metrics = metrics

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from keras_negrec.argument_checks import check_choice, check_positive_ints
+from keras_negrec.argument_checks import check_choice, check_positive_int, check_positive_ints
 from keras_negrec.data import Examples
-from keras_negrec.evaluation.ranking_metrics import example_metrics, metric_of, metric_title
+from keras_negrec.evaluation.ranking_metrics import (
+    example_metrics,
+    metric_of,
+    metric_title,
+    named_metrics,
+)
 from keras_negrec.evaluation.significance import bootstrap_columns, holm_correction
 
 if TYPE_CHECKING:
@@ -98,13 +103,14 @@ class Comparison:
 
     def report_metrics(self) -> list[str]:
         """The metrics of the report: at `cutoff`, those that rest on at least one example."""
-        values = self.example_metrics(self.labels[0], k=[self.cutoff]).dropna(axis=1, how="all")
-        return [name for name in values if metric_of(name).in_reports]
+        values = [self.example_metrics(label, k=[self.cutoff]) for label in self.runs]
+        known = pd.concat(values).dropna(axis=1, how="all")
+        return [name for name in known if metric_of(name).in_reports]
 
     def example_metrics(self, label: str, *, k: Sequence[int] | None = None) -> pd.DataFrame:
-        """One row an example, one column a metric: means over the seeds, NaN without its target."""
+        """One row an example, one column a metric: means over the seeds, NaN without a value."""
         of_runs = self._metrics(label, k)
-        return sum(of_runs[1:], start=of_runs[0]) / len(of_runs)
+        return pd.concat(of_runs).groupby(level=0).mean()
 
     def seed_metrics(self, label: str) -> pd.DataFrame:
         """One row a seed, one column a metric: the mean over the examples."""
@@ -115,6 +121,17 @@ class Comparison:
     def _metrics(self, label: str, k=None) -> list[pd.DataFrame]:
         check_choice("label", label, tuple(self.runs))
         return [pd.DataFrame(example_metrics(run.ranks, k=k or self.k)) for run in self.runs[label]]
+
+    def _known(self, label: str, k=None) -> pd.DataFrame:
+        """Of the shape of `_metrics`: whether the example has the targets that a metric needs."""
+        ranks = self.runs[label][0].ranks
+        return pd.DataFrame(
+            {
+                name: ~np.isnan([ranks[need] for need in metric.needs]).any(axis=0)
+                for name, metric, _ in named_metrics(k or self.k, ranks)
+                if metric.of_examples
+            }
+        )
 
     def table(
         self,
@@ -130,8 +147,11 @@ class Comparison:
 
         - `mean`: over the examples and the seeds;
         - `spread`: standard deviation over the seeds of the mean over the examples;
-        - `num_seeds`, `num_examples`: what they rest on: examples that have the targets needed;
-        - `difference`: from the baseline; `low` and `high`: its 95 % bootstrap interval;
+        - `num_seeds`, `num_examples`: what they rest on: examples that have the targets needed,
+          and for `kept_share@K` either of them among the first K;
+        - `difference`: from the baseline; `low` and `high`: its 95 % bootstrap interval. Models
+          find something for different examples, so that for `kept_share@K` examples are drawn
+          and both shares taken anew; NaN where a draw may hold none;
         - `p_sessions`: p value of a paired bootstrap over the examples: would the difference
           between *these trained models* show on other sessions?
         - `p_seeds`: paired t test over the seeds' means: would it show on *these sessions* with
@@ -150,36 +170,42 @@ class Comparison:
             seed: int. Of the bootstrap.
         """
         baseline = self._baseline(baseline)
-        examples = {label: self.example_metrics(label) for label in self.runs}
-        seeds = {label: self.seed_metrics(label) for label in self.runs}
-        known = tuple(examples[baseline])
+        known = tuple(self.seed_metrics(baseline))
         for name in metrics or ():
             check_choice("metrics", name, known)
-        metrics = metrics or [name for name in known if metric_of(name).in_reports]
-        others = [label for label in self.runs if label != baseline] or [baseline]
+        metrics = list(metrics or [name for name in known if metric_of(name).in_reports])
         if num_resamples is None:
-            num_resamples = max(10_000, 400 * len(others) * len(metrics))
-        differences = [examples[label][metrics] - examples[baseline][metrics] for label in others]
-        differences = pd.concat(differences, axis=1, keys=others)
-        bootstrap = bootstrap_columns(differences, num_resamples, seed)
-        bootstrap = bootstrap.rename(columns={"mean": "difference", "p": "p_sessions"})
+            num_resamples = max(10_000, 400 * (len(self.runs) - 1 or 1) * len(metrics))
+        check_positive_int("num_resamples", num_resamples)
+        targets_known = self._known(baseline)[metrics]
+        theirs = [run[metrics] for run in self._metrics(baseline)]
+        baseline_seeds = self.seed_metrics(baseline)
+        rows = []
+        for label in self.runs:
+            ours = [run[metrics] for run in self._metrics(label)]
+            seeds, means = self.seed_metrics(label), pd.concat(ours).mean()
+            num_examples = self.example_metrics(label).notna().sum()
+            if label != baseline:
+                found = bootstrap_columns(
+                    targets_known, ours, theirs, num_resamples=num_resamples, seed=seed
+                )
+                found = found.rename(columns={"mean": "difference", "p": "p_sessions"})
+            for metric in metrics:
+                row = {
+                    "mean": means[metric],
+                    "spread": seeds[metric].std(),
+                    "num_seeds": 0 if self.is_ready(label) else len(seeds),
+                    "num_examples": num_examples[metric],
+                }
+                if label != baseline:
+                    row |= found.loc[metric].to_dict()
+                    each = _seed_differences(seeds[metric], baseline_seeds[metric])
+                    agree = np.sign(each) == np.sign(row["difference"])
+                    row |= {"common_seeds": len(each), "agreeing_seeds": agree.sum()}
+                    row["p_seeds"] = _t_test(each)
+                rows.append(row)
         names = ["configuration", "metric"]
         index = pd.MultiIndex.from_product([self.labels, metrics], names=names)
-        rows = []
-        for label, metric in index:
-            row = {
-                "mean": examples[label][metric].mean(),
-                "spread": seeds[label][metric].std(),
-                "num_seeds": 0 if self.is_ready(label) else len(seeds[label]),
-                "num_examples": examples[label][metric].notna().sum(),
-            }
-            if label != baseline:
-                row |= bootstrap.loc[(label, metric)].to_dict()
-                each = _seed_differences(seeds[label][metric], seeds[baseline][metric])
-                agree = np.sign(each) == np.sign(row["difference"])
-                row |= {"common_seeds": len(each), "agreeing_seeds": agree.sum()}
-                row["p_seeds"] = _t_test(each)
-            rows.append(row)
         table = pd.DataFrame(rows, index, _COLUMNS)
         for test in ("p_sessions", "p_seeds"):
             table[f"{test}_holm"] = holm_correction(table[test])
@@ -200,7 +226,8 @@ class Comparison:
         self, label: str, *, k: Sequence[int] | None = None, num_resamples: int = 2000
     ) -> pd.DataFrame:
         """Each metric's `mean` with `low` and `high`, its 95 % interval over the examples."""
-        found = bootstrap_columns(self.example_metrics(label, k=k), num_resamples)
+        known = self._known(label, k)
+        found = bootstrap_columns(known, self._metrics(label, k), num_resamples=num_resamples)
         return found[["mean", "low", "high"]]
 
     def difference_by_skip_share(
@@ -219,13 +246,18 @@ class Comparison:
         `low`, `high` (the difference with its 95 % interval) and `num_examples`.
         """
         baseline = self._baseline(baseline)
-        difference = self.example_metrics(label, k=k) - self.example_metrics(baseline, k=k)
+        sides = [self._metrics(each, k) for each in (label, baseline)]
+        known, there = self._known(label, k), self.example_metrics(label, k=k).notna()
         share = self.skip_share()
         edges = np.unique(np.quantile(share, np.arange(1, bins + 1) / bins))
         groups = pd.Series(pd.cut(share, [share.min() - 0.001, *edges]))
         found = {
-            share: bootstrap_columns(part, num_resamples).assign(num_examples=part.notna().sum())
-            for share, part in difference.groupby(groups, observed=True)
+            share: bootstrap_columns(
+                known.loc[part.index],
+                *([run.loc[part.index] for run in side] for side in sides),
+                num_resamples=num_resamples,
+            ).assign(num_examples=part.sum())
+            for share, part in there.groupby(groups, observed=True)
         }
         names = ["skip_share", "metric"]
         return pd.concat(found, names=names)[["mean", "low", "high", "num_examples"]]
@@ -234,8 +266,9 @@ class Comparison:
         """Writes `report.md`, with its charts beside it, and `report.html`, one file for all.
 
         First the verdict and what changed against the baseline, by default the first
-        configuration, in words; then means, charts and tests. The family of the correction is all
-        that `report_metrics` names. Needs matplotlib.
+        configuration, in words; then means, charts, tests and what was run. Fewer skips are called
+        better only where hits are not clearly fewer. The family of the correction is all that
+        `report_metrics` names. Needs matplotlib.
 
         Returns:
             The path of `report.html`.
@@ -256,9 +289,12 @@ class Comparison:
         head = f"{'metric':13} {'configuration':18} {'mean':>7} {'change':>8}"
         lines = [f"{head}  95 % interval        p better"]
         for (label, name), found in self.table(metrics=self.report_metrics()).iterrows():
-            line = f"{metric_title(name):13.13} {label:18.18} {found['mean']:7.4f}"
+            mean = "-" if np.isnan(found["mean"]) else f"{found['mean']:.4f}"
+            line = f"{metric_title(name):13.13} {label:18.18} {mean:>7}"
             if not np.isnan(found["difference"]):
-                line += f" {found['difference']:+8.4f}  {found['low']:+.4f} {found['high']:+.4f}"
+                line += f" {found['difference']:+8.4f}"
+            if not np.isnan(found["low"]):
+                line += f"  {found['low']:+.4f} {found['high']:+.4f}"
                 line += f" {p_value(found['p_sessions_holm']):>6}"
             lines.append(f"{line:<73} {metric_of(name).better}")
         return "\n".join(lines)

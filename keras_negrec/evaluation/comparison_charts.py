@@ -23,26 +23,36 @@ _CURVE_CUTOFFS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50)
 def comparison_charts(comparison: Comparison, baseline: str) -> dict[str, tuple[str, Figure]]:
     """What a table cannot show and the runs have data for: a caption and a figure by name."""
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib
     except ImportError as error:
         raise ImportError(
             "The report of a comparison needs matplotlib: pip install 'keras-negrec[plot]'"
         ) from error
     styles = {
-        label: {"label": label, "color": color, "marker": marker}
+        label: {"label": _legend_text(label), "color": color, "marker": marker}
         for label, color, marker in zip(comparison.labels, cycle(_COLORS), cycle(_MARKERS))
     }
     # Popularity, or an oracle, is far from all models, and would press them into one corner.
     trained = [label for label in styles if label == baseline or not comparison.is_ready(label)]
     close = {label: styles[label] for label in trained} if len(trained) > 1 else styles
-    charts = {"hr_curves": _hit_rate_curves(comparison, styles)}
-    if "feedback_auc" in comparison.report_metrics():
-        charts["trade_off"] = _trade_off(comparison, close)
-    if len(close) > 1:
-        charts["skip_share"] = _by_skip_share(comparison, baseline, close)
-    if any("loss" in run.curves for runs in comparison.runs.values() for run in runs):
-        charts["training"] = _training_curves(comparison, styles)
+    with matplotlib.rc_context({"text.parse_math": False}):  # a $ in a label is a $
+        charts, metrics = {}, comparison.report_metrics()
+        if "mrr" in metrics:  # examples have targets
+            charts["hr_curves"] = _hit_rate_curves(comparison, styles)
+        if "feedback_auc" in metrics:
+            charts["trade_off"] = _trade_off(comparison, close)
+        if "mrr" in metrics and len(close) > 1:
+            charts["skip_share"] = _by_skip_share(comparison, baseline, close)
+        if any("loss" in run.curves for runs in comparison.runs.values() for run in runs):
+            charts["training"] = _training_curves(comparison, styles)
     return charts
+
+
+def _legend_text(label: str) -> str:
+    """In one line, and not too long; matplotlib leaves out what starts with an underscore."""
+    line = " ".join(label.split())
+    line = f"{line[:57]}..." if len(line) > 60 else line
+    return f" {line}" if line.startswith("_") else line
 
 
 def _new_figure(num_panels: int, styles: dict):
@@ -51,7 +61,8 @@ def _new_figure(num_panels: int, styles: dict):
     from matplotlib.lines import Line2D
 
     width = 5.2 * max(num_panels, 1.4)
-    columns = int(np.clip(11 * width // (max(map(len, styles)) + 7), 1, len(styles)))
+    longest = max(len(style["label"]) for style in styles.values())
+    columns = int(np.clip(11 * width // (longest + 7), 1, len(styles)))
     height = 4.2 + 0.22 * -(-len(styles) // columns)
     figure = Figure(figsize=(width, height), layout="constrained")
     handles = [Line2D([], [], **style) for style in styles.values()]
@@ -124,7 +135,7 @@ def _by_skip_share(comparison, baseline, styles):
             for share, number in group["num_examples"].items()
         ]
         panel.set_xticks(np.arange(len(group)), ticks)
-        title = f"{metric_title(metric)}: difference from\n{baseline}"
+        title = f"{metric_title(metric)}: difference from\n{styles[baseline]['label']}"
         panel.set(xlabel="share of skips in the history", ylabel=title)
     return (
         f"What is gained over {baseline} for listeners with few and with many skips: the examples "

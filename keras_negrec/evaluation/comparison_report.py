@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import json
-from collections.abc import Callable
-from itertools import starmap
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +11,18 @@ import pandas as pd
 from keras_negrec.evaluation.comparison import Comparison, p_value
 from keras_negrec.evaluation.comparison_charts import comparison_charts
 from keras_negrec.evaluation.ranking_metrics import metric_of, metric_title
-
-_HEAD = """\
-<!DOCTYPE html>
-<html lang='en'><head><meta charset='utf-8'/><title>Comparison</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70em; margin: 2em auto }
-table { border-collapse: collapse; font-size: 14px; display: block; overflow-x: auto }
-th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right; white-space: pre }
-th:first-child, td:first-child { text-align: left }
-img { max-width: 100% }
-</style></head>
-<body>"""
+from keras_negrec.evaluation.report_blocks import (
+    HTML_HEAD,
+    Block,
+    Bold,
+    Bullets,
+    Heading,
+    Image,
+    Paragraph,
+    Table,
+    to_html,
+    to_markdown,
+)
 
 
 def write_report(comparison: Comparison, folder: Path, baseline: str) -> Path:
@@ -40,95 +36,144 @@ def write_report(comparison: Comparison, folder: Path, baseline: str) -> Path:
         f"{(examples.skip_targets > 0).sum():,} of them with a skip. The whole catalogue was "
         f"ranked, items of the history {'taken out' if run.exclude_seen else 'left in'}."
     )
-    blocks: list[str | pd.DataFrame] = ["# Which is better?", what]  # Markdown and tables
+    blocks: list[Block] = [Heading("Which is better?", 1), Paragraph(what)]
     if others:
-        blocks.insert(1, _verdict(table, others, baseline))
-        changes = "\n".join(_what_changed(comparison, label, baseline, table) for label in others)
-        blocks += [f"## What changed against {baseline}", changes, _how_to_read(table)]
+        blocks.insert(1, Paragraph(_verdict(comparison, table, others, baseline)))
+    blocks += _hits_and_skips(comparison, table)
+    if others:
+        changes = [_what_changed(comparison, label, baseline, table) for label in others]
+        blocks += [Heading(f"What changed against {baseline}"), Bullets(changes)]
+        blocks.append(Paragraph(_how_to_read(table)))
     blocks += _means(comparison, table)
-    blocks.append("## Charts")
+    blocks.append(Heading("Charts"))
     for name, (caption, figure) in comparison_charts(comparison, baseline).items():
         figure.savefig(folder / f"{name}.png", dpi=130)
-        blocks += [f"![{name}]({name}.png)", caption]
+        blocks += [Image(folder / f"{name}.png"), Paragraph(caption)]
     if others:
-        blocks += ["## All comparisons", _all_comparisons(table.drop(index=baseline, level=0))]
-    blocks += ["## What was run", pd.DataFrame(starmap(_run, comparison.runs.items()))]
-    (folder / "report.md").write_text("\n\n".join(map(_markdown, blocks)) + "\n", "utf-8")
-    page = "\n".join([_HEAD, *(_html(block, folder) for block in blocks), "</body></html>\n"])
+        differences = _all_comparisons(table.drop(index=baseline, level=0))
+        blocks += [Heading("All comparisons"), Table(differences, num_text=3)]
+    blocks += [Heading("What was run"), *_what_was_run(comparison)]
+    (folder / "report.md").write_text("\n\n".join(map(to_markdown, blocks)) + "\n", "utf-8")
+    page = "\n".join([HTML_HEAD, *map(to_html, blocks), "</body></html>\n"])
     (folder / "report.html").write_text(page, "utf-8")
     return folder / "report.html"
 
 
-def _markdown(block: str | pd.DataFrame) -> str:
-    if isinstance(block, str):
-        return block
-    lines = []
-    for row in [block.columns, *block.to_numpy()]:
-        cells = [html.escape(cell, quote=False).replace("|", "\\|") for cell in row]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines.insert(1, "|---|" + "---:|" * (block.shape[1] - 1))
-    return "\n".join(lines)
+def _which(table: pd.DataFrame, label: str, metric: str) -> str:
+    """Whether a row of the table is better or worse than the baseline.
 
-
-def _html(block: str | pd.DataFrame, folder: Path) -> str:
-    if isinstance(block, pd.DataFrame):
-        with pd.option_context("display.max_colwidth", None):
-            return block.to_html(index=False, border=0)
-    if block.startswith("#"):
-        marks, text = block.split(" ", 1)
-        return f"<h{len(marks)}>{html.escape(text)}</h{len(marks)}>"
-    if block.startswith("!["):
-        name = block[2 : block.index("]")]
-        data = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-        return f"<img alt='{name}' src='data:image/png;base64,{data}'/>"
-    # Every second piece between `**` is bold.
-    pieces = html.escape(block).split("**")
-    text = "".join(f"<b>{piece}</b>" if i % 2 else piece for i, piece in enumerate(pieces))
-    if block.startswith("- "):
-        return "<ul>" + "\n".join(f"<li>{line[2:]}</li>" for line in text.split("\n")) + "</ul>"
-    return f"<p>{text}</p>"
-
-
-def _which(metric: str, found: pd.Series) -> str:
-    """Whether a row of the table is better or worse than the baseline."""
+    Fewer skips are not called better where hits are clearly fewer: who finds nothing shows none.
+    """
+    found, of_metric = table.loc[(label, metric)], metric_of(metric)
+    if np.isnan(found["difference"]):
+        return ""
     if not found["p_sessions_holm"] < 0.05:
         return "not clearly different"
-    is_better = (found["difference"] > 0) == metric_of(metric).higher_is_better
+    is_better = (found["difference"] > 0) == of_metric.higher_is_better
+    if is_better and not of_metric.higher_is_better and of_metric.needs == ("skip_target",):
+        for hits in (name for name in table.index.unique("metric") if name.startswith("hr@")):
+            if _which(table, label, hits).startswith("worse"):
+                return f"lower, but so is {metric_title(hits)}"
     which = "better" if is_better else "worse"
     if found["agreeing_seeds"] < found["common_seeds"]:
         which += " on average, but not for every seed"
     return which
 
 
-def _verdict(table: pd.DataFrame, others: list[str], baseline: str) -> str:
-    """One line: the best by the first metric, if it is better than the baseline."""
-    metric = table.index[0][1]
-    title, found = metric_title(metric), table.xs(metric, level="metric")
-    better = [label for label in others if _which(metric, found.loc[label]) == "better"]
-    if not better:
-        return f"**Nothing is clearly better than {baseline}** by {title}."
-    best = max(better, key=lambda label: abs(found.loc[label, "difference"]))
-    mean, p = found.loc[best, ["mean", "p_sessions_holm"]]
-    against = f"{mean:.4f} against {found.loc[baseline, 'mean']:.4f} of {baseline}"
-    return f"**{best} is best** by {title}: {against}, p {p_value(p)}."
+def _verdict(comparison: Comparison, table: pd.DataFrame, others: list[str], baseline: str):
+    """Who finds clearly more, or shows clearly fewer skips, and what became of the other."""
+    k = comparison.cutoff
+    hits, skips, kept = f"hr@{k}", f"skip_hr@{k}", f"kept_share@{k}"
+    if (baseline, hits) not in table.index:
+        return [Bold("Nothing says which is better"), ": no example has a next kept item."]
+
+    def which(label, metric):
+        return _which(table, label, metric) if (label, metric) in table.index else ""
+
+    def in_percent(label, metric):  # with spaces that do not break
+        mean, before = (100 * table.loc[(each, metric), "mean"] for each in (label, baseline))
+        return f"{mean:.1f}\u00a0% against {before:.1f}\u00a0%"
+
+    def skips_of(label):
+        found = f": the next skipped item is there in {in_percent(label, skips)}"
+        if which(label, kept):
+            found += f", and where either is, it is the kept one in {in_percent(label, kept)}"
+        return f"{found}."
+
+    better = [label for label in others if which(label, hits) == "better"]
+    fewer = [label for label in others if which(label, skips) == "better"]
+    best = max(better, key=lambda label: table.loc[(label, hits), "mean"], default=None)
+    fewest = min(fewer, key=lambda label: table.loc[(label, skips), "mean"], default=None)
+    verdict: list[str] = [Bold(f"{best or 'Nothing'} is clearly better than {baseline}")]
+    verdict.append(" at finding the next kept item")
+    if best is None:
+        verdict.append(f" ({metric_title(hits)}).")
+    else:
+        verdict.append(
+            f": it is among the first {k} in {in_percent(best, hits)} of the examples "
+            f"({metric_title(hits)}, p {p_value(table.loc[(best, hits), 'p_sessions_holm'])})."
+        )
+        if len(better) > 1:
+            verdict.append(f" Of the {len(better)} that are better it finds most.")
+        if which(best, skips):
+            change = {"better": "It shows fewer skips", "worse": "It shows more skips"}
+            changed = change.get(which(best, skips), "Skips did not clearly change")
+            verdict.append(f" {changed}{skips_of(best)}")
+    if fewest not in (None, best):
+        verdict += [" ", Bold(f"{fewest} shows fewest skips"), " without clearly fewer hits"]
+        verdict.append(skips_of(fewest))
+    return verdict
 
 
-def _what_changed(comparison: Comparison, label: str, baseline: str, table: pd.DataFrame) -> str:
+def _hits_and_skips(comparison: Comparison, table: pd.DataFrame) -> list[Block]:
+    k = comparison.cutoff
+    names = [f"hr@{k}", f"skip_hr@{k}", f"kept_share@{k}"]
+    names = [name for name in names if name in table.index.unique("metric")]
+    columns: dict[str, list[str]] = {"": comparison.labels}
+    intervals = [comparison.intervals(label, k=[k]) for label in comparison.labels]
+    for name in names:
+        columns[metric_title(name)] = [_with_interval(found.loc[name]) for found in intervals]
+    title, text = "Hits", "Mean and 95 % interval over the examples."
+    if len(names) > 1:
+        title = "Hits and skips"
+        text += " Read them together: a model that finds nothing shows no skips either."
+    table_of_both = Table(pd.DataFrame(columns))
+    return [Heading(title), table_of_both, Paragraph(text), _explained(names)]
+
+
+def _with_interval(found: pd.Series) -> str:
+    """Without an interval where too little was found for one."""
+    interval = "" if np.isnan(found["low"]) else f" ({found['low']:.4f} to {found['high']:.4f})"
+    return _number("{:.4f}", found["mean"]) + interval
+
+
+def _explained(metrics: list[str]) -> Bullets:
+    found = {metric_title(name): metric_of(name) for name in metrics}
+    return Bullets([f"{title}: {m.label}; {m.better} is better" for title, m in found.items()])
+
+
+def _what_changed(comparison: Comparison, label: str, baseline: str, table: pd.DataFrame) -> list:
     """What changed for the next kept item, the next skipped one, and between the two."""
-    parts = []
-    for metric in (f"hr@{comparison.cutoff}", f"skip_hr@{comparison.cutoff}", "feedback_auc"):
+    k = comparison.cutoff
+    pieces: list[str] = [Bold(label)]
+    for metric in (f"hr@{k}", f"skip_hr@{k}", f"kept_share@{k}", "feedback_auc"):
         if (label, metric) not in table.index:
             continue
-        found = table.loc[(label, metric)]
+        pieces.append(": " if len(pieces) == 1 else "; ")
+        found, before = table.loc[(label, metric)], table.loc[(baseline, metric), "mean"]
+        if np.isnan(found["difference"]):
+            who = baseline if np.isnan(before) else "it"
+            pieces.append(f"{metric_title(metric)} says nothing, as {who} finds neither")
+            continue
+        sure = "too little is found for an interval"
+        if not np.isnan(found["low"]):
+            sure = f"by {found['low']:+.4f} to {found['high']:+.4f}, p "
+            sure += p_value(found["p_sessions_holm"])
         agree, common = found["agreeing_seeds"], found["common_seeds"]
         seeds = f", {agree:.0f} of {common:.0f} seeds agree" if common > 1 else ""
-        parts.append(
-            f"{metric_title(metric)} is **{_which(metric, found)}**, "
-            f"{table.loc[(baseline, metric), 'mean']:.4f} → {found['mean']:.4f} "
-            f"({found['difference']:+.4f}, 95 % interval {found['low']:+.4f} to "
-            f"{found['high']:+.4f}, p {p_value(found['p_sessions_holm'])}{seeds})"
-        )
-    return f"- **{label}**: {'; '.join(parts)}."
+        pieces += [f"{metric_title(metric)} is ", Bold(_which(table, label, metric))]
+        pieces.append(f", {before:.4f} → {found['mean']:.4f} ({sure}{seeds})")
+    return [*pieces, "."]
 
 
 def _how_to_read(table: pd.DataFrame) -> str:
@@ -142,23 +187,18 @@ def _how_to_read(table: pd.DataFrame) -> str:
         "Better and worse are said where the difference between the trained models is "
         "significant at 5 % over the sessions (paired bootstrap; p is corrected by Holm's method "
         f"for the family of the {table['p_sessions'].notna().sum()} comparisons listed below, the "
-        f"intervals are not) and has the same sign for every seed. {seeds}"
+        "95 % intervals in brackets are not) and has the same sign for every seed. "
+        f"Fewer skips are not called better where hits are clearly fewer. {seeds}"
     )
 
 
-def _means(comparison: Comparison, table: pd.DataFrame) -> list[str | pd.DataFrame]:
+def _means(comparison: Comparison, table: pd.DataFrame) -> list[Block]:
     metrics = list(table.index.unique("metric"))
-    means = _table_of_means(table, metrics)
-    means["training, s"] = [
-        "" if comparison.is_ready(label) else f"{np.mean([run.seconds for run in runs]):.0f}"
-        for label, runs in comparison.runs.items()
-    ]
+    means = Table(_table_of_means(table, metrics))
     text = "Mean over all examples and seeds, ± the standard deviation over the seeds."
-    explained = (
-        f"- {metric_title(name)}: {metric_of(name).label}; {metric_of(name).better} is better"
-        for name in metrics
-    )
-    blocks = ["## Means", text, means, "\n".join(explained)]
+    shown = {f"{name}@{comparison.cutoff}" for name in ("hr", "skip_hr", "kept_share")}
+    others = _explained([name for name in metrics if name not in shown])
+    blocks: list[Block] = [Heading("Means"), means, Paragraph(text), others]
     sampled = comparison.sampled_table()
     if len(sampled):
         text = (
@@ -166,33 +206,85 @@ def _means(comparison: Comparison, table: pd.DataFrame) -> list[str | pd.DataFra
             "scale, which say nothing beside those above or those of another sample."
         )
         names = [*(f"sampled_hr@{k}" for k in comparison.k), "sampled_mrr"]
-        blocks += ["## Means in the sampled protocol", text, _table_of_means(sampled, names)]
+        blocks += [Heading("Means in the sampled protocol"), Paragraph(text)]
+        blocks.append(Table(_table_of_means(sampled, names)))
     return blocks
 
 
 def _table_of_means(table: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
-    spread = table["spread"].map(" ± {:.4f}".format, na_action="ignore").fillna("")
-    cells = (table["mean"].map("{:.4f}".format) + spread).unstack("metric", sort=False)[metrics]
+    spread = table["spread"].map(" ±\u00a0{:.4f}".format, na_action="ignore").fillna("")
+    means = table["mean"].map("{:.4f}".format, na_action="ignore").fillna("")
+    cells = (means + spread).unstack("metric", sort=False)[metrics]
     titles = ["sampled " * name.startswith("sampled_") + metric_title(name) for name in metrics]
     return cells.set_axis(titles, axis=1).reset_index(names="")
 
 
 def _all_comparisons(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of `Comparison.table` as text."""
-    formats: dict[str, Callable] = {"mean": "{:.4f}".format}
-    formats |= dict.fromkeys(["difference", "low", "high"], "{:+.4f}".format)
-    formats |= dict.fromkeys(["p_sessions", "p_sessions_holm", "p_seeds", "p_seeds_holm"], p_value)
-    formats |= dict.fromkeys(["common_seeds", "num_examples"], "{:,.0f}".format)
-    found = {name.replace("_", " "): table[name].map(text) for name, text in formats.items()}
-    which = [_which(metric, row) for (_, metric), row in table.iterrows()]
-    labels, metrics = zip(*table.index, strict=True)
-    return pd.DataFrame({"": labels, "metric": map(metric_title, metrics), "is": which} | found)
+    rows = []
+    for (label, metric), found in table.iterrows():
+        low, high = found["low"], found["high"]
+        rows.append(
+            {
+                "": label,
+                "metric": metric_title(metric),
+                "is": _which(table, label, metric),
+                "mean": _number("{:.4f}", found["mean"]),
+                "difference": _number("{:+.4f}", found["difference"]),
+                "95 % interval": "" if np.isnan(low) else f"{low:+.4f}\u00a0to\u00a0{high:+.4f}",
+                "p sessions (Holm)": p_value(found["p_sessions_holm"]),
+                "p seeds (Holm)": p_value(found["p_seeds_holm"]),
+                "n": f"{found['num_examples']:,.0f}",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
-def _run(label: str, runs: list) -> dict[str, str]:
-    row = {"": label, "settings": "ready scorer", "seeds": "", "versions": ""}
-    if [run.seed for run in runs] != [None]:
-        versions = {", ".join(f"{k} {v}" for k, v in run.versions.items()) for run in runs}
-        row |= {"settings": json.dumps(runs[0].settings), "versions": "; ".join(sorted(versions))}
-        row["seeds"] = ", ".join(str(run.seed) for run in runs)
-    return row
+def _number(text: str, value: float) -> str:
+    return "" if np.isnan(value) else text.format(value)
+
+
+def _what_was_run(comparison: Comparison) -> list[Block]:
+    """A table of what differs between the configurations, and a line of what does not."""
+    settings, seconds = {}, {}
+    for label, runs in comparison.runs.items():
+        if not comparison.is_ready(label):
+            versions = {
+                f"{name} {version}" for run in runs for name, version in run.versions.items()
+            }
+            settings[label] = _flat(runs[0].settings)
+            settings[label]["seeds",] = ", ".join(str(run.seed) for run in runs)
+            settings[label]["versions",] = ", ".join(sorted(versions))
+            seconds[label] = f"{np.mean([run.seconds for run in runs]):.0f}"
+    paths = list(dict.fromkeys(path for of_label in settings.values() for path in of_label))
+    names = [path[-1] for path in paths]
+    columns: dict[str, list[str]] = {"": comparison.labels}
+    common = []
+    for path in paths:
+        name = path[-1] if names.count(path[-1]) == 1 else " ".join(path)
+        values = {settings[label].get(path, "") for label in settings}
+        if len(values) > 1:
+            columns[name] = [settings.get(each, {}).get(path, "") for each in comparison.labels]
+        elif values != {""}:
+            common.append(f"{name} {values.pop()}")
+    columns["training, s"] = [seconds.get(label, "") for label in comparison.labels]
+    blocks: list[Block] = [Table(pd.DataFrame(columns), num_text=len(columns) - 1)]
+    if common:
+        blocks.append(Paragraph(f"All trained models have in common: {', '.join(common)}."))
+    if ready := [label for label in comparison.labels if label not in settings]:
+        blocks.append(Paragraph(f"Scorers that were ready, without training: {', '.join(ready)}."))
+    return blocks
+
+
+def _flat(settings, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], str]:
+    """Settings by their paths, as text; without hashes of data, which tell a reader nothing."""
+    if isinstance(settings, dict):
+        parts = [
+            _flat(value, (*path, str(name).replace("_", " "))) for name, value in settings.items()
+        ]
+        return {name: value for part in parts for name, value in part.items()}
+    if not path or re.fullmatch("[0-9a-f]{12,}", str(settings)):
+        return {}
+    if isinstance(settings, bool) or settings is None:
+        return {path: {True: "yes", False: "no", None: "none"}[settings]}
+    return {path: f"{settings:g}" if isinstance(settings, float) else str(settings)}

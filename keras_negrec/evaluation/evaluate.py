@@ -28,6 +28,9 @@ def evaluate(
     - `mrr`: mean of `1 / rank` of the next kept item. `mrr@K`, `map@K`: the same, 0 beyond K; the
       two are equal with one relevant item, and papers report one or the other.
     - `skip_hr@K`, `skip_mrr`: as `hr@K` and `mrr`, for the next skipped item. Lower is better.
+    - `kept_share@K`: of the examples with the next kept or the next skipped item among the first K,
+      how often it is the kept one; both count half, and 0.5 is chance. It does not reward a model
+      for fewer skips that only finds less. Both targets must be known.
     - `feedback_auc`: share of the examples in which the next kept item scores higher than the
       next skipped one, ties half; 0.5 is chance.
     - `coverage@K`: share of the catalogue that is among the first K after at least one of the

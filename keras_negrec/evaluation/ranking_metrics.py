@@ -67,7 +67,8 @@ def register_metric(
         name: str, such as `"mrr"`; or `"hr@K"` for a metric that has a value for each cut-off, and
             is then called `"hr@10"` and so on. One that was registered before is replaced.
         function: gets an array for each of `needs`, in that order, then the cut-off if there is
-            one. Returns the values whose mean is the metric, one for each example or one for all.
+            one. Returns the values whose mean is the metric, one for each example, NaN for one
+            that does not count; or one for all.
         label: str. What it says, in a sentence.
         needs: of `"target"` and `"skip_target"`, float arrays with the ranks of the next kept and
             the next skipped item; `"preference"`, whether the first of them scored higher; only
@@ -141,12 +142,21 @@ def _ndcg(rank: np.ndarray, k: int) -> np.ndarray:
     return (rank <= k) / np.log2(1 + rank)
 
 
+def _kept_share(rank: np.ndarray, skip_rank: np.ndarray, k: int) -> np.ndarray:
+    """NaN where neither is found: what a model shows to nobody says nothing about its taste."""
+    kept, skipped = rank <= k, skip_rank <= k
+    return np.where(kept | skipped, (1.0 + kept - skipped) / 2, np.nan)
+
+
 def _coverage(top_items: np.ndarray, num_items: int, k: int) -> float:
     return np.count_nonzero(np.unique(top_items[:, :k])) / num_items
 
 
 _SKIP = ("skip_target",)
 _SKIP_HR = "how often the next skipped item is among the first K"
+_KEPT = (
+    "where the next kept or skipped item is among the first K: how often the kept one, both half"
+)
 _AUC = "how often the next kept item scores above the next skipped one, ties half"
 _COVERAGE = "the share of the catalogue that is among the first K of at least one ranking"
 for _metric in (
@@ -159,6 +169,7 @@ for _metric in (
     Metric(
         "skip_mrr", "skip MRR", _reciprocal_rank, "1 / rank of the next skipped item", _SKIP, False
     ),
+    Metric("kept_share@K", "kept share", _kept_share, _KEPT, ("target", "skip_target")),
     Metric("feedback_auc", "feedback AUC", np.asarray, _AUC, ("preference",)),
     Metric("coverage@K", "coverage", _coverage, _COVERAGE, _OF_ALL),
 ):
@@ -253,7 +264,8 @@ def example_metrics(
 
     Returns:
         Dict of float64 arrays of shape `(num_examples,)`, NaN for an example without the target or
-        the skip target that the metric needs, which is then no part of the mean.
+        the skip target that the metric needs, and in `kept_share@K` for one with neither among the
+        first K. It is then no part of the mean.
 
     Example:
 

@@ -57,8 +57,12 @@ class TradeOff:
         check_choice("which", which, tuple(_ENDS))
         given, sought = (self.table[f"{name}@{self.k}"].to_numpy() for name in _ENDS[which])
         [weight], [best] = _best_point(which, self.weights, given[None], sought[None], [value])
-        found = dict(zip(_ENDS[which], (value if best == best else math.nan, best), strict=True))
-        return {"weight": weight} | {f"{name}@{self.k}": found[name] for name in ("hr", "skip_hr")}
+        found = dict(
+            zip(_ENDS[which], (value if best == best else math.nan, float(best)), strict=True)
+        )
+        return {"weight": float(weight)} | {
+            f"{name}@{self.k}": found[name] for name in ("hr", "skip_hr")
+        }
 
     def against(
         self,
@@ -240,9 +244,10 @@ def choose_weights(
 
     Returns:
         dict from the name of the term to its weight, for `set_ranking_weights` or `recommend`.
+        Where no weight gets there it is the one that comes nearest.
 
     Raises:
-        ValueError: no weight gets there; as in `trade_off`.
+        ValueError: a baseline without hits or skips; as in `trade_off`.
 
     Example:
 
@@ -258,21 +263,13 @@ def choose_weights(
 
     def weight_at(which: str) -> float:
         given = f"{_ENDS[which][0]}@{curve.k}"
-        weight = curve.at(which, baseline[given])["weight"]
-        if math.isnan(weight):
-            reached = curve.table[given]
-            raise ValueError(
-                f"No weight of `{curve.term}` gives the baseline's {given}, {baseline[given]:.4f}. "
-                f"Received weights that give {reached.min():.4f} to {reached.max():.4f}"
-            )
-        return weight
+        if math.isnan(baseline[given]):
+            raise ValueError(f"`baseline` must have a {given} that is known. Received: nan")
+        reached = curve.table[given]
+        return curve.at(which, min(max(baseline[given], reached.min()), reached.max()))["weight"]
 
-    if at != "both":
-        return {curve.term: weight_at(at)}
-    most, skips = weight_at("equal hits"), f"skip_hr@{curve.k}"
-    has_fewer = curve.table[skips].max() <= baseline[skips]  # with every weight
-    least = curve.weights[0] if has_fewer else weight_at("equal skips")
-    return {curve.term: (min(least, most) + most) / 2}
+    ends = [at] if at != "both" else list(_ENDS)
+    return {curve.term: sum(map(weight_at, ends)) / len(ends)}
 
 
 def _best_point(which: str, weights: np.ndarray, given: np.ndarray, sought: np.ndarray, values):

@@ -120,6 +120,15 @@ def test_lower_is_better_for_skips():
     assert callback.best_epoch == model.weights == 1
 
 
+def test_finding_nothing_is_no_evaluation_of_the_kept_share():
+    callback, model = planned([5, 5, 1, 5], monitor="kept_share@1", k=(1,), patience=2)
+    history = train(callback, model, epochs=4)
+    assert [logs["val_kept_share@1"] for logs in history] == pytest.approx(
+        [np.nan, np.nan, 1, np.nan], nan_ok=True
+    )
+    assert (callback.best, callback.best_epoch, model.weights) == (1, 2, 2)
+
+
 def test_weights_can_be_left_as_they_are():
     callback, model = planned([2, 5, 4], monitor="mrr", patience=2, restore_best_weights=False)
     train(callback, model, epochs=10)
@@ -149,6 +158,7 @@ def test_must_be_positive(split, name):
         *[(monitor, [2], [3]) for monitor in ("num_examples", "val_mrr", "ndcg@7", "loss", 3)],
         ("skip_mrr", [2, 3], [0, 0]),
         ("feedback_auc", [2, 0], [0, 3]),  # no example has both
+        ("kept_share@10", [2, 0], [0, 3]),
         ("mrr", [0], [3]),
     ],
 )

@@ -108,10 +108,10 @@ def test_no_t_test_for_one_seed_or_without_any_spread(table):
     one = Comparison({"old": [run(100, 0)], "new": [run(60, 0)]}, EXAMPLES).table()
     assert one["p_seeds"].isna().all() and one["p_seeds_holm"].isna().all()
     assert one["spread"].isna().all()
-    assert (one.loc["new", "p_sessions"] <= 1).all()
+    assert (one.loc["new", "p_sessions"].drop("kept_share@1") <= 1).all()
 
     same = table.loc["same"]
-    assert (same["difference"] == 0).all() and (same["p_sessions"] == 1).all()
+    assert (same["difference"] == 0).all() and (same["p_sessions"].dropna() == 1).all()
     assert same["p_seeds"].isna().all()
 
 
@@ -120,7 +120,9 @@ def test_the_family_is_every_row_but_the_baseline(comparison, table):
     assert table.loc["old", "difference"].isna().all()
     others = table.drop(index="old", level=0)
     smallest = others["p_sessions"].min()
-    assert others["p_sessions_holm"].min() == pytest.approx(min(1, len(others) * smallest))
+    assert others["p_sessions_holm"].min() == pytest.approx(
+        min(1, others["p_sessions"].notna().sum() * smallest)
+    )
 
     narrow = comparison.table("old", metrics=["hr@10"])
     assert narrow.index.tolist() == [(label, "hr@10") for label in comparison.labels]
@@ -135,7 +137,49 @@ def test_no_skips_at_all():
     assert np.isnan(table.loc[("20", "feedback_auc"), "mean"])
     assert table.loc[("20", "skip_mrr"), "num_examples"] == 0
     counted = table["p_sessions"].notna().sum()
-    assert counted == len(table.loc["20"].filter(regex="^(?!skip|feedback)", axis=0))
+    assert counted == len(table.loc["20"].filter(regex="^(?!skip|kept|feedback)", axis=0))
+
+
+def test_kept_share_is_resampled_as_a_ratio(comparison, table):
+    """Models find something for different examples, with each seed for others."""
+
+    def sums(label):
+        runs = comparison.runs[label]
+        kept, skipped = (
+            np.stack([run.ranks[name][:NUM_WITH_SKIP] <= 10 for run in runs])
+            for name in ("target", "skip_target")
+        )
+        either = kept | skipped
+        return np.stack([(either * (1 + kept - 1.0 * skipped) / 2).sum(0), either.sum(0)])
+
+    ours, theirs = sums("new"), sums("old")
+    drawn = np.random.default_rng(1).integers(NUM_WITH_SKIP, size=(20_000, NUM_WITH_SKIP))
+    shares = [side[0, drawn].sum(1) / side[1, drawn].sum(1) for side in (ours, theirs)]
+    row = table.loc[("new", "kept_share@10")]
+    assert row["mean"] == pytest.approx(ours[0].sum() / ours[1].sum())
+    assert row["difference"] == pytest.approx(row["mean"] - theirs[0].sum() / theirs[1].sum())
+    assert row["num_examples"] == np.count_nonzero(ours[1])
+    expected = np.quantile(shares[0] - shares[1], [0.025, 0.975])
+    assert row[["low", "high"]].tolist() == pytest.approx(expected, abs=0.006)
+    assert row["p_sessions"] == pytest.approx(2 * np.mean(shares[0] < shares[1]), abs=0.02)
+    alone = comparison.intervals("new").loc["kept_share@10"]
+    expected = [row["mean"], *np.quantile(shares[0], [0.025, 0.975])]
+    assert alone.tolist() == pytest.approx(expected, abs=0.006)
+
+
+def test_kept_share_of_who_finds_hardly_anything():
+    nothing = dict.fromkeys(("target", "skip_target"), np.full(NUM_EXAMPLES, np.inf))
+    once = {name: np.where(np.arange(NUM_EXAMPLES) == 3, 1, r) for name, r in nothing.items()}
+    runs = {"nothing": [run(9, 0, **nothing)], "once": [run(9, 0, **once)]}
+    comparison = Comparison({"old": [run(9, 0)]} | runs, EXAMPLES)
+    table = comparison.table()
+    assert np.isnan(table.loc[("nothing", "kept_share@10"), ["mean", "p_sessions"]].tolist()).all()
+    row = table.loc[("once", "kept_share@10")]
+    assert row["mean"] == 0.5 and np.isnan(row[["low", "high", "p_sessions"]].tolist()).all()
+    alone = comparison.intervals("once").loc["kept_share@10"]
+    assert alone["mean"] == 0.5 and np.isnan(alone[["low", "high"]].tolist()).all()
+    assert "kept share@10 nothing                  -" in str(comparison)
+    assert "kept_share@10" in [*Comparison(runs, EXAMPLES).report_metrics()]
 
 
 def test_difference_by_skip_share(comparison):

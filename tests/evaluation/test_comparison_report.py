@@ -1,7 +1,7 @@
 import base64
-import html
 import re
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -32,8 +32,7 @@ def make(effects, seeds=(0, 1), with_skips=True, curves=True, k=(1, 10)):
             preference = np.where(skips > 0, target < skip, np.nan)
             ranks = {"target": target * 1.0, "skip_target": skip, "preference": preference}
             of_seed = {} if seed is None else curve
-            settings = {"text": "a|b <i>"}
-            run = ComparisonRun(label, settings, seed, *identity, ranks, curves=of_seed)
+            run = ComparisonRun(label, {}, seed, *identity, ranks, curves=of_seed)
             runs[label].append(run)
     return Comparison(runs, examples, k=k)
 
@@ -60,29 +59,86 @@ def test_report_says_what_happened(tmp_path):
     table = comparison.table("old", metrics=comparison.report_metrics())
     row = table.loc[("good", "hr@10")]
     before = table.loc[("old", "hr@10"), "mean"]
-    assert f"{before:.4f} → {row['mean']:.4f} ({row['difference']:+.4f}" in sentences["good"]
-    against, p = f"{row['mean']:.4f} against {before:.4f} of old", f"{row['p_sessions_holm']:.3f}"
-    assert markdown.split("\n\n")[1] == f"**good is best** by HR@10: {against}, p {p}."
+    assert f"{before:.4f} → {row['mean']:.4f} (by {row['low']:+.4f}" in sentences["good"]
+    against, p = f"{row['mean']:.1%} against {before:.1%}", f"{row['p_sessions_holm']:.3f}"
+    verdict = markdown.split("\n\n")[1].replace("\u00a0%", "%")
+    assert verdict.startswith("**good is clearly better than old** at finding the next kept item: ")
+    assert f"it is among the first 10 in {against} of the examples (HR@10, p {p})." in verdict
+    assert "Skips did not clearly change: the next skipped item is there in " in verdict
+    kept = table["mean"].xs("kept_share@10", level="metric")
+    assert f"it is the kept one in {kept['good']:.1%} against {kept['old']:.1%}." in verdict
     assert re.search(rf"HR@10 +good .* {p} higher", str(comparison))
     assert max(map(len, str(comparison).splitlines())) <= 80
 
 
+HOSTILE = [
+    "**a** *b* __c__ _d_ ~~e~~",
+    "| a \\| b \\\\| `c` ``d",
+    "# a [b](c) ![d](e) <b>f</b> &lt; <!--",
+    "two\nlines\n\n- and a list",
+    "\\* $x_$ $$",
+    "_",
+]
+
+
+def contents(page):
+    """All texts of headings, paragraphs, items and cells, and which of them are bold."""
+    found = []
+    for block in page.iter():
+        if block.tag in ("h1", "h2", "p", "li", "td", "th") and block.find("img") is None:
+            for line_break in block.iter("br"):
+                line_break.text = "\n"
+            bold = [
+                "".join(piece.itertext()) for piece in [*block.iter("strong"), *block.iter("b")]
+            ]
+            found.append((block.tag, "".join(block.itertext()).strip(), bold))
+    return found
+
+
 def test_html_is_one_file_with_the_same_content(tmp_path):
-    markdown = report(make({"old": 0, "good <b>|": -6, "ready": 3}), tmp_path)
-    page = ElementTree.parse(tmp_path / "report.html")  # every tag is closed
+    """Also with labels that mean something in Markdown, in HTML or to matplotlib."""
+    markdown_it = pytest.importorskip("markdown_it")  # Rich brings it, and Keras brings Rich
+    comparison = make({"old": 0, **{label: -9 + 5 * i for i, label in enumerate(HOSTILE)}})
+    markdown = report(comparison, tmp_path, baseline=HOSTILE[3])
+    page = ElementTree.parse(tmp_path / "report.html").getroot()  # every tag is closed
+    parser = markdown_it.MarkdownIt().enable("table")
+    parsed = ElementTree.fromstring(f"<body>{parser.render(markdown)}</body>")
+    found = contents(page.find("body"))
+    assert found == contents(parsed)
+    for label in set(HOSTILE) - {HOSTILE[3]}:
+        assert ("td", label, []) in found
+        assert any(tag == "li" and bold[:1] == [label] for tag, _, bold in found)
+    assert ("h2", f"What changed against {HOSTILE[3]}", []) in found
     sources = [image.get("src") for image in page.iter("img")]
-    pngs = [(tmp_path / name).read_bytes() for name in re.findall(r"\]\(([^)]+)\)", markdown)]
+    pngs = [(tmp_path / image.get("src")).read_bytes() for image in parsed.iter("img")]
     assert [
         base64.b64decode(source.removeprefix("data:image/png;base64,")) for source in sources
     ] == pngs
     assert len(pngs) == 4 and all(png.startswith(b"\x89PNG") for png in pngs)
-    rows = [
-        [html.unescape(c.strip().replace("\\|", "|")) for c in re.split(r"(?<!\\)\|", line)[1:-1]]
-        for line in markdown.splitlines()
-        if line.startswith("| ")
+
+
+def test_what_was_run(tmp_path):
+    comparison = make({"old": 0, "new": 0, "ready": 0})
+    own = {"old": {"negative_loss": None}, "new": {"negative_loss": "keep", "dropout": 0.1}}
+    for label, model in own.items():
+        model = {"encoder": "sasrec"} | model
+        settings = {"model": model, "training": {"batch_size": 64}, "data": {"train": "0a" * 8}}
+        runs = comparison.runs[label]
+        versions = {"keras_negrec": "0.1.0"}
+        runs[:] = [replace(run, settings=settings, seconds=3.0, versions=versions) for run in runs]
+    text = report(comparison, tmp_path).partition("## What was run\n\n")[2]
+    assert text.splitlines() == [
+        "|  | negative loss | dropout | training, s |",
+        "|---|---|---|---:|",
+        "| old | none |  | 3 |",
+        "| new | keep | 0.1 | 3 |",
+        "| ready |  |  |  |",
+        "",
+        "All trained models have in common: encoder sasrec, batch size 64, seeds 0, 1, versions "
+        "keras\\_negrec 0.1.0.",
+        "",
+        "Scorers that were ready, without training: ready.",
     ]
-    assert [[cell.text or "" for cell in row] for row in page.iter("tr")] == rows
-    assert rows[-2][:2] == ["good <b>|", '{"text": "a|b <i>"}']
 
 
 def test_skip_metrics_get_their_direction_right(tmp_path):
@@ -91,7 +147,24 @@ def test_skip_metrics_get_their_direction_right(tmp_path):
         run.ranks["skip_target"] = run.ranks["skip_target"] + 8
     text = report(comparison, tmp_path)
     assert "skip HR@10 is **better**" in text
-    assert text.split("\n\n")[1] == "**Nothing is clearly better than old** by HR@10."
+    verdict = text.split("\n\n")[1]
+    assert verdict.startswith("**Nothing is clearly better than old** at finding")
+    assert "**new shows fewest skips** without clearly fewer hits: the next" in verdict
+
+
+def test_fewer_skips_are_not_better_where_hits_are_fewer(tmp_path):
+    comparison = make({"old": 0, "nothing": 0, "less": 0})
+    for label, more in (("nothing", np.inf), ("less", 9)):
+        for run in comparison.runs[label]:
+            for name in ("target", "skip_target"):
+                run.ranks[name] = run.ranks[name] + more
+    text = report(comparison, tmp_path)
+    sentences = dict(re.findall(r"^- \*\*(\w+)\*\*: (.*)$", text, flags=re.M))
+    for label in ("nothing", "less"):
+        assert "; skip HR@10 is **lower, but so is HR@10**, " in sentences[label]
+    assert "kept share@10 says nothing, as it finds neither" in sentences["nothing"]
+    assert "shows fewest" not in text and "| skip MRR | better |" not in text
+    assert "nan" not in text
 
 
 def test_a_difference_that_depends_on_the_seed_is_not_sold_as_better(tmp_path):
@@ -123,6 +196,19 @@ def test_one_configuration_alone(tmp_path):
     text = report(make({"old": 0}), tmp_path)
     assert "What changed" not in text and "better than" not in text
     assert {path.stem for path in tmp_path.glob("*.png")} == {"hr_curves", "trade_off", "training"}
+
+
+def test_examples_with_skips_alone(tmp_path):
+    comparison = make({"old": 0, "new": 0})
+    skips = np.full(NUM_EXAMPLES, 2)
+    examples = Examples(comparison.examples.histories, np.zeros(NUM_EXAMPLES, "int32"), skips)
+    unknown = dict.fromkeys(("target", "preference"), np.full(NUM_EXAMPLES, np.nan))
+    for runs in comparison.runs.values():
+        ranks = unknown | {"skip_target": np.arange(NUM_EXAMPLES) + 1.0}
+        runs[:] = [replace(run, ranks=ranks, examples=examples.fingerprint()) for run in runs]
+    text = report(Comparison(comparison.runs, examples), tmp_path)
+    assert text.split("\n\n")[1].startswith("**Nothing says which is better**")
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"training"}
 
 
 def test_without_matplotlib(tmp_path, monkeypatch):

@@ -31,6 +31,9 @@ def test_hand_worked_numbers():
         "skip_hr@2": 1.0,
         "skip_hr@3": 1.0,
         "skip_mrr": (1 / 2 + 1) / 2,
+        "kept_share@1": 0.5,
+        "kept_share@2": (0.5 + 0) / 2,  # both found, and the skipped one alone
+        "kept_share@3": 0.5,
         "feedback_auc": 0.5,  # one above its skip, one below
         "coverage@1": 2 / 4,  # items 1 and 2; item 4 is in every history
         "coverage@2": 2 / 4,

@@ -62,6 +62,9 @@ def reference(target, skip, preference, k):
         values[f"hr@{cutoff}"] = 1.0 if hit else 0.0
         values[f"ndcg@{cutoff}"] = 1 / math.log2(1 + target) if hit else 0.0
         values[f"mrr@{cutoff}"] = values[f"map@{cutoff}"] = 1 / target if hit else 0.0
+        kept_share = 0.5 if hit and skip <= cutoff else float(hit)
+        found = not math.isnan(skip) and (hit or skip <= cutoff)
+        values[f"kept_share@{cutoff}"] = kept_share if found else math.nan
         values[f"skip_hr@{cutoff}"] = math.nan if math.isnan(skip) else float(skip <= cutoff)
     return values
 

@@ -50,7 +50,10 @@ def sequences(tmp_path):
 
 def test_quickstart(run, tmp_path):
     results, printed = run("quickstart", "--sessions", 200, "--model", "sasrec")
-    assert [*results][:4] == ["sasrec", "sasrec + contrastive", "oracle", "history oracle"]
+    assert [*results][:4] == ["sasrec", "sasrec + keep", "oracle", "history oracle"]
+    assert "sasrec + keep against sasrec, in the first ten: " in printed
+    assert (tmp_path / "out" / "sasrec-keep.png").exists()
+    assert "best model by validation (sasrec + keep)" in printed
     assert "recommended by the exported model" in printed and "(recommend says" not in printed
     assert (tmp_path / "out" / "model.keras").exists()
     assert (tmp_path / "out" / "1" / "saved_model.pb").exists()
@@ -145,7 +148,7 @@ def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
     report = (tmp_path / "out" / "report.md").read_text("utf-8")
     labels = re.findall(r"^- \*\*(.*?)\*\*:", report, flags=re.M)
     assert labels == ["light", "oracle", "history oracle", "popularity"]
-    assert '"negative_weight": 0.1' in report
+    assert "| light | yes | 0.1 |" in report
     means = pd.read_csv(tmp_path / "out" / "table.csv", index_col=[0, 1])["mean"]
     assert means.between(0, 1).all()
     assert means["oracle", "hr@10"] > means["sasrec", "hr@10"]
@@ -167,7 +170,19 @@ def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
         (["--data", "file.csv"], "--format is needed"),
         (["--format", "kuairand"], "--format is needed"),
         (["--baseline", "nobody"], "--baseline must be one of sasrec, "),
-        (["--context", "hidden", "item", "--baseline", "nobody"], r"contrastive \(item\), oracle"),
+        (
+            [
+                "--negative-loss",
+                "contrastive",
+                "--context",
+                "hidden",
+                "item",
+                "--baseline",
+                "nobody",
+            ],
+            r"contrastive \(item\), oracle",
+        ),
+        (["--negative-loss", "keep", "--keep-weight", "chosen"], "needs the same model without"),
         (["--model", "sasrek"], "build_model refuses the configuration 'sasrek'"),
         (["--configuration", "sasrec"], "it must be LABEL=|no JSON "),
         (["--configuration", "a=[1]"], "no JSON object"),
