@@ -187,9 +187,13 @@ def configurations(args, taken: tuple[str, ...] = ()) -> dict[str, dict]:
                 label = f"{model}, trained on" if args.start_from else model
                 add(label, {"encoder": model, "negative_loss": False})
                 continue
+            keywords = {"encoder": model, "negative_loss": loss}
+            if loss != "contrastive":
+                add(f"{model} + {loss}", keywords)
+                continue
             for context in args.context:
                 label = f"{model} + {loss}" + (f" ({context})" if len(args.context) > 1 else "")
-                add(label, {"encoder": model, "negative_loss": loss, "context": context})
+                add(label, keywords | {"context": context})
     for label, keywords in args.configuration or ():
         add(label, keywords)
     if args.refit and "chosen" in (args.keep_weight or ()):
@@ -275,7 +279,7 @@ def run(args, split, vocabulary, *, scorers: dict | None = None) -> None:
             scorers["popularity"] = kn.models.Popularity(split.train, len(vocabulary))
             comparison = compare(scorers, verbose=False)
         write_comparison(args, comparison, trainings.stopped)
-        write_trade_offs(args, comparison, trainings, split)
+        gains = write_trade_offs(args, comparison, trainings, split)
         if args.export:
             label, seed = best_run(comparison, settings)
             ensemble = ensembles.get(_of_all_seeds(args, label))
@@ -284,6 +288,10 @@ def run(args, split, vocabulary, *, scorers: dict | None = None) -> None:
             model = ensemble or trainings.model(settings[label], seed)
             metrics = comparison.seed_metrics(label).loc[[seed]].iloc[0].to_dict()
             write_model(args, model, label, metrics, split, vocabulary)
+        for line in gains:
+            say(line)
+        if args.export:
+            say(f"to try the model on a page: python -m keras_negrec.serving {args.out.parent}")
 
 
 def _of_all_seeds(args, label: str) -> str:

@@ -71,7 +71,8 @@ def _cell(name: str, mean: float, spread: float) -> str:
 def write_comparison(args, comparison, stopped: list[str]) -> None:
     """Prints the table and how the configurations differ; writes report, table and metrics."""
     baseline = args.baseline or comparison.labels[0]
-    print_table(comparison, f"{len(comparison.examples)} held-out histories, seeds {args.seed}")
+    seeds = f", seeds {', '.join(map(str, args.seed))}" if len(args.seed) > 1 else ""
+    print_table(comparison, f"{len(comparison.examples):,} held-out histories{seeds}")
     for run in stopped:
         say(f"stopped by --max-minutes {args.max_minutes:g}: {run}")
     with doing("resampling the histories for intervals and tests"):
@@ -103,7 +104,6 @@ def write_model(args, model, label: str, metrics: dict[str, float], split, vocab
         say(f"best model by validation ({label}): {args.out / 'model.keras'}")
         say(f"exported for TF Serving: {version}")
         kn.serving.write_sample(args.out, split.test.histories, vocabulary)
-        say(f"to try it on a page: python -m keras_negrec.serving {args.out.parent}")
         show_recommendations(version, model, split, vocabulary)
 
 

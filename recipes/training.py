@@ -56,6 +56,8 @@ class Progress(keras.callbacks.Callback):
             left = "validating"
         elif self.was_stopped:
             left = "its time is over"
+        elif validated and self.epoch + 1 == epochs:
+            left = "done"
         share = f" ({self.share:.0%})" if self.share < 1 else ""
         return f"{self.title}: epoch {self.epoch + 1}/{epochs}{share}, {left}"
 

@@ -81,48 +81,36 @@ def _which(table: pd.DataFrame, label: str, metric: str) -> str:
 
 
 def _verdict(comparison: Comparison, table: pd.DataFrame, others: list[str], baseline: str):
-    """Who finds clearly more, or shows clearly fewer skips, and what became of the other."""
-    k = comparison.cutoff
-    hits, skips, kept = f"hr@{k}", f"skip_hr@{k}", f"kept_share@{k}"
+    """One line: the best beside the baseline, trained models if there are, and its skips."""
+    hits, skips = (f"{name}@{comparison.cutoff}" for name in ("hr", "skip_hr"))
     if (baseline, hits) not in table.index:
         return [Bold("Nothing says which is better"), ": no example has a next kept item."]
+    others = [label for label in others if not comparison.is_ready(label)] or others
 
-    def which(label, metric):
-        return _which(table, label, metric) if (label, metric) in table.index else ""
+    def is_better(label, metric):
+        return (label, metric) in table.index and _which(table, label, metric) == "better"
 
-    def in_percent(label, metric):  # with spaces that do not break
-        mean, before = (100 * table.loc[(each, metric), "mean"] for each in (label, baseline))
-        return f"{mean:.1f}\u00a0% against {before:.1f}\u00a0%"
+    def change(label, metric):
+        before, mean = (100 * table.loc[(each, metric), "mean"] for each in (baseline, label))
+        p = p_value(table.loc[(label, metric), "p_sessions_holm"])
+        return f"{metric_title(metric)} {before:.1f} → {mean:.1f} %, p {p}"
 
-    def skips_of(label):
-        found = f": the next skipped item is there in {in_percent(label, skips)}"
-        if which(label, kept):
-            found += f", and where either is, it is the kept one in {in_percent(label, kept)}"
-        return f"{found}."
-
-    better = [label for label in others if which(label, hits) == "better"]
-    fewer = [label for label in others if which(label, skips) == "better"]
-    best = max(better, key=lambda label: table.loc[(label, hits), "mean"], default=None)
-    fewest = min(fewer, key=lambda label: table.loc[(label, skips), "mean"], default=None)
-    verdict: list[str] = [Bold(f"{best or 'Nothing'} is clearly better than {baseline}")]
-    verdict.append(" at finding the next kept item")
-    if best is None:
-        verdict.append(f" ({metric_title(hits)}).")
-    else:
-        verdict.append(
-            f": it is among the first {k} in {in_percent(best, hits)} of the examples "
-            f"({metric_title(hits)}, p {p_value(table.loc[(best, hits), 'p_sessions_holm'])})."
-        )
-        if len(better) > 1:
-            verdict.append(f" Of the {len(better)} that are better it finds most.")
-        if which(best, skips):
-            change = {"better": "It shows fewer skips", "worse": "It shows more skips"}
-            changed = change.get(which(best, skips), "Skips did not clearly change")
-            verdict.append(f" {changed}{skips_of(best)}")
-    if fewest not in (None, best):
-        verdict += [" ", Bold(f"{fewest} shows fewest skips"), " without clearly fewer hits"]
-        verdict.append(skips_of(fewest))
-    return verdict
+    finds_more = [label for label in others if is_better(label, hits)]
+    shows_fewer = [label for label in others if is_better(label, skips)]
+    if not finds_more + shows_fewer:
+        return [Bold(f"Nothing is clearly better than {baseline}"), f" ({metric_title(hits)})."]
+    best = max(
+        finds_more or shows_fewer,
+        key=lambda label: (label in shows_fewer, table.loc[(label, hits), "mean"]),
+    )
+    verdict: list[str] = [Bold(f"{best} is clearly better than {baseline}"), ": it "]
+    verdict.append("finds more" if finds_more else "shows fewer skips, at hits that hardly changed")
+    verdict.append(f" ({change(best, hits)})")
+    if (best, skips) in table.index:
+        changes = {"better": "and shows fewer skips", "worse": "but shows more skips"}
+        changed = changes.get(_which(table, best, skips), "with skips that did not clearly change")
+        verdict.append(f" {changed if finds_more else 'and'} ({change(best, skips)})")
+    return [*verdict, "."]
 
 
 def _hits_and_skips(comparison: Comparison, table: pd.DataFrame) -> list[Block]:
@@ -258,17 +246,19 @@ def _what_was_run(comparison: Comparison) -> list[Block]:
             seconds[label] = f"{np.mean([run.seconds for run in runs]):.0f}"
     paths = list(dict.fromkeys(path for of_label in settings.values() for path in of_label))
     names = [path[-1] for path in paths]
-    columns: dict[str, list[str]] = {"": comparison.labels}
+    columns: dict[str, list[str]] = {"": list(settings)}
     common = []
     for path in paths:
         name = path[-1] if names.count(path[-1]) == 1 else " ".join(path)
         values = {settings[label].get(path, "") for label in settings}
         if len(values) > 1:
-            columns[name] = [settings.get(each, {}).get(path, "") for each in comparison.labels]
+            columns[name] = [of_label.get(path, "") for of_label in settings.values()]
         elif values != {""}:
             common.append(f"{name} {values.pop()}")
-    columns["training, s"] = [seconds.get(label, "") for label in comparison.labels]
-    blocks: list[Block] = [Table(pd.DataFrame(columns), num_text=len(columns) - 1)]
+    columns["training, s"] = list(seconds.values())
+    blocks: list[Block] = []
+    if settings:
+        blocks.append(Table(pd.DataFrame(columns), num_text=len(columns) - 1))
     if common:
         blocks.append(Paragraph(f"All trained models have in common: {', '.join(common)}."))
     if ready := [label for label in comparison.labels if label not in settings]:

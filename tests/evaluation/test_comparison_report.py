@@ -60,13 +60,15 @@ def test_report_says_what_happened(tmp_path):
     row = table.loc[("good", "hr@10")]
     before = table.loc[("old", "hr@10"), "mean"]
     assert f"{before:.4f} → {row['mean']:.4f} (by {row['low']:+.4f}" in sentences["good"]
-    against, p = f"{row['mean']:.1%} against {before:.1%}", f"{row['p_sessions_holm']:.3f}"
-    verdict = markdown.split("\n\n")[1].replace("\u00a0%", "%")
-    assert verdict.startswith("**good is clearly better than old** at finding the next kept item: ")
-    assert f"it is among the first 10 in {against} of the examples (HR@10, p {p})." in verdict
-    assert "Skips did not clearly change: the next skipped item is there in " in verdict
-    kept = table["mean"].xs("kept_share@10", level="metric")
-    assert f"it is the kept one in {kept['good']:.1%} against {kept['old']:.1%}." in verdict
+    p = f"{row['p_sessions_holm']:.3f}"
+    skips = table["mean"].xs("skip_hr@10", level="metric")
+    skips_p = table.loc[("good", "skip_hr@10"), "p_sessions_holm"]
+    assert markdown.split("\n\n")[1] == (
+        "**good is clearly better than old**: it finds more "
+        f"(HR@10 {100 * before:.1f} → {100 * row['mean']:.1f} %, p {p}) "
+        "with skips that did not clearly change "
+        f"(skip HR@10 {100 * skips['old']:.1f} → {100 * skips['good']:.1f} %, p {skips_p:.3f})."
+    )
     assert re.search(rf"HR@10 +good .* {p} higher", str(comparison))
     assert max(map(len, str(comparison).splitlines())) <= 80
 
@@ -132,7 +134,6 @@ def test_what_was_run(tmp_path):
         "|---|---|---|---:|",
         "| old | none |  | 3 |",
         "| new | keep | 0.1 | 3 |",
-        "| ready |  |  |  |",
         "",
         "All trained models have in common: encoder sasrec, batch size 64, seeds 0, 1, versions "
         "keras\\_negrec 0.1.0.",
@@ -148,8 +149,16 @@ def test_skip_metrics_get_their_direction_right(tmp_path):
     text = report(comparison, tmp_path)
     assert "skip HR@10 is **better**" in text
     verdict = text.split("\n\n")[1]
-    assert verdict.startswith("**Nothing is clearly better than old** at finding")
-    assert "**new shows fewest skips** without clearly fewer hits: the next" in verdict
+    assert verdict.startswith("**new is clearly better than old**: it shows fewer skips, at hits")
+
+
+def test_the_verdict_is_of_trained_models_and_prefers_fewer_skips(tmp_path):
+    comparison = make({"old": 0, "more": -12, "both": -9, "ready": -14})
+    for run in comparison.runs["both"]:
+        run.ranks["skip_target"] = run.ranks["skip_target"] + 8
+    verdict = report(comparison, tmp_path).split("\n\n")[1]
+    assert verdict.startswith("**both is clearly better than old**: it finds more (HR@10 ")
+    assert " and shows fewer skips (skip HR@10 " in verdict
 
 
 def test_fewer_skips_are_not_better_where_hits_are_fewer(tmp_path):
@@ -163,7 +172,7 @@ def test_fewer_skips_are_not_better_where_hits_are_fewer(tmp_path):
     for label in ("nothing", "less"):
         assert "; skip HR@10 is **lower, but so is HR@10**, " in sentences[label]
     assert "kept share@10 says nothing, as it finds neither" in sentences["nothing"]
-    assert "shows fewest" not in text and "| skip MRR | better |" not in text
+    assert "shows fewer" not in text and "| skip MRR | better |" not in text
     assert "nan" not in text
 
 

@@ -32,8 +32,8 @@ def run(monkeypatch, tmp_path, capsys):
         results = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
         printed = capsys.readouterr().out
         assert (tmp_path / "out" / "report.html").exists()
-        table = re.findall(r"^ *\d+ held-out.*?\n(?=what)", printed, flags=re.M | re.S)
-        assert max(map(len, "".join(table).splitlines())) <= 80
+        table = re.findall(r"^ *[\d,]+ held-out.*?\n(?=what)", printed, flags=re.M | re.S)
+        assert table and max(map(len, "".join(table).splitlines())) <= 80
         assert not re.search(r"\d\.\d{5}", printed)  # rounded
         return results, printed
 
