@@ -11,6 +11,7 @@ from .evaluation import compare as compare
 from .evaluation import evaluate as evaluate
 from .models import build_model as build_model
 from .models import grow_vocabulary as grow_vocabulary
+from .models import update as update
 from .serving import export as export
 from .serving import recommend as recommend
 

@@ -22,10 +22,17 @@ class Vocabulary:
 
     Args:
         items: sequence of distinct strings, or of distinct integers. `items[0]` gets id 1.
+        retired: items that have left the catalogue. They keep their ids, so that histories may hold
+            them, and are never recommended.
+
+    Attributes:
+        retired: the retired items, in the order of their ids.
+        retired_ids: their internal ids, int32.
 
     Raises:
         ValueError: no items, a repeated item, or an item that is missing.
         TypeError: items that are neither all strings nor all integers.
+        KeyError: a retired item that is not among the items.
 
     Example:
 
@@ -36,13 +43,32 @@ class Vocabulary:
     ['outro']
     """
 
-    def __init__(self, items: Iterable):
+    def __init__(self, items: Iterable, *, retired: Iterable = ()):
         self._index = pd.Index(_as_array(items))
         if len(self._index) == 0:
             raise ValueError("A vocabulary needs at least one item. Received: none.")
         if not self._index.is_unique:
             repeated = self._index[self._index.duplicated()][0]
             raise ValueError(f"`items` must be distinct. Received {repeated!r} more than once.")
+        retired = list(retired) if not isinstance(retired, (str, bytes)) else retired
+        self.retired_ids = np.unique(self.encode(retired))
+        self.retired = self.decode(self.retired_ids)
+
+    def retire(self, items: Iterable) -> Vocabulary:
+        """The same items and ids, with these retired too.
+
+        Example:
+
+        >>> vocabulary = keras_negrec.data.Vocabulary(["intro", "verse", "outro"])
+        >>> vocabulary = vocabulary.retire(["verse"])
+        >>> len(vocabulary), vocabulary.retired.tolist()
+        (3, ['verse'])
+        """
+        return Vocabulary(self.items, retired=[*self.retired, *items])
+
+    def grow(self, new_items: Iterable) -> Vocabulary:
+        """The same items and ids, and after them the new ones; one that is known is an error."""
+        return Vocabulary([*self.items, *new_items], retired=self.retired)
 
     @classmethod
     def from_items(cls, items: Iterable) -> Vocabulary:
@@ -70,7 +96,8 @@ class Vocabulary:
         """
         if (shape := np.shape(counts)) != (len(self),):
             raise ValueError(f"`counts` must have shape ({len(self)},). Received shape: {shape}")
-        return Vocabulary(self.items[frequency_order(self.items, np.asarray(counts))])
+        order = frequency_order(self.items, np.asarray(counts))
+        return Vocabulary(self.items[order], retired=self.retired)
 
     @property
     def items(self) -> np.ndarray:
@@ -113,14 +140,17 @@ class Vocabulary:
         return self.items[ids - 1]
 
     def save(self, path: str | Path) -> None:
-        """Writes the vocabulary as a JSON list; the file is there whole or not at all."""
+        """Writes a JSON list of the items, or an object of `items` and `retired`, whole or not."""
+        items, retired = self.items.tolist(), self.retired.tolist()
+        content = {"items": items, "retired": retired} if retired else items
         with atomic_write(Path(path)) as partial:
-            partial.write_text(json.dumps(self.items.tolist(), ensure_ascii=False), "utf-8")
+            partial.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
         """Reads what `save` wrote."""
-        return cls(json.loads(Path(path).read_text("utf-8")))
+        content = json.loads(Path(path).read_text("utf-8"))
+        return cls(**content) if isinstance(content, dict) else cls(content)
 
     def __len__(self) -> int:
         return len(self._index)

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int, check_positive_ints
 from keras_negrec.data import Examples
-from keras_negrec.evaluation.rank_targets import RankCount, rank_targets
+from keras_negrec.evaluation.rank_targets import RankCount, rank_targets, retired_ids
 from keras_negrec.evaluation.ranking_metrics import Metrics, ranking_metrics
 from keras_negrec.evaluation.scorer import Scorer, VectorScorer, score_chunks
 
@@ -128,7 +128,7 @@ def evaluate_sampled(
         batch = examples.take(np.arange(start, min(start + batch_size, len(examples))))
         negatives = 1 + random.choice(model.num_items, num_negatives, replace=False)
         columns = np.union1d(batch.targets[batch.targets > 0], negatives) - 1
-        count = RankCount(batch, exclude_seen=exclude_seen)
+        count = RankCount(batch, exclude_seen=exclude_seen, retired=retired_ids(model))
         for rows, scores in score_chunks(model, batch.histories, batch_size):
             count.read_own(rows, scores)
             count.add(rows, columns, scores[:, columns])

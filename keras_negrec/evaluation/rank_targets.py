@@ -41,8 +41,9 @@ def rank_targets(
     Args:
         model, examples, batch_size: as in `evaluate`.
         exclude_seen: bool or None. Whether items of the history are taken out of the ranking,
-            besides the `excluded_items` of the examples; None: as the examples say. A target
-            that is itself among them can never be recommended: its rank is infinite.
+            besides the `excluded_items` of the examples and what the model's vocabulary has
+            retired; None: as the examples say. A target that is itself among them can never be
+            recommended: its rank is infinite.
         top_k: int or None. How many of the first items of each ranking are returned too.
 
     Returns:
@@ -71,7 +72,8 @@ def rank_targets(
     # Those with a skip target come first: blocks without any are compared half as often.
     order = np.argsort(examples.skip_targets <= 0, kind="stable")
     examples = examples.take(order)
-    count = RankCount(examples, exclude_seen=exclude_seen, top_k=top_k)
+    retired = retired_ids(model)
+    count = RankCount(examples, exclude_seen=exclude_seen, top_k=top_k, retired=retired)
     if isinstance(model, VectorScorer):
         _count_products(count, model, examples)
     else:
@@ -80,6 +82,11 @@ def rank_targets(
             count.add(rows, np.arange(model.num_items), scores)
     place = np.argsort(order)
     return {name: values[place] for name, values in count.ranks().items()}
+
+
+def retired_ids(model) -> np.ndarray:
+    """The internal ids that the model's vocabulary has retired; none where it has no vocabulary."""
+    return getattr(getattr(model, "vocabulary", None), "retired_ids", np.zeros(0, "int32"))
 
 
 def _count_products(count: RankCount, model: VectorScorer, examples: Examples) -> None:
@@ -129,7 +136,14 @@ class RankCount:
         scores: their scores, filled in by `read_own` or the caller before a row's first block.
     """
 
-    def __init__(self, examples: Examples, *, exclude_seen: bool | None, top_k: int | None = None):
+    def __init__(
+        self,
+        examples: Examples,
+        *,
+        exclude_seen: bool | None,
+        top_k: int | None = None,
+        retired: np.ndarray,
+    ):
         self.columns = np.stack([examples.targets, examples.skip_targets]) - 1
         self.scores = np.zeros(self.columns.shape, "float32")
         self._above, self._at_least = np.zeros((2, *self.columns.shape), "int64")
@@ -141,6 +155,8 @@ class RankCount:
             for items in taken_out
             if items is not None
         ]
+        for item in retired:
+            codes.append(self._codes(np.arange(len(examples)), np.full(len(examples), item - 1)))
         self._seen = np.unique(np.concatenate([np.zeros(0, "int64"), *codes]))
         self._seen_columns, self._seen_rows = np.divmod(self._seen, max(len(examples), 1))
         self._top_columns = np.full((len(examples), top_k or 0), -1)

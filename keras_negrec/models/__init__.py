@@ -10,6 +10,7 @@ from keras_negrec.models.feedback import FeedbackTerm
 from keras_negrec.models.grow_vocabulary import grow_vocabulary
 from keras_negrec.models.objectives import Objective
 from keras_negrec.models.session_recommender import SessionRecommender
+from keras_negrec.models.update import update
 
 __all__ = [
     "BERT4Rec",
@@ -30,6 +31,7 @@ __all__ = [
     "feedback",
     "grow_vocabulary",
     "objectives",
+    "update",
 ]
 
 

@@ -14,7 +14,7 @@ from keras_negrec.backend.keras_private import (
     moving_averages,
     trainable_variables_of,
 )
-from keras_negrec.data import Vocabulary
+from keras_negrec.data import Sessions, Vocabulary
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.models.ensemble import Ensemble
 from keras_negrec.models.part import set_rows
@@ -22,7 +22,13 @@ from keras_negrec.models.recommender import Recommender
 from keras_negrec.models.session_recommender import SessionRecommender
 
 
-def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=None) -> Recommender:
+def grow_vocabulary(
+    model: Recommender,
+    new_items: Iterable,
+    *,
+    item_features=None,
+    sessions: Sessions | None = None,
+) -> Recommender:
     """A new model that also knows the new items, and is the old one in all else.
 
     The new items come last in the vocabulary, as the rarest, which is what log-uniform sampling of
@@ -31,7 +37,8 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
     not changed.
 
     With item features a new item starts from these alone: its own vector is 0 until it occurs in
-    the training data and learns. Otherwise it starts with the mean vector (and bias) of all old
+    the training data and learns. With `sessions` it starts with the mean vector of the old items
+    that were kept next to it there. Otherwise it starts with the mean vector (and bias) of all old
     items, and so with the mean of their scores. In no context does the softmax then give it more
     than the average item's share, since the exponential of a mean is at most the mean of the
     exponentials: it takes nothing from what the model is sure of, ranks near the middle, and rises
@@ -49,6 +56,9 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
         new_items: external ids, of the vocabulary's type and none of them in it.
         item_features: float array of shape `(len(new_items), num_features)`, scaled like those of
             the old items. For models with item features, which need it, alone.
+        sessions: `Sessions` or None, by ids of the grown vocabulary, in which new items occur: up
+            to two kept old items before and after each of its events are its neighbors. For models
+            without item features.
 
     Returns:
         A model of the class of `model`.
@@ -78,7 +88,11 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
         )
     if model.vocabulary is None:
         raise ValueError("`grow_vocabulary` needs a model with a vocabulary. Received: None")
-    vocabulary = _with_new_items(model.vocabulary, new_items)
+    return grow_to(model, _with_new_items(model.vocabulary, new_items), item_features, sessions)
+
+
+def grow_to(model: Recommender, vocabulary: Vocabulary, item_features, sessions) -> Recommender:
+    """See `grow_vocabulary`. The vocabulary is the model's, and maybe further items after it."""
     num_features = model.item_embedding.num_features
     received = None if item_features is None else np.shape(item_features)
     if num_features is None and received is not None:
@@ -87,16 +101,20 @@ def grow_vocabulary(model: Recommender, new_items: Iterable, *, item_features=No
             f"shape {received}"
         )
     expected = (len(vocabulary) - model.num_items, num_features)
-    if num_features is not None and received != expected:
+    if num_features is not None and expected[0] and received != expected:
         raise ValueError(
             f"`item_features` must have shape (len(new_items), num_features), {expected}. "
             f"Received: {received}"
         )
+    if num_features is not None and sessions is not None:
+        raise ValueError("A model with item features takes these alone. Received: `sessions`")
     grown = type(model).from_config({**model.get_config(), "num_items": len(vocabulary)})
     grown.vocabulary = vocabulary
     for old, new in zip(model.weights, grown.weights, strict=True):
         _carry_over(old, new)
     _start_new_items(grown, model.num_items, item_features)
+    if sessions is not None:
+        _start_beside_neighbors(grown, model.num_items, sessions)
     if model.compiled:
         _compile_alike(model, grown)
     for old, new in zip(flatten_layers(model), flatten_layers(grown), strict=True):
@@ -113,7 +131,7 @@ def _with_new_items(vocabulary: Vocabulary, new_items: Iterable) -> Vocabulary:
     if ids.any():
         known = vocabulary.decode(ids[ids > 0]).tolist()[:5]
         raise ValueError(f"`new_items` must not be in the vocabulary already. Received: {known!r}")
-    return Vocabulary([*vocabulary.items, *new_items])
+    return vocabulary.grow(new_items)
 
 
 def _carry_over(old: keras.Variable, new: keras.Variable) -> None:
@@ -127,6 +145,8 @@ def _carry_over(old: keras.Variable, new: keras.Variable) -> None:
 def _start_new_items(grown: Recommender, first: int, features) -> None:
     """Sets the rows from `first` on. Other tables (`MatrixFactorization`'s bags) start anew."""
     embedding: ItemEmbedding = grown.item_embedding
+    if first == grown.num_items:
+        return
     if features is None:
         set_rows(embedding.embeddings, first, lambda old: old.mean(axis=0, dtype="float64"))
     else:
@@ -136,6 +156,25 @@ def _start_new_items(grown: Recommender, first: int, features) -> None:
     if isinstance(grown, SessionRecommender):
         for part in (grown.encoder, grown.objective, *grown.feedback_terms.values()):
             part.start_new_items(first)
+
+
+def _start_beside_neighbors(grown: Recommender, first: int, sessions: Sessions) -> None:
+    sessions.check_catalogue(grown.num_items)
+    items, rows, num_events = sessions.item_ids, sessions.rows(), len(sessions.item_ids)
+    table = ops.convert_to_numpy(grown.item_embedding.embeddings).astype("float64")
+    sums, counts = np.zeros_like(table[first:]), np.zeros(len(table) - first)
+    is_neighbor = (items <= first) & (sessions.feedback > 0)
+    for step in (-2, -1, 1, 2):
+        events = np.flatnonzero(items > first)
+        events = events[(events + step >= 0) & (events + step < num_events)]
+        near = events + step
+        found = (rows[events] == rows[near]) & is_neighbor[near]
+        new, old = items[events[found]] - 1 - first, items[near[found]] - 1
+        np.add.at(sums, new, table[old])
+        np.add.at(counts, new, 1)
+    starts = table[first:]
+    starts[counts > 0] = sums[counts > 0] / counts[counts > 0, np.newaxis]
+    set_rows(grown.item_embedding.embeddings, first, starts)
 
 
 def _compile_alike(model: Recommender, grown: Recommender) -> None:

@@ -63,7 +63,8 @@ def export(
     `k` is one int32; the ids are `(batch, m)`, or `(1, m)` for all rows. A row of
     `allowed_item_ids` that holds only padding restricts nothing.
 
-    What comes back is never padding, an unknown id, or an item of the history, kept or skipped.
+    What comes back is never padding, an unknown id, an item of the history, kept or skipped, or one
+    that the vocabulary has retired.
     A history without a known item is answered as `recommend` does. Where a row has fewer than k
     items left, the answer has as many columns as the row with the fewest. Where a row has none
     left, or a request makes no sense, it is refused with `InvalidArgument` and a message.
@@ -119,7 +120,7 @@ def export(
         extra = folder / "assets.extra"
         extra.mkdir()
         np.save(extra / "item_embeddings.npy", servable.table.rows(tf.range(len(vocabulary))))
-        vocabulary.save(extra / "item_ids.json")
+        Vocabulary(vocabulary.items).save(extra / "item_ids.json")  # a plain list
         items = vocabulary.items[np.newaxis]
         some = items[:, : min(model.max_length, len(vocabulary) - 1)]
         history = {"item_ids": some, "feedback": np.ones(some.shape, "int32")}

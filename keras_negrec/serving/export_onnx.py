@@ -111,6 +111,7 @@ def _onnx_model(model, vocabulary: Vocabulary):
     table = keras.ops.convert_to_numpy(model.item_vectors())  # a tensor would be an input
     column_weights = model.column_weights()
     dtypes = {name: EVENT_COLUMNS[name].input_dtype for name in serving_model.input}
+    retired = np.isin(np.arange(len(vocabulary)), vocabulary.retired_ids - 1)
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None], dtypes[name], name) for name in dtypes],
@@ -125,7 +126,10 @@ def _onnx_model(model, vocabulary: Vocabulary):
             newest = tf.concat([padding, values], axis=1)[:, -max_length:]
             padded[name] = tf.ensure_shape(newest, [None, max_length])
         vectors = serving_model(padded) * column_weights
-        return {"scores": tf.matmul(vectors, table, transpose_b=True), "vectors": vectors}
+        scores = tf.matmul(vectors, table, transpose_b=True)
+        if retired.any():
+            scores = tf.where(retired, -float("inf"), scores)
+        return {"scores": scores, "vectors": vectors}
 
     proto, _ = tf2onnx.convert.from_function(
         predict, predict.input_signature, custom_op_handlers={"Erfc": (_erfc, [])}

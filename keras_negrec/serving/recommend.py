@@ -50,7 +50,7 @@ def recommend(
 
     Returns:
         For each history a list of `Recommendation(item, score)`, best first; of equal scores
-        the more frequent item comes first.
+        the more frequent item comes first. Items that the vocabulary has retired never come.
 
     Raises:
         ValueError: feedback outside of -2..2; a column of another length; no vocabulary.
@@ -97,6 +97,7 @@ def recommend(
     scores = np.array(model.score(sessions, **options))  # a copy: the model may hand out its own
     if exclude_seen:
         scores[rows, sessions.item_ids - 1] = -np.inf
+    scores[:, vocabulary.retired_ids - 1] = -np.inf
     return [
         [
             Recommendation(item, float(score))

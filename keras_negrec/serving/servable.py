@@ -66,6 +66,11 @@ class Servable(tf.Module):
         id_dtype = tf.string if vocabulary.is_string else tf.int64
         self.padding = tf.constant("" if vocabulary.is_string else -1, id_dtype)
         self.items = tf.constant(vocabulary.items.tolist(), id_dtype)
+        self._retired = None  # whether each item is
+        if len(vocabulary.retired_ids):
+            self._retired = tf.constant(
+                np.isin(np.arange(self.num_items), vocabulary.retired_ids - 1)
+            )
         ids = tf.range(1, self.num_items + 1, dtype=tf.int64)
         self.ids = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(self.items, ids), default_value=0
@@ -200,6 +205,8 @@ class Servable(tf.Module):
                 lambda: is_out | (restricted[:, tf.newaxis] & ~_is_among(allowed, start, stop)),
                 lambda: is_out,
             )
+            if self._retired is not None:
+                is_out |= self._retired[start:stop]
             scores = self.table.scores(vectors, start, stop)
             scores = tf.where(is_out, -float("inf"), scores)
             chunk_best, chunk_places = tf.math.top_k(scores, tf.minimum(k, stop - start))
