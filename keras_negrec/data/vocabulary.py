@@ -119,8 +119,11 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
-        """Reads what `save` wrote."""
-        return cls(json.loads(Path(path).read_text("utf-8")))
+        """Reads what `save` wrote; another file is a ValueError that names it."""
+        try:
+            return cls(json.loads(Path(path).read_text("utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} must hold a JSON list of items. Received: {error}") from error
 
     def __len__(self) -> int:
         return len(self._index)
