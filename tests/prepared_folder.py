@@ -46,8 +46,11 @@ def write_prepared(
         path = folder / "shards" / f"part-{number:05d}.parquet"
         part = table.slice(start, rows_per_shard)
         pq.write_table(part, path, row_group_size=rows_per_group)
-        shard = {"file": path.name, "rows": part.num_rows, "bytes": path.stat().st_size}
-        shards.append(shard | {"events": sum(map(len, part["item_ids"].to_pylist()))})
+        starts = range(0, part.num_rows, rows_per_group)
+        groups = [len(part.slice(first, rows_per_group)) for first in starts]
+        shard = file_in(folder, f"shards/{path.name}") | {"rows": part.num_rows}
+        events = sum(map(len, part["item_ids"].to_pylist()))
+        shards.append(shard | {"row_groups": groups, "events": events})
     train = sessions.positions() < np.repeat(cuts[0], sessions.lengths)
     counted = {"count": train | True, "train_count": train}
     if positive_counts:
@@ -60,14 +63,22 @@ def write_prepared(
     return folder
 
 
+def file_in(folder, name):
+    """What the manifest says of a file."""
+    content = (folder / name).read_bytes()
+    return {"file": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
 def write_manifest(folder, **values):
-    """The manifest, or the present one with some values replaced."""
+    """The manifest, or the present one, with some values replaced, and its checksum."""
     path = folder / "manifest.json"
-    digest = hashlib.sha256((folder / "vocabulary.json").read_bytes()).hexdigest()
-    manifest = {"schema_version": 2, "vocabulary_sha256": digest}
+    files = [file_in(folder, name) for name in ("vocabulary.json", "items.parquet")]
+    manifest = {"schema_version": 3, "files": files}
     if path.exists():
         manifest = json.loads(path.read_text())
-    path.write_text(json.dumps(manifest | values))
+    manifest = {name: value for name, value in (manifest | values).items() if name != "sha256"}
+    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    path.write_text(json.dumps(manifest | {"sha256": hashlib.sha256(canonical).hexdigest()}))
 
 
 def rows_of(values, sessions):

@@ -148,9 +148,12 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
-        """Reads what `save` wrote."""
-        content = json.loads(Path(path).read_text("utf-8"))
-        return cls(**content) if isinstance(content, dict) else cls(content)
+        """Reads what `save` wrote; another file is a ValueError that names it."""
+        try:
+            content = json.loads(Path(path).read_text("utf-8"))
+            return cls(**content) if isinstance(content, dict) else cls(content)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} must hold a JSON list of items. Received: {error}") from error
 
     def __len__(self) -> int:
         return len(self._index)

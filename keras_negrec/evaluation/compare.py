@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import hashlib
+import io
 import json
 import re
 import time
@@ -81,11 +82,22 @@ class ComparisonRun:
     def load(cls, path) -> ComparisonRun:
         """Reads what `save` wrote; a `ValueError` for a file that is damaged or something else."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                names = ("target", "skip_target", "preference")
-                ranks = {name: file[name] for name in names}
-                return cls(**json.loads(str(file["header"])), ranks=ranks)
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            with zipfile.ZipFile(path) as file:
+
+                def array(name: str) -> np.ndarray:
+                    # Read to its end, where its checksum is compared; `np.load` stops before.
+                    content = io.BytesIO(file.read(f"{name}.npy"))
+                    return np.lib.format.read_array(content, allow_pickle=False)
+
+                ranks = {name: array(name) for name in ("target", "skip_target", "preference")}
+                run = cls(**json.loads(str(array("header"))), ranks=ranks)
+            shapes = [values.shape for values in ranks.values()]
+            if len(set(shapes)) > 1 or len(shapes[0]) != 1:
+                raise ValueError(f"all ranks must have one shape, (num_examples,), not {shapes}")
+            return run
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # Of a damaged archive, almost any.
             raise ValueError(
                 f"{path} is not a stored run, or damaged: {error}. Delete it to have the run "
                 "done again."
@@ -182,11 +194,12 @@ def compare(
         path = ComparisonRun.path_in(folder, identity, sampled)
         if path.exists():
             run, done = ComparisonRun.load(path), "stored"
-            stored = (run.label, run.settings, run.seed, run.examples, run.exclude_seen)
-            if stored != identity:
+            of_run = (run.examples, run.exclude_seen, len(run.ranks["target"]))
+            stored = (run.label, run.settings, run.seed, *of_run, run.sampled is not None)
+            if stored != (expected := (*identity, len(examples), sampled)):
                 raise ValueError(
                     f"{path} holds another run than its place says: {stored} in place of "
-                    f"{identity}. Delete it to have the run done again."
+                    f"{expected}. Delete it to have the run done again."
                 )
         else:
             if verbose:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from keras_negrec.atomic_write import atomic_write
 from keras_negrec.evaluation.comparison import Comparison, p_value
 from keras_negrec.evaluation.comparison_charts import comparison_charts
 from keras_negrec.evaluation.ranking_metrics import metric_of, metric_title
@@ -47,15 +48,18 @@ def write_report(comparison: Comparison, folder: Path, baseline: str) -> Path:
     blocks += _means(comparison, table)
     blocks.append(Heading("Charts"))
     for name, (caption, figure) in comparison_charts(comparison, baseline).items():
-        figure.savefig(folder / f"{name}.png", dpi=130)
+        with atomic_write(folder / f"{name}.png") as partial:
+            figure.savefig(partial, dpi=130, format="png")
         blocks += [Image(folder / f"{name}.png"), Paragraph(caption)]
     if others:
         differences = _all_comparisons(table.drop(index=baseline, level=0))
         blocks += [Heading("All comparisons"), Table(differences, num_text=3)]
     blocks += [Heading("What was run"), *_what_was_run(comparison)]
-    (folder / "report.md").write_text("\n\n".join(map(to_markdown, blocks)) + "\n", "utf-8")
-    page = "\n".join([HTML_HEAD, *map(to_html, blocks), "</body></html>\n"])
-    (folder / "report.html").write_text(page, "utf-8")
+    texts = {"report.md": "\n\n".join(map(to_markdown, blocks)) + "\n"}
+    texts["report.html"] = "\n".join([HTML_HEAD, *map(to_html, blocks), "</body></html>\n"])
+    for name, text in texts.items():
+        with atomic_write(folder / name) as partial:
+            partial.write_text(text, "utf-8")
     return folder / "report.html"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from keras_negrec.argument_checks import check_choice, check_positive_int
+from keras_negrec.atomic_write import atomic_write
 from keras_negrec.data.vocabulary import Vocabulary
 
 
@@ -164,15 +165,19 @@ class ItemFeatureEncoder:
         return np.concatenate(blocks, axis=1).astype("float32")
 
     def save(self, path: str | Path) -> None:
-        """Writes what was fitted as JSON."""
+        """Writes what was fitted as JSON; the file is there whole or not at all."""
         content = {"schema_version": 1, "item": self.item, "parts": self._parts}
-        Path(path).write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
+        with atomic_write(Path(path)) as partial:
+            partial.write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> ItemFeatureEncoder:
         """Reads what `save` wrote; a file of another schema version is a ValueError."""
-        content = json.loads(Path(path).read_text("utf-8"))
-        version = content.get("schema_version")
+        try:
+            content = json.loads(Path(path).read_text("utf-8"))
+            version = content.get("schema_version")
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"{path} must hold a JSON object. Received: {error}") from error
         if version != 1:
             raise ValueError(f"{path}: expected schema version 1. Received: {version!r}")
         return cls(content["item"], content["parts"])

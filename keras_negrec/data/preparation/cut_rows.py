@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from keras_negrec.atomic_write import sync
 from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.data.preparation.known_file import describe_file
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.splits.cuts import Cuts, leave_one_out_cuts, no_cuts, session_cuts, time_cuts
 
@@ -180,10 +180,10 @@ class RowSpool:
                         writer.write_batch(batch)
                         rows += batch.num_rows
                         events += len(batch.column("item_ids").flatten())
-                sync(path)
-                file = {"file": f"{folder.name}/{path.name}", "rows": rows, "events": events}
-                written.append(file | {"bytes": path.stat().st_size})
-        sync(folder)
+                metadata = pa.parquet.read_metadata(path)
+                groups = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+                counts = {"rows": rows, "events": events, "row_groups": groups}
+                written.append(describe_file(path, folder.parent) | counts)
         return written
 
 

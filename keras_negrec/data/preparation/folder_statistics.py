@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_negrec.data.preparation.manifest import read_manifest
+from keras_negrec.atomic_write import atomic_write
+from keras_negrec.data.preparation.manifest import ITEMS, known_files, read_manifest
 
 NUM_POSITIONS = 50
 
@@ -34,11 +35,12 @@ class FolderStatistics:
         self.lengths = np.zeros(manifest["max_row_length"] + 1, "int64")
         self.events, self.skips = np.zeros((2, NUM_POSITIONS), "int64")
         self.num_repeats = 0
+        files = known_files(folder, manifest)
         for shard in manifest["shards"]:
-            with pyarrow.parquet.ParquetFile(folder / shard["file"]) as file:
+            with pyarrow.parquet.ParquetFile(files[shard["file"]].checked()) as file:
                 for batch in file.iter_batches(columns=["item_ids", "feedback"]):
                     self._add(*(batch.column(name) for name in ("item_ids", "feedback")))
-        counts = pyarrow.parquet.read_table(folder / "items.parquet", columns=["count"])
+        counts = pyarrow.parquet.read_table(files[ITEMS].checked(), columns=["count"])
         self.popularity = np.sort(counts["count"].to_numpy())[::-1]
 
     def _add(self, item_ids, feedback) -> None:
@@ -109,4 +111,5 @@ class FolderStatistics:
             axes.spines[["top", "right"]].set_visible(False)
         for axes in (skips, popularity):
             axes.grid(alpha=0.3)
-        figure.savefig(path, dpi=120)
+        with atomic_write(path) as partial:
+            figure.savefig(partial, dpi=120, format=path.suffix[1:].lower())

@@ -1,71 +1,143 @@
-"""A prepared folder as a whole: what it says of itself, and how it comes to be there."""
+"""What a prepared folder says of itself."""
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_negrec.atomic_write import sync
+from keras_negrec.data.preparation.known_file import REPAIR, KnownFile
+from keras_negrec.data.preparation.partial_folder import put_right
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
+VOCABULARY = "vocabulary.json"
+ITEMS = "items.parquet"
+# What a folder without a readable manifest may hold to be one that `prepare` wrote.
+_NAMES = {MANIFEST, VOCABULARY, ITEMS, "item_features.json", "shards"}
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a complete folder, None where there is none."""
+    """The manifest of a folder as it was written, None where there is none.
+
+    One that is damaged, of another version or something else is a ValueError.
+    """
+    put_right(folder)
     path = folder / MANIFEST
     try:
-        return json.loads(path.read_text("utf-8"))
+        manifest = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read as JSON. Received: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON. {REPAIR} Received: {error}") from error
+    if not isinstance(manifest, dict):
+        raise ValueError(f"{path} must hold a JSON object. Received: a {type(manifest).__name__}")
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path}: this version of keras_negrec reads schema version {SCHEMA_VERSION}. {REPAIR} "
+            f"Received: {manifest.get('schema_version')!r}"
+        )
+    for name in ("shards", "files", "columns", "sha256"):
+        if name not in manifest:
+            raise ValueError(f"{path}: `{name}` is missing. {REPAIR} Received: {sorted(manifest)}")
+    if manifest["sha256"] != (digest := _checksum(manifest)):
+        raise ValueError(
+            f"{path} is damaged, or was changed: the SHA-256 of its other values must be the one "
+            f"that it names, {manifest['sha256']}. {REPAIR} Received: {digest}"
+        )
+    return manifest
 
 
-def vocabulary_hash(folder: Path) -> str:
-    """The SHA-256 of the folder's vocabulary, as it is on the disk."""
-    return hashlib.sha256((folder / "vocabulary.json").read_bytes()).hexdigest()
+def write_manifest(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Writes and returns the manifest: the content and the checksum of it."""
+    manifest = content | {"sha256": _checksum(content)}
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (folder / MANIFEST).write_text(text + "\n", "utf-8")
+    return manifest
+
+
+def _checksum(manifest: dict[str, Any]) -> str:
+    """The SHA-256 of all other values, as JSON that does not depend on spaces and order."""
+    others = {name: value for name, value in manifest.items() if name != "sha256"}
+    text = json.dumps(others, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def known_files(folder: Path, manifest: dict[str, Any]) -> dict[str, KnownFile]:
+    """The files of the folder by their names; a ValueError where it holds shards of others."""
+    files = {
+        file["file"]: KnownFile(folder / file["file"], file["bytes"], file["sha256"])
+        for file in (*manifest["files"], *manifest["shards"])
+    }
+    shards = (path.name for path in folder.glob("shards/part-*.parquet"))
+    strangers = sorted(name for name in shards if f"shards/{name}" not in files)
+    if strangers:
+        raise ValueError(
+            f"{folder} holds shards that the manifest does not name, of another run of "
+            f"`prepare`. {REPAIR} Received: {strangers[0]}"
+        )
+    return files
 
 
 def find_prepared(folder: Path, request: dict, overwrite: bool) -> dict[str, Any] | None:
     """The manifest of a folder that holds what is asked for; None to go on and write it.
 
-    The request is the beginning of a manifest. A folder that was prepared otherwise may only be
-    replaced with `overwrite`, one of something else never.
+    The request is the beginning of a manifest. A folder that was prepared otherwise, or that is
+    damaged, may only be replaced with `overwrite`, one of something else never.
     """
-    manifest = read_manifest(folder)
+    try:
+        manifest = read_manifest(folder)
+    except ValueError:
+        if not overwrite:
+            raise
+        manifest = None
     if manifest is None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise FileExistsError(
-                "`folder` must be new, empty or a prepared folder: this one holds something "
-                f"without a manifest. Received: {folder}"
-            )
-        return None
+        was_prepared = _was_prepared(folder)
+        is_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        if is_empty or (was_prepared and overwrite):
+            return None
+        why = "holds something without a manifest that can be read"
+        if was_prepared:
+            why = "has lost its manifest. Pass overwrite=True to write it again"
+        raise FileExistsError(
+            f"`folder` must be new, empty or a prepared folder: this one {why}. Received: {folder}"
+        )
     there, asked = (
-        {name: made[name] for name in ("schema_version", "sources")} | made["parameters"]
+        {"sources": made.get("sources")} | made.get("parameters", {})
         for made in (manifest, request)
     )
     other = [name for name in asked if there.get(name) != asked[name]]
-    if not other:
-        return manifest
-    if not overwrite:
+    if other and not overwrite:
         received, found = (
-            {name: made["sources"][:2] if name == "sources" else made.get(name) for name in other}
-            for made in (asked, there)
+            {name: value[:2] if name == "sources" and value else value for name, value in values}
+            for values in ([(name, made.get(name)) for name in other] for made in (asked, there))
         )
         raise FileExistsError(
             f"{folder} was prepared with other {', '.join(other)}. Pass overwrite=True to replace "
             f"it. Received: {received}, there: {found}"
         )
-    return None
+    if other:
+        return None
+    try:
+        for file in known_files(folder, manifest).values():
+            file.checked()
+    except (ValueError, FileNotFoundError):
+        if not overwrite:
+            raise
+        return None
+    return manifest
+
+
+def _was_prepared(folder: Path) -> bool:
+    """Whether it is a folder of shards, and of nothing that `prepare` does not write."""
+    shards = folder / "shards"
+    return (
+        shards.is_dir()
+        and {path.name for path in folder.iterdir()} <= _NAMES
+        and all(path.name.startswith("part-") for path in shards.iterdir())
+    )
 
 
 def describe_sources(source) -> list[dict[str, Any]]:
@@ -92,59 +164,3 @@ def describe_sources(source) -> list[dict[str, Any]]:
         {"path": path, "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
         for path, stat in stats
     ]
-
-
-@contextlib.contextmanager
-def partial_folder(folder: Path) -> Iterator[Path]:
-    """A new hidden folder beside `folder` to work in; what is left of it at the end is removed.
-
-    Folders of runs that were interrupted are removed too. A lock that dies with its process
-    tells them from those of runs that are still under way.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for stale in folder.parent.glob(f"{glob.escape(_prefix(folder))}*"):
-        with _locked(stale) as is_ours:
-            if is_ours:
-                shutil.rmtree(stale, ignore_errors=True)
-    with contextlib.ExitStack() as stack:
-        is_ours = False
-        while not is_ours:  # Another run may take a folder without a lock for a dead one's.
-            partial = Path(tempfile.mkdtemp(prefix=_prefix(folder), dir=folder.parent))
-            is_ours = stack.enter_context(_locked(partial))
-        try:
-            yield partial
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def publish(partial: Path, folder: Path) -> None:
-    """Puts a finished folder in its place, in which a former one is replaced."""
-    old = None
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=_prefix(folder), dir=folder.parent))
-        os.rename(folder, old)
-    partial.chmod(0o755)  # Temporary folders are for their owner alone.
-    os.rename(partial, folder)
-    sync(folder.parent)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _prefix(folder: Path) -> str:
-    return f".{folder.name}.partial-"
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether the lock on a folder that is still there could be had, which is then held."""
-    import fcntl  # Not on Windows, where the rest of the package works.
-
-    with contextlib.ExitStack() as stack:
-        is_ours = False
-        # Its process has just finished, or is under way.
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            descriptor = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = os.path.samestat(os.fstat(descriptor), os.stat(folder))
-        yield is_ours

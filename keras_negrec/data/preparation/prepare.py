@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_negrec.atomic_write import sync
 from keras_negrec.data.event_columns import further_columns
 from keras_negrec.data.preparation.manifest import (
-    MANIFEST,
     SCHEMA_VERSION,
     describe_sources,
     find_prepared,
-    partial_folder,
-    publish,
+    write_manifest,
 )
 from keras_negrec.data.preparation.parameters import as_json, check_parameters
+from keras_negrec.data.preparation.partial_folder import partial_folder, publish
 from keras_negrec.data.preparation.report import report
 
 
@@ -54,9 +52,9 @@ def prepare(
     """Reads raw logs of any size, and writes filtered sessions with their split to a folder.
 
     The work is done out of core by DuckDB, or by Spark; `engine` may also be an Ibis connection to
-    one of them. The folder appears whole or not at all:
-    a run that is interrupted leaves nothing under its name. A run that would write what is
-    already there writes nothing and says so.
+    one of them. The folder appears whole or not at all, and is written by one run at a time: one
+    that is interrupted leaves under its name what was there. A run that would write what is
+    already there checks that it is whole, writes nothing and says so.
 
     What is taken out is counted, by reason, in this order: events with a problem; duplicates;
     sessions that contradict themselves; events of rare items; short sessions and sessions without
@@ -117,7 +115,7 @@ def prepare(
         num_shards: how many Parquet files to write.
         memory_limit: the most memory that DuckDB may take, for example `"2GB"`. By default, most of
             the machine's.
-        overwrite: replace a folder that was prepared in another way.
+        overwrite: replace a folder that was prepared in another way, or repair one that is damaged.
         verbose: whether to print what was kept and why the rest was dropped.
         progress: called with the name of each step and the share of it that is done, or None.
 
@@ -127,8 +125,9 @@ def prepare(
     Raises:
         FileNotFoundError: a source that is not there.
         FileExistsError: the folder holds something else, with `overwrite=False`.
+        BlockingIOError: another run is writing the folder.
         ValueError: bad arguments; what `errors` and `duplicates` say; nothing remains or can be
-            held out.
+            held out; the folder is damaged, with `overwrite=False`.
 
     Example:
 
@@ -170,13 +169,15 @@ def prepare(
         "parameters": as_json(parameters | {"event_columns": columns}),
         "sources": sources,
     }
-    manifest = find_prepared(folder, request, overwrite)
-    if manifest is not None:
-        if verbose:
-            print(f"{folder.name}: already prepared from these sources with these parameters")
-        return manifest
-
-    with partial_folder(folder) as partial:
+    there = find_prepared(folder, request, overwrite)
+    with contextlib.ExitStack() as stack:
+        if there is None:
+            partial = stack.enter_context(partial_folder(folder))
+            there = find_prepared(folder, request, overwrite)  # Another run may have ended since.
+        if there is not None:
+            if verbose:
+                print(f"{folder.name}: already prepared from these sources with these parameters")
+            return there
         work = partial / "work"
         work.mkdir()
         opened = open_engine(engine, work, memory_limit)
@@ -188,11 +189,7 @@ def prepare(
         finally:
             opened.close()
         shutil.rmtree(work)
-        manifest = request | written
-        text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        (partial / MANIFEST).write_text(text + "\n", "utf-8")
-        sync(partial / MANIFEST)
-        sync(partial)
+        manifest = write_manifest(partial, request | written)
         publish(partial, folder)
     if verbose:
         print(report(manifest, folder.name))

@@ -145,9 +145,9 @@ def _run(given: argparse.Namespace) -> None:
         with _progress() as tell, contextlib.redirect_stdout(report):
             prepare(source, given.output, **settings, progress=tell)
     except (ValueError, OSError) as error:
-        if ".partial-" in str(getattr(error, "filename", "")):
+        if ".partial" in str(getattr(error, "filename", "")):
             raise ValueError(f"--output {given.output} cannot be written: {error}") from error
-        message = _in_options(str(error))
+        message = _in_options(str(error).replace(" (in a shell: --overwrite)", ""))
         lacks_column = "is missing. Received columns" in message
         if given.format == "frame" and (lacks_column or message.startswith("--format-options")):
             message += f". For example: --format-options {_COLUMNS}"

@@ -12,13 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from keras_negrec.atomic_write import sync
 from keras_negrec.data.logs.engine import Engine
 from keras_negrec.data.logs.event_table import nothing_remains, read_events
 from keras_negrec.data.logs.formats import Scan
 from keras_negrec.data.preparation.cut_rows import ROW_GROUP_EVENTS, RowSpool, Totals, cut_rows
 from keras_negrec.data.preparation.filter_sessions import filter_sessions
-from keras_negrec.data.preparation.manifest import vocabulary_hash
+from keras_negrec.data.preparation.known_file import describe_file
+from keras_negrec.data.preparation.manifest import ITEMS, VOCABULARY
 from keras_negrec.data.preparation.session_table import Dropped, to_rows, to_sessions
 from keras_negrec.data.vocabulary import Vocabulary, frequency_order
 
@@ -97,15 +97,14 @@ def write_folder(
     ids[codes] = np.arange(1, len(codes) + 1)
     (folder / "shards").mkdir()
     shards = spool.write_shards(folder / "shards", ids, parameters["num_shards"])
-    vocabulary.save(folder / "vocabulary.json")
+    vocabulary.save(folder / VOCABULARY)
     table = {
         "id": pa.array(np.arange(1, len(vocabulary) + 1), pa.int32()),
         "item": pa.array(vocabulary.items, pa.string() if vocabulary.is_string else pa.int64()),
     }
     for name in ("count", "train_count", "train_positive_count"):
         table[name] = pa.array(getattr(totals, name)[codes])
-    pa.parquet.write_table(pa.table(table), folder / "items.parquet", compression="zstd")
-    sync(folder / "items.parquet")
+    pa.parquet.write_table(pa.table(table), folder / ITEMS, compression="zstd")
     kept = {"events": totals.events, "sessions": num_sessions, "rows": totals.rows}
     return {
         "counts": {
@@ -120,7 +119,7 @@ def write_folder(
         "negative_share": float(totals.feedback[:2].sum() / totals.events),
         "max_row_length": totals.max_row_length,
         "columns": totals.columns,
-        "vocabulary_sha256": vocabulary_hash(folder),
+        "files": [describe_file(folder / name, folder) for name in (VOCABULARY, ITEMS)],
         "shards": shards,
     }
 

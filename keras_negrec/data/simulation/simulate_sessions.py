@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from keras_negrec.atomic_write import atomic_write
 from keras_negrec.data.simulation.oracles import HistoryOracle, Oracle
 from keras_negrec.data.simulation.simulation_truth import SimulationTruth, play_sessions
 from keras_negrec.data.vocabulary import Vocabulary
@@ -83,7 +84,8 @@ class Simulation:
         paths = []
         for number, chunk in enumerate(self.chunks()):
             paths.append(folder / f"events-{number:05d}.parquet")
-            pyarrow.parquet.write_table(chunk, paths[-1])
+            with atomic_write(paths[-1]) as partial:
+                pyarrow.parquet.write_table(chunk, partial)
         return paths
 
     def _chunk(self, first: int, end: int, names: pa.Array) -> pa.Table:

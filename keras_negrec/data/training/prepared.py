@@ -13,10 +13,11 @@ import pandas as pd
 from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.examples import Examples
-from keras_negrec.data.preparation.manifest import SCHEMA_VERSION, read_manifest, vocabulary_hash
+from keras_negrec.data.preparation.known_file import REPAIR, KnownFile
+from keras_negrec.data.preparation.manifest import ITEMS, VOCABULARY, known_files, read_manifest
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.splits.split import Split
-from keras_negrec.data.training.shard_rows import RowGroup, read_cuts, read_rows, row_groups
+from keras_negrec.data.training.shard_rows import RowGroup, read_cuts, read_rows
 from keras_negrec.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -26,15 +27,17 @@ if TYPE_CHECKING:
 def load_prepared(folder: str | Path) -> Prepared:
     """Opens the folder that `prepare` was given, and checks that it is whole.
 
-    Nothing but the vocabulary is read into memory here.
+    Nothing but the vocabulary is read into memory here. Of the other files, the sizes are checked
+    here and the SHA-256 when they are first read. A folder that is damaged is an error which names
+    the file.
 
     Args:
         folder: what `prepare` has written.
 
     Raises:
         FileNotFoundError: no such folder, or its manifest or a file that it names is not there.
-        ValueError: another schema version; a vocabulary or a shard that is not the one of the
-            manifest; a column of events that is not registered.
+        ValueError: another schema version; a manifest, or a file that it names, which is not as
+            `prepare` wrote it; a column of events that is not registered.
 
     Example:
 
@@ -46,22 +49,13 @@ def load_prepared(folder: str | Path) -> Prepared:
     (50, 30)
     """
     folder = Path(folder)
+    manifest = read_manifest(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no such folder. Received: {folder}")
-    path, manifest = folder / "manifest.json", read_manifest(folder)
     if manifest is None:
         raise FileNotFoundError(
-            f"{folder} has no manifest.json, which is written last: its preparation did not come "
-            "to its end. Run `prepare` again with the same arguments to complete it."
+            f"{folder} has no manifest.json: it is no prepared folder, or was damaged. {REPAIR}"
         )
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path}: this version of keras_negrec reads schema version {SCHEMA_VERSION}; run "
-            f"`prepare` again. Received: {manifest.get('schema_version')!r}"
-        )
-    for name in ("shards", "columns", "vocabulary_sha256"):
-        if name not in manifest:
-            raise ValueError(f"{path}: `{name}` is missing. Received: {sorted(manifest)}")
     unknown = sorted(set(manifest["columns"]) - set(EVENT_COLUMNS))
     if unknown:
         raise ValueError(
@@ -69,35 +63,10 @@ def load_prepared(folder: str | Path) -> Prepared:
             f"keras_negrec.data.register_event_column({unknown[0]!r}, ...). Received columns: "
             f"{manifest['columns']}"
         )
-    shards = [folder / "shards" / Path(shard["file"]).name for shard in manifest["shards"]]
-    for path in (folder / "vocabulary.json", *shards):
-        if not path.is_file():
-            raise FileNotFoundError(f"The manifest names a file that is not there: {path}")
-    digest = vocabulary_hash(folder)
-    if digest != manifest["vocabulary_sha256"]:
-        raise ValueError(
-            f"{folder / 'vocabulary.json'} is not the vocabulary that the shards were written "
-            f"with: its SHA-256 must be {manifest['vocabulary_sha256']}. Received: {digest}"
-        )
-    groups: list[RowGroup] = []
-    for path, shard in zip(shards, manifest["shards"], strict=True):
-        found = {"bytes": path.stat().st_size}
-        if found["bytes"] == shard["bytes"]:  # else it may not be read
-            of_shard = row_groups(path)
-            groups += of_shard
-            found["rows"] = sum(group.num_rows for group in of_shard)
-        for name, number in found.items():
-            if number != shard[name]:
-                raise ValueError(
-                    f"{path} must have {shard[name]} {name} by the manifest. Received: {number}"
-                )
-    strangers = sorted(set((folder / "shards").glob("part-*.parquet")) - set(shards))
-    if strangers:
-        raise ValueError(
-            f"{folder} holds shards that the manifest does not name, of another run of "
-            f"`prepare`. Received: {strangers[0].name}"
-        )
-    return Prepared(folder, manifest, Vocabulary.load(folder / "vocabulary.json"), groups)
+    files = known_files(folder, manifest)
+    for file in files.values():
+        file.check_size()
+    return Prepared(folder, manifest, Vocabulary.load(files[VOCABULARY].checked()), files)
 
 
 class Prepared:
@@ -115,12 +84,18 @@ class Prepared:
     """
 
     def __init__(
-        self, folder: Path, manifest: dict, vocabulary: Vocabulary, groups: list[RowGroup]
+        self, folder: Path, manifest: dict, vocabulary: Vocabulary, files: dict[str, KnownFile]
     ):
         self.folder = folder
         self.manifest = manifest
         self.vocabulary = vocabulary
-        self._groups = groups
+        self._files = files
+        self._groups = [
+            RowGroup(files[shard["file"]], index)
+            for shard in manifest["shards"]
+            for index, num_rows in enumerate(shard["row_groups"])
+            if num_rows
+        ]
         self._before_test = False
         self._counted: dict[bool, np.ndarray] = {}
 
@@ -130,7 +105,7 @@ class Prepared:
         For a last training, with what validation has chosen, before the metrics are reported:
         `model.training_dataset(prepared.before_test())`, as with `Split.before_test`.
         """
-        prepared = Prepared(self.folder, self.manifest, self.vocabulary, self._groups)
+        prepared = Prepared(self.folder, self.manifest, self.vocabulary, self._files)
         prepared._before_test = True
         return prepared
 
@@ -141,7 +116,7 @@ class Prepared:
         Columns `id`, `item`, `count` (events), `train_count` (events that train), and others
         that the preparation has given.
         """
-        path = self.folder / "items.parquet"
+        path = self._files[ITEMS].checked()
         table = pd.read_parquet(path).sort_values("id", ignore_index=True)
         if not np.array_equal(table["id"], np.arange(1, len(self.vocabulary) + 1)):
             raise ValueError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
 from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.data.preparation.known_file import KnownFile
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.splits.cuts import Cuts
 
@@ -18,19 +18,11 @@ from keras_negrec.data.splits.cuts import Cuts
 class RowGroup:
     """Where a row group lies: the unit of reading, shuffling and sharing out."""
 
-    path: Path
+    file: KnownFile
     index: int
-    num_rows: int
 
     def __str__(self) -> str:
-        return f"{self.path}, row group {self.index}"
-
-
-def row_groups(path: Path) -> list[RowGroup]:
-    """The row groups of one shard that hold rows."""
-    with _open(path) as file:
-        counts = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
-    return [RowGroup(path, index, count) for index, count in enumerate(counts) if count]
+        return f"{self.file.path}, row group {self.index}"
 
 
 def read_cuts(group: RowGroup) -> Cuts:
@@ -62,21 +54,14 @@ def read_rows(group: RowGroup, *, num_items: int, columns: list[str]) -> Session
     return Sessions(values, row_splits=splits - splits[0], keys=keys)
 
 
-def _open(path: Path) -> pa.parquet.ParquetFile:
-    try:
-        return pa.parquet.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} cannot be read as Parquet. Received: {error}") from error
-
-
 def _read(group: RowGroup, kinds: dict[str, pa.DataType | None]) -> dict[str, pa.Array]:
     """Columns of these types, of which None is any, without missing values."""
-    with _open(group.path) as file:
+    with pa.parquet.ParquetFile(group.file.checked()) as file:
         names = file.schema_arrow.names
         missing = [name for name in kinds if name not in names]
         if missing:
             raise ValueError(
-                f"In {group.path}: column {missing[0]!r} is missing. Received columns: {names}"
+                f"In {group.file.path}: column {missing[0]!r} is missing. Received columns: {names}"
             )
         # Several row groups are read at once by threads of our own.
         table = file.read_row_group(group.index, list(kinds), use_threads=False)

@@ -1,6 +1,9 @@
 """The folder is there whole or not at all, and is written once."""
 
+import errno
+import fcntl
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -13,8 +16,7 @@ from prepare_log import log, prepare_log, random_log, rows_of
 
 from keras_negrec.data import load_prepared, prepare, register_event_column
 from keras_negrec.data.event_columns import EVENT_COLUMNS
-from keras_negrec.data.preparation import manifest as module
-from keras_negrec.data.preparation.manifest import partial_folder
+from keras_negrec.data.preparation.partial_folder import partial_folder, put_right
 
 PLAYS = log(("s", "a+ b- c+ d+"), ("t", "a+ b+ c+"))
 
@@ -81,31 +83,174 @@ def test_a_missing_source(tmp_path):
         prepare(tmp_path / "nowhere.csv", tmp_path / "out")
 
 
-def test_leftovers_of_dead_runs_are_removed_and_those_of_live_ones_stay(tmp_path):
-    dead = tmp_path / ".out.partial-dead"
-    (dead / "shards").mkdir(parents=True)
-    with partial_folder(tmp_path / "out") as alive:
-        assert not dead.exists()
-        prepare_log(PLAYS, tmp_path / "out")
-        assert alive.exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_a_folder_that_another_run_takes_for_a_dead_ones_is_made_again(tmp_path, monkeypatch):
-    """The other run looks right after the folder was made, and before it is locked."""
-    make, made = module.tempfile.mkdtemp, []
-
-    def make_and_lose(**settings):
-        made.append(make(**settings))
-        if len(made) == 1:
-            with partial_folder(tmp_path / "out"):  # another run, which cleans up
-                assert not os.path.exists(made[0])
-        return made[-1]
-
-    monkeypatch.setattr(module.tempfile, "mkdtemp", make_and_lose)
+def test_leftovers_of_dead_runs_are_removed(tmp_path):
+    dead = tmp_path / ".out.partial"
+    (dead / "new/shards").mkdir(parents=True)
+    (dead / "lock").touch()
     prepare_log(PLAYS, tmp_path / "out")
-    assert len(made) == 3  # the lost one, the other run's, and the one after
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_of_two_runs_at_once_one_is_refused(tmp_path):
+    """The other one is a process that starts while this one reads."""
+    PLAYS.to_csv(tmp_path / "plays.csv", index=False)
+    options = json.dumps({name: name for name in PLAYS.columns})
+    command = [sys.executable, "-m", "keras_negrec.data", "prepare", "--format", "frame"]
+    command += ["--input", tmp_path / "plays.csv", "--output", tmp_path / "out"]
+    others = []
+
+    def start_another(step, share):
+        if not others:
+            done = subprocess.run(
+                [*command, "--format-options", options], capture_output=True, text=True
+            )
+            others.append((done.returncode, done.stderr))
+
+    prepare_log(PLAYS, tmp_path / "out", progress=start_another)
+    [(status, message)] = others
+    assert status == 1 and "Traceback" not in message
+    assert f"Another `prepare` is writing {tmp_path / 'out'}. Wait until it has ended" in message
+    assert len(load_prepared(tmp_path / "out").sessions()) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "plays.csv"}
+
+
+def test_a_run_that_ends_right_before_the_next_one_is_not_replaced(tmp_path, monkeypatch):
+    """The other run ends after this one has looked, and before it has the lock."""
+    lock, others = fcntl.flock, []
+
+    def lock_late(descriptor, how):
+        if not others:
+            others.append(None)
+            prepare_log(PLAYS, tmp_path / "out")
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    with pytest.raises(FileExistsError, match="prepared with other seed"):
+        prepare_log(PLAYS, tmp_path / "out", seed=1)
+    assert load_prepared(tmp_path / "out").manifest["parameters"]["seed"] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_failed_swap_leaves_the_former_folder(tmp_path, monkeypatch, failing):
+    first, rename, calls = prepare_log(PLAYS, tmp_path / "out"), os.rename, []
+
+    def rename_or_fail(*paths):
+        calls.append(paths)
+        if len(calls) == failing:
+            raise OSError(errno.EIO, "no more")
+        rename(*paths)
+
+    monkeypatch.setattr(os, "rename", rename_or_fail)
+    with pytest.raises(OSError, match="no more"):
+        prepare_log(PLAYS, tmp_path / "out", seed=1, overwrite=True)
+    assert load_prepared(tmp_path / "out").manifest == first
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_full_disk_leaves_the_former_folder(tmp_path, monkeypatch):
+    first = prepare_log(PLAYS, tmp_path / "out")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        prepare_log(PLAYS, tmp_path / "out", seed=1, overwrite=True)
+    assert load_prepared(tmp_path / "out").manifest == first
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    for seed in (0, 1):
+        prepare_log(PLAYS, tmp_path / "out", seed=seed, overwrite=True)
+        assert load_prepared(tmp_path / "disk").manifest["parameters"]["seed"] == seed
+    assert (tmp_path / "out").is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "disk"}
+
+
+SWAP_UNTIL = """
+import os, pathlib, signal, sys
+from keras_negrec.data.preparation.partial_folder import partial_folder, publish
+
+folder, steps = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+
+
+def die_in_time(event, arguments):
+    global steps
+    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock"):
+        steps -= 1
+        if not steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+sys.addaudithook(die_in_time)
+with partial_folder(folder) as new:
+    for name in ("one", "two"):
+        (new / name).write_text("new")
+    publish(new, folder)
+"""
+
+
+def test_killed_at_each_step_of_the_swap(tmp_path):
+    """Under the name is the old folder or the new one, after any number of operations on files."""
+    found, is_lost, status = [], [], -signal.SIGKILL
+    while status:
+        folder = tmp_path / str(len(found)) / "out"
+        folder.mkdir(parents=True)
+        for name in ("one", "two"):
+            (folder / name).write_text("old")
+        command = [sys.executable, "-c", SWAP_UNTIL, folder, str(len(found) + 1)]
+        status = subprocess.run(command).returncode
+        is_lost.append(not folder.exists())
+        put_right(folder)
+        [content] = {tuple(path.read_text() for path in sorted(folder.iterdir()))}
+        found.append(content)
+        with partial_folder(folder):  # The lock of a dead run holds up no other.
+            pass
+        assert [path.name for path in folder.parent.iterdir()] == ["out"]
+    assert set(found) == {("old", "old"), ("new", "new")}
+    assert found == sorted(found, reverse=True)  # the old one, and from some step on the new one
+    assert sum(is_lost) == 1
+
+
+def damage_shard(folder, change):
+    path = folder / "shards/part-00001.parquet"
+    content = path.read_bytes()
+    path.unlink()
+    if change is not None:
+        path.write_bytes(change(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    "change", [None, lambda c: c[:-1], lambda c: c[:40] + bytes([c[40] ^ 1]) + c[41:]]
+)
+def test_a_damaged_folder_is_told_and_repaired_by_the_same_call(tmp_path, change, capsys):
+    first = prepare_log(PLAYS, tmp_path / "out")
+    path = damage_shard(tmp_path / "out", change)
+    with pytest.raises((ValueError, FileNotFoundError), match=rf"{path.name}.*overwrite=True"):
+        prepare_log(PLAYS, tmp_path / "out", verbose=True)
+    assert prepare_log(PLAYS, tmp_path / "out", overwrite=True) == first
+    assert len(load_prepared(tmp_path / "out").sessions()) == 2
+    prepare_log(PLAYS, tmp_path / "out", verbose=True)
+    assert capsys.readouterr().out.startswith("out: already prepared")
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"schema_version": 2, "parameters": {}}'])
+def test_a_damaged_manifest_is_repaired_where_nothing_else_is_there(tmp_path, content):
+    first, manifest = prepare_log(PLAYS, tmp_path / "out"), tmp_path / "out/manifest.json"
+    manifest.unlink() if content is None else manifest.write_text(content)
+    with pytest.raises((ValueError, FileExistsError), match="overwrite=True"):
+        prepare_log(PLAYS, tmp_path / "out")
+    notes = tmp_path / "out/notes.txt"
+    notes.touch()
+    with pytest.raises(FileExistsError, match="without a manifest that can be read"):
+        prepare_log(PLAYS, tmp_path / "out", overwrite=True)
+    notes.unlink()
+    assert prepare_log(PLAYS, tmp_path / "out", overwrite=True) == first
 
 
 def prepare_without_end(folder):
@@ -125,16 +270,18 @@ def test_killed_at_any_moment(tmp_path):
     code += "t.prepare_without_end(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, folder]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    was_there = False
     for _ in range(20):
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"0\n"  # its imports are done
             time.sleep(rng.uniform(0, 1.5))
             process.send_signal(signal.SIGKILL)
-        others = [path.name for path in tmp_path.iterdir() if path != folder]
-        assert all(name.startswith(".out.partial-") for name in others)
-        if folder.exists():  # it is whole, which `load_prepared` checks
-            assert load_prepared(folder).manifest["counts"]["kept"]["rows"] == 2000
+        assert {path.name for path in tmp_path.iterdir()} <= {"out", ".out.partial"}
+        was_there |= folder.exists()
+        if was_there:  # maybe after it was put back
+            assert sum(map(len, load_prepared(folder).chunks())) == 2000
+    assert was_there
     # The next run cleans up and completes.
     prepare_log(random_log(1, num_sessions=2000), folder, seed=-1, overwrite=True)
     assert len(rows_of(folder)) == 2000

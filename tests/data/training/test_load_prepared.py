@@ -5,12 +5,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from prepared_folder import write_manifest, write_prepared
+from prepared_folder import file_in, write_manifest, write_prepared
 from toy_sessions import toy_sessions
 
 from keras_negrec.data import Sessions, Vocabulary, load_prepared
 
 SHARD = "shards/part-00000.parquet"
+REPAIR = "Run `prepare` again .* overwrite=True"
 
 
 @pytest.fixture
@@ -21,16 +22,15 @@ def folder(tmp_path):
 def test_a_whole_folder(folder):
     prepared = load_prepared(str(folder))
     assert prepared.vocabulary == Vocabulary([f"item {i}" for i in range(1, 11)])
-    assert prepared.manifest["schema_version"] == 2
+    assert prepared.manifest["schema_version"] == 3
     assert repr(prepared) == "<Prepared: 10 rows, 120 events in 2 shards, 10 items>"
 
 
 def rewrite(folder, change):
-    """Replaces a shard and tells the manifest its new size."""
-    pq.write_table(change(pq.read_table(folder / SHARD)), folder / SHARD)
+    """Replaces a shard and tells the manifest of it."""
+    pq.write_table(change(pq.read_table(folder / SHARD)), folder / SHARD, row_group_size=3)
     first, *others = json.loads((folder / "manifest.json").read_text())["shards"]
-    size = (folder / SHARD).stat().st_size
-    write_manifest(folder, shards=[first | {"bytes": size}, *others])
+    write_manifest(folder, shards=[first | file_in(folder, SHARD), *others])
 
 
 def unlink(name):
@@ -41,19 +41,26 @@ def write(name, text):
     return lambda folder: (folder / name).write_text(text)
 
 
+def replace(name, text, other):
+    return lambda f: (f / name).write_text((f / name).read_text().replace(text, other))
+
+
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
         (shutil.rmtree, FileNotFoundError, "There is no such folder"),
-        (unlink("manifest.json"), FileNotFoundError, "Run `prepare` again .* to complete it"),
-        (write("manifest.json", "{"), ValueError, "manifest.json cannot be read as JSON"),
-        (lambda f: write_manifest(f, schema_version=1), ValueError, "version 2.* Received: 1"),
-        (write("manifest.json", '{"schema_version": 2}'), ValueError, "`shards` is missing"),
-        (write("vocabulary.json", '["k"]'), ValueError, "not the vocabulary that the shards were"),
+        (unlink("manifest.json"), FileNotFoundError, f"has no manifest.json.*{REPAIR}"),
+        (write("manifest.json", "{"), ValueError, f"manifest.json cannot be read as .*{REPAIR}"),
+        (write("manifest.json", "[1]"), ValueError, "manifest.json must hold .* Received: a list"),
+        (lambda f: write_manifest(f, schema_version=2), ValueError, f"3. {REPAIR}.*Received: 2"),
+        (write("manifest.json", '{"schema_version": 3}'), ValueError, "json: `shards` is missing"),
+        (replace("manifest.json", "events", "event"), ValueError, f"json is damaged.*{REPAIR}"),
+        (replace("manifest.json", "sha256", "sha257"), ValueError, "json"),
         (unlink("vocabulary.json"), FileNotFoundError, "names a file .* not there: .*vocabulary"),
-        (unlink(SHARD), FileNotFoundError, "names a file that is not there: .*part-00000.parquet"),
-        (write(SHARD, ""), ValueError, r"part-00000.parquet must have \d+ bytes .* Received: 0"),
-        (lambda f: rewrite(f, lambda t: t.slice(1)), ValueError, "have 7 rows by .* Received: 6"),
+        (replace("vocabulary.json", "item 1", "item 0"), ValueError, "vocabulary.json is damaged"),
+        (unlink("items.parquet"), FileNotFoundError, "names a file that is not there: .*items.par"),
+        (unlink(SHARD), FileNotFoundError, f"not there: .*part-00000.parquet. {REPAIR}"),
+        (write(SHARD, ""), ValueError, rf"0.parquet must have \d+ bytes .*{REPAIR}.* Received: 0"),
         (write("shards/part-00007.parquet", ""), ValueError, "does not name.* part-00007.parquet"),
     ],
 )
@@ -115,6 +122,7 @@ def test_malformed_shards_are_named(folder, change, message):
 def test_item_counts_must_be_of_the_vocabulary(folder):
     table = pq.read_table(folder / "items.parquet")
     pq.write_table(table.slice(1), folder / "items.parquet")
+    write_manifest(folder, files=[file_in(folder, n) for n in ("vocabulary.json", "items.parquet")])
     with pytest.raises(ValueError, match="one row for each id from 1 to 10"):
         load_prepared(folder).items  # noqa: B018
 

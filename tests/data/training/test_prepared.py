@@ -81,5 +81,5 @@ def test_an_error_while_reading_reaches_the_consumer(tmp_path):
     prepared = all_train(tmp_path, numbered([4] * 9))
     dataset = prepared.batches(batch_size=2, max_length=4)
     (prepared.folder / "shards" / "part-00001.parquet").write_bytes(b"nothing")
-    with pytest.raises(tf.errors.OpError, match=r"part-00001.parquet cannot be read as Parquet"):
+    with pytest.raises(tf.errors.OpError, match=r"part-00001.parquet must have \d+ bytes"):
         epoch(dataset)
