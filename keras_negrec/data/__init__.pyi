@@ -11,6 +11,7 @@ from .logs.mssd import read_mssd as read_mssd
 from .logs.read_log import read_log as read_log
 from .logs.sequences import read_sequences as read_sequences
 from .logs.yambda import read_yambda as read_yambda
+from .preparation.append import append as append
 from .preparation.prepare import prepare as prepare
 from .sessions import Sessions as Sessions
 from .simulation.oracles import HistoryOracle as HistoryOracle

@@ -76,8 +76,8 @@ def update(
     vocabulary = vocabulary or getattr(sessions, "vocabulary", None) or known
     if vocabulary.items[: len(known)].tolist() != known.items.tolist():
         raise ValueError(
-            "The vocabulary must begin with the items of the model's, in the same order, as it does "
-            f"after `append`. Received: {vocabulary}, the model's: {known}"
+            "The vocabulary must begin with the items of the model's, in the same order, as it "
+            f"does after `append`. Received: {vocabulary}, the model's: {known}"
         )
     neighbors = None
     if len(vocabulary) > len(known) and model.item_embedding.num_features is None:

@@ -162,17 +162,20 @@ class RowSpool:
             self._writer.write_table(table.slice(begin, end - begin))
             self._shards.append(int(shards[begin]))
 
-    def write_shards(self, folder: Path, ids: np.ndarray, num_shards: int) -> list[dict[str, Any]]:
+    def write_shards(
+        self, folder: Path, ids: np.ndarray, num_shards: int, first: int = 0
+    ) -> list[dict[str, Any]]:
         """Writes a file for each shard, one without rows too, and lists them for the manifest.
 
-        `ids` is an int32 array with the item id of each provisional code.
+        `ids` is an int32 array with the item id of each provisional code, `first` the number of
+        the first file.
         """
         self._writer.close()
         written = []
         with pa.memory_map(str(self._path)) as file:
             spooled = pa.ipc.open_file(file)
             for shard in range(num_shards):
-                path = folder / f"part-{shard:05d}.parquet"
+                path = folder / f"part-{first + shard:05d}.parquet"
                 rows = events = 0
                 with pa.parquet.ParquetWriter(path, spooled.schema, compression="zstd") as writer:
                     for number in range(*np.searchsorted(self._shards, [shard, shard + 1])):

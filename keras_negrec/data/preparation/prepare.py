@@ -189,7 +189,7 @@ def prepare(
         finally:
             opened.close()
         shutil.rmtree(work)
-        manifest = write_manifest(partial, request | written)
+        manifest = write_manifest(partial, request | written | {"parts": []})
         publish(partial, folder)
     if verbose:
         print(report(manifest, folder.name))

@@ -31,10 +31,12 @@ def write_folder(
     folder: Path,
     parameters: dict[str, Any],
     tell: Callable[[str, float | None], None],
+    base: Vocabulary | None = None,
+    first_shard: int = 0,
 ) -> dict[str, Any]:
     """Writes all but the manifest, and returns what it says; `tell` is `progress` of `prepare`.
 
-    The folder has an empty folder `work` in it.
+    The folder has an empty folder `work` in it. The vocabulary begins with the items of `base`.
     """
     tell("reading events", None)
     log = read_events(scan, source, parameters["format_options"], engine, parameters["errors"])
@@ -92,18 +94,23 @@ def write_folder(
     codes = np.flatnonzero(totals.count)  # of what is left
     names = items[codes - 1]
     order = frequency_order(names, totals.train_count[codes])
-    vocabulary, codes = Vocabulary(names[order]), codes[order]
+    if base is None:
+        vocabulary = Vocabulary(names[order])
+    else:
+        vocabulary = base.grow(names[order][base.encode(names[order], unknown="zero") == 0])
     ids = np.zeros(len(items) + 1, "int32")
-    ids[codes] = np.arange(1, len(codes) + 1)
+    ids[codes] = vocabulary.encode(names)
     (folder / "shards").mkdir()
-    shards = spool.write_shards(folder / "shards", ids, parameters["num_shards"])
+    shards = spool.write_shards(folder / "shards", ids, parameters["num_shards"], first_shard)
     vocabulary.save(folder / VOCABULARY)
     table = {
         "id": pa.array(np.arange(1, len(vocabulary) + 1), pa.int32()),
         "item": pa.array(vocabulary.items, pa.string() if vocabulary.is_string else pa.int64()),
     }
     for name in ("count", "train_count", "train_positive_count"):
-        table[name] = pa.array(getattr(totals, name)[codes])
+        counts = np.zeros(len(vocabulary), "int64")
+        counts[ids[codes] - 1] = getattr(totals, name)[codes]
+        table[name] = pa.array(counts)
     pa.parquet.write_table(pa.table(table), folder / ITEMS, compression="zstd")
     kept = {"events": totals.events, "sessions": num_sessions, "rows": totals.rows}
     return {

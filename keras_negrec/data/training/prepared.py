@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,7 @@ class Prepared:
             if num_rows
         ]
         self._before_test = False
+        self._is_part = False
         self._counted: dict[bool, np.ndarray] = {}
 
     def before_test(self) -> Prepared:
@@ -105,8 +107,46 @@ class Prepared:
         For a last training, with what validation has chosen, before the metrics are reported:
         `model.training_dataset(prepared.before_test())`, as with `Split.before_test`.
         """
-        prepared = Prepared(self.folder, self.manifest, self.vocabulary, self._files)
-        prepared._before_test = True
+        prepared = copy.copy(self)
+        prepared._before_test, prepared._counted = True, {}
+        return prepared
+
+    def newest(self, *, replay: float = 1.0, seed: int = 0) -> Prepared:
+        """The last part that `append` has added, with some of what was there before.
+
+        Args:
+            replay: float of at least 0. How many older events there are for each new one, about:
+                whole row groups are drawn, evenly, and one that is not drawn is not read.
+            seed: int. Of the draw.
+
+        Returns:
+            `Prepared`, of which only that trains. Where nothing was appended, all of it.
+
+        Example:
+
+            prepared = keras_negrec.data.load_prepared("prepared")
+            model = keras_negrec.update(model, prepared.newest(replay=2.0))
+        """
+        if not isinstance(replay, (int, float)) or not 0 <= replay < float("inf"):
+            raise ValueError(f"`replay` must be a number of at least 0. Received: {replay!r}")
+        parts = self.manifest["parts"]
+        if not parts:
+            return self
+        new = {self._files[name].path for name in parts[-1]["shards"]}
+        size = {s["file"]: s["events"] / max(1, s["rows"]) for s in self.manifest["shards"]}
+        rows = {s["file"]: s["row_groups"] for s in self.manifest["shards"]}
+        taken = [group for group in self._groups if group.file.path in new]
+        older = [group for group in self._groups if group.file.path not in new]
+        wanted = replay * parts[-1]["events"]
+        for number in np.random.default_rng(seed).permutation(len(older)):
+            if wanted <= 0:
+                break
+            group = older[number]
+            name = group.file.path.relative_to(self.folder).as_posix()
+            wanted -= rows[name][group.index] * size[name]
+            taken.append(group)
+        prepared = copy.copy(self)
+        prepared._groups, prepared._is_part, prepared._counted = taken, True, {}
         return prepared
 
     @functools.cached_property
@@ -150,7 +190,7 @@ class Prepared:
         """
         self.check_catalogue(num_items)
         name = "train_positive_count" if positive else "train_count"
-        if not self._before_test and name in self.items:
+        if not self._before_test and not self._is_part and name in self.items:
             counts = self.items[name].to_numpy("int64")
         else:
             if positive not in self._counted:
