@@ -194,7 +194,7 @@ def _merged(manifest: dict, written: dict, sources: list) -> dict[str, Any]:
                 for reason in reasons
             ],
             "odd": dict(Counter(counts["odd"]) + Counter(more["odd"])),
-            "unreadable_files": counts["unreadable_files"] + more["unreadable_files"],
+            "unreadable_files": counts["unreadable_files"] | more["unreadable_files"],
         },
         "split": manifest["split"] | {"train": {name: train[name] + own[name] for name in own}},
         "feedback": feedback,
