@@ -33,7 +33,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON. {REPAIR} Received: {error}") from error
     if not isinstance(manifest, dict):
-        raise ValueError(f"{path} must hold a JSON object. Received: a {type(manifest).__name__}")
+        received = type(manifest).__name__
+        raise ValueError(f"{path} must hold a JSON object. {REPAIR} Received: a {received}")
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
             f"{path}: this version of keras_negrec reads schema version {SCHEMA_VERSION}. {REPAIR} "
