@@ -144,6 +144,44 @@ def test_a_damaged_file_and_one_in_the_wrong_place(compare, tmp_path):
         compare()
 
 
+@pytest.mark.parametrize("share", [0.002, pytest.param(1, marks=pytest.mark.thorough)])
+def test_a_flipped_bit_of_a_stored_run_is_an_error_or_changes_nothing(compare, tmp_path, share):
+    compare({"a": {"strength": 0}})
+    [path] = tmp_path.rglob("*.npz")
+    stored, whole = vars(ComparisonRun.load(path)), path.read_bytes()
+    bits = np.random.default_rng(0).permutation(8 * len(whole))[: int(share * 8 * len(whole))]
+    num_found = 0
+    for bit in bits.tolist():
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        try:
+            run = ComparisonRun.load(path)
+        except ValueError as error:
+            assert f"{path} is not a stored run, or damaged" in str(error)
+            num_found += 1
+        else:  # dates, and others that say nothing of the data
+            np.testing.assert_equal(vars(run), stored)
+    assert num_found > len(bits) / 3
+
+
+def test_a_stored_run_of_another_shape(compare, tmp_path):
+    compare({"a": {"strength": 0}})
+    [path] = tmp_path.rglob("*.npz")
+    run = ComparisonRun.load(path)
+    fewer = {name: ranks[:29] for name, ranks in run.ranks.items()}
+    for ranks, message in (
+        (fewer, rf"{path} holds another run .* 29, False\) in place of .* 30, False\)"),
+        (run.ranks | {"target": fewer["target"]}, rf"{path} is not .* must have one shape"),
+        ({"target": fewer["target"]}, f"{path} is not a stored run"),
+    ):
+        ComparisonRun(**vars(run) | {"ranks": ranks}).save(path)
+        with pytest.raises(ValueError, match=message):
+            compare({"a": {"strength": 0}})
+    with pytest.raises(FileNotFoundError):
+        ComparisonRun.load(tmp_path / "absent.npz")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -33,7 +33,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON. {REPAIR} Received: {error}") from error
     if not isinstance(manifest, dict):
-        raise ValueError(f"{path} must hold a JSON object. Received: a {type(manifest).__name__}")
+        received = type(manifest).__name__
+        raise ValueError(f"{path} must hold a JSON object. {REPAIR} Received: a {received}")
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
             f"{path}: this version of keras_negrec reads schema version {SCHEMA_VERSION}. {REPAIR} "
@@ -105,14 +106,14 @@ def find_prepared(folder: Path, request: dict, overwrite: bool) -> dict[str, Any
             f"`folder` must be new, empty or a prepared folder: this one {why}. Received: {folder}"
         )
     there, asked = (
-        {"sources": made.get("sources")} | made.get("parameters", {})
+        {"sources": made.get("sources", [])} | made.get("parameters", {})
         for made in (manifest, request)
     )
     other = [name for name in asked if there.get(name) != asked[name]]
     if other and not overwrite:
         received, found = (
-            {name: value[:2] if name == "sources" and value else value for name, value in values}
-            for values in ([(name, made.get(name)) for name in other] for made in (asked, there))
+            {name: made["sources"][:2] if name == "sources" else made.get(name) for name in other}
+            for made in (asked, there)
         )
         raise FileExistsError(
             f"{folder} was prepared with other {', '.join(other)}. Pass overwrite=True to replace "

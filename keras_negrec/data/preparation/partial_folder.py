@@ -67,38 +67,39 @@ def _is_lost(folder: Path, room: Path) -> bool:
 def _locked(folder: Path) -> Iterator[Path | None]:
     """The hidden folder of `folder`, clean and locked, or None if another run has the lock."""
     folder, room = folder.resolve(), _room(folder)
-    lock = _lock(room)
-    if lock is None:
-        yield None
-        return
-    try:
+    with contextlib.ExitStack() as stack:
+        if not _lock(room, stack):
+            yield None
+            return
         _clean(folder, room)
-        yield room
-    finally:
-        _clean(folder, room)
-        (room / "lock").unlink()
-        with contextlib.suppress(OSError):  # The next run has come in.
-            room.rmdir()
-        os.close(lock)
+        try:
+            yield room
+        finally:
+            _clean(folder, room)
+            (room / "lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # The next run has come in.
+                room.rmdir()
 
 
-def _lock(room: Path) -> int | None:
-    """The descriptor of the lock, which dies with its process, or None if another run has it."""
+def _lock(room: Path, stack: contextlib.ExitStack) -> bool:
+    """Takes the lock until the stack or the process ends, unless another run has it."""
     import fcntl  # Not on Windows, where the rest of the package works.
 
-    while True:
+    is_ours = False
+    while not is_ours:
         room.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as closing:
             lock = os.open(room / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-            stack.callback(os.close, lock)
+            closing.callback(os.close, lock)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return None
+                return False
             # A run that has just ended removes it, maybe after it was opened here.
-            if os.path.samestat(os.fstat(lock), os.stat(room / "lock")):
-                stack.pop_all()
-                return lock
+            is_ours = os.path.samestat(os.fstat(lock), os.stat(room / "lock"))
+            if is_ours:
+                stack.enter_context(closing.pop_all())
+    return True
 
 
 def _clean(folder: Path, room: Path) -> None:

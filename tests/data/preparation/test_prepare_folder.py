@@ -171,49 +171,57 @@ def test_a_link_to_a_folder_stays_one(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"out", "disk"}
 
 
-SWAP_UNTIL = """
-import os, pathlib, signal, sys
+SWAPS = """
+import itertools, os, pathlib, signal, sys
 from keras_negrec.data.preparation.partial_folder import partial_folder, publish
 
-folder, steps = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+left = 0
 
 
 def die_in_time(event, arguments):
-    global steps
+    global left
     if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock"):
-        steps -= 1
-        if not steps:
+        left -= 1
+        if not left:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 sys.addaudithook(die_in_time)
-with partial_folder(folder) as new:
+status = None
+for step in itertools.count(1):
+    folder = pathlib.Path(sys.argv[1], f"{step:03d}", "out")
+    folder.mkdir(parents=True)
     for name in ("one", "two"):
-        (new / name).write_text("new")
-    publish(new, folder)
+        (folder / name).write_text("old")
+    child = os.fork()
+    if child == 0:
+        left = step
+        with partial_folder(folder) as new:
+            for name in ("one", "two"):
+                (new / name).write_text("new")
+            publish(new, folder)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:  # not killed, at last
+        break
 """
 
 
 def test_killed_at_each_step_of_the_swap(tmp_path):
     """Under the name is the old folder or the new one, after any number of operations on files."""
-    found, is_lost, status = [], [], -signal.SIGKILL
-    while status:
-        folder = tmp_path / str(len(found)) / "out"
-        folder.mkdir(parents=True)
-        for name in ("one", "two"):
-            (folder / name).write_text("old")
-        command = [sys.executable, "-c", SWAP_UNTIL, folder, str(len(found) + 1)]
-        status = subprocess.run(command).returncode
-        is_lost.append(not folder.exists())
-        put_right(folder)
-        [content] = {tuple(path.read_text() for path in sorted(folder.iterdir()))}
+    subprocess.run([sys.executable, "-c", SWAPS, tmp_path], check=True)
+    found, is_lost = [], []
+    for folder in sorted(tmp_path.glob("*")):
+        is_lost.append(not (folder / "out").exists())
+        put_right(folder / "out")
+        [content] = {path.read_text() for path in (folder / "out").iterdir()}
+        assert len(list((folder / "out").iterdir())) == 2
         found.append(content)
-        with partial_folder(folder):  # The lock of a dead run holds up no other.
+        with partial_folder(folder / "out"):  # The lock of a dead run holds up no other.
             pass
-        assert [path.name for path in folder.parent.iterdir()] == ["out"]
-    assert set(found) == {("old", "old"), ("new", "new")}
-    assert found == sorted(found, reverse=True)  # the old one, and from some step on the new one
-    assert sum(is_lost) == 1
+        assert [path.name for path in folder.iterdir()] == ["out"]
+    # The old one, and from some step on the new one; once, it was put back.
+    assert set(found) == {"old", "new"} and found == sorted(found, reverse=True)
+    assert len(found) > 12 and sum(is_lost) == 1
 
 
 def damage_shard(folder, change):
