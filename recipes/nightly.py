@@ -4,7 +4,7 @@ Each night the log of the day is appended to a prepared folder, of which nothing
 Yesterday's model goes on training on the newest day, with a replay of older rows; tracks that are
 new start beside their neighbors, and tracks that left are retired. Before that, the day that has
 just ended judges it: the model that is served, and the updated one, which has not seen that day,
-rank what each listener kept last. The updated one is exported where it finds no less. Beside it a
+rank every event that was kept. The updated one is exported where it finds no less. Beside it a
 model is trained from nothing on all days before, every `--retrain-every` days, for comparison.
 
 Without `--data` the days are simulated: tastes drift, and tracks come and go. With a MovieLens
@@ -100,9 +100,9 @@ def movielens_days(path: Path, num_days: int) -> Iterator[Day]:
 
 
 def held_out(day: Day, vocabulary: data.Vocabulary) -> data.Examples:
-    """What each listener of the day kept last, among the items that are known before it."""
+    """Every event that a listener of the day kept, among the items that are known before it."""
     known = day.events[day.events["item"].isin(vocabulary.items)]
-    return data.leave_one_out(data.Sessions.from_events(known, vocabulary)).test
+    return data.Examples.every_prefix(data.Sessions.from_events(known, vocabulary))
 
 
 def knowing(model, vocabulary: data.Vocabulary):
@@ -138,7 +138,7 @@ def main():
     add("--max-length", type=int, default=32, help="events of a history (32)")
     add("--epochs", type=int, default=10, help="of a training from nothing (10)")
     add("--update-epochs", type=int, default=2, help="of an update (2)")
-    add("--replay", type=float, default=2.0, help="older events for each new one (2)")
+    add("--replay", type=float, default=5.0, help="older events for each new one (5)")
     add("--retrain-every", type=int, default=10, help="days; 0: never (10)")
     add("--batch-size", type=int, default=32, help="sessions of a step (32)")
     add("--seed", type=int, default=0, help="of data and models (0)")
@@ -149,8 +149,18 @@ def main():
     else:
         days = movielens_days(args.data, args.days)
     shutil.rmtree(args.out, ignore_errors=True)
+    args.out.mkdir(parents=True)
     folder = args.out / "prepared"
-    print(pd.DataFrame(nights(args, days, folder)).to_string(index=False))
+    table = pd.DataFrame(nights(args, days, folder))
+    table.to_csv(args.out / "nights.csv", index=False)
+    if args.retrain_every:
+        both = table.dropna(subset="retrained")
+        hits, seconds = (
+            (both["updated"] / both["retrained"]).mean(),
+            both["retrain s"] / both["update s"],
+        )
+        say(f"on days {both['day'].tolist()} the updated model finds {hits:.3f} times what the one")
+        say(f"trained from nothing finds, in 1/{seconds.mean():.1f} of the time")
 
 
 def nights(args, days: Iterator[Day], folder: Path) -> list[dict]:
