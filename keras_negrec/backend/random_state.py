@@ -18,7 +18,7 @@ def get_random_state() -> dict[str, Any]:
     """The states, made of numbers, lists and arrays."""
     state = {
         "keras": np.array(keras.ops.convert_to_numpy(global_seed_generator().state)),
-        "numpy": list(np.random.get_state()),
+        "numpy": list(np.random.get_state()),  # noqa: NPY002 (Keras shuffles arrays by it)
         "python": list(random.getstate()),
     }
     if keras.config.backend() == "torch":
@@ -32,7 +32,7 @@ def get_random_state() -> dict[str, Any]:
 def set_random_state(state: dict[str, Any]) -> None:
     """Goes on from what `get_random_state` gave."""
     global_seed_generator().state.assign(state["keras"])
-    np.random.set_state(tuple(state["numpy"]))
+    np.random.set_state(tuple(state["numpy"]))  # noqa: NPY002
     version, numbers, following = state["python"]
     random.setstate((version, tuple(numbers), following))
     if keras.config.backend() == "torch":

@@ -45,8 +45,8 @@ class BackupAndResume(keras.callbacks.Callback):
     - Arrays, and a `keras.utils.PyDataset` in one thread: the same, but for arrays on TensorFlow
       with `shuffle=True`, which come in another order.
     - Any other `tf.data.Dataset` or generator: that the steps of an epoch that were done are not
-      done again. A dataset whose order changes by the epoch (`Dataset.shuffle`), or that draws as it
-      goes, starts with its first order again.
+      done again. A dataset whose order changes by the epoch (`Dataset.shuffle`), or that draws as
+      it goes, starts with its first order again.
     - Layers must draw from a `keras.random.SeedGenerator`, as all of Keras do; `tf.random` has
       states that cannot be read.
 
@@ -59,13 +59,13 @@ class BackupAndResume(keras.callbacks.Callback):
         every: `"epoch"`, or int: after so many steps, and at the end of each epoch.
         delete_when_done: bool. Remove the backups when training ends, by itself or by another
             callback. Without it, the same call gives the trained model again at once.
-        data: what `fit` is given as data and `validation_data`, in a list. Models of this package
-            say it themselves; other Keras models need it where they train on `batches`.
+        data: the dataset that `fit` is given, or it and the `validation_data`. Models of this
+            package say it themselves; other Keras models need it where they train on `batches`.
         callbacks: the other callbacks of the `fit`, likewise.
 
     Raises:
-        ValueError: `every` is neither. In `fit`: a backup of another model, optimizer, data, seed or
-            batch size, or one that is damaged; a dataset that does not go through whole epochs.
+        ValueError: `every` is neither. In `fit`: a backup of another model, optimizer, data, seed
+            or batch size, or one that is damaged; a dataset that does not go through whole epochs.
         OSError: in `fit`: the folder cannot be made.
 
     Example:
@@ -84,17 +84,17 @@ class BackupAndResume(keras.callbacks.Callback):
         every: str | int = "epoch",
         *,
         delete_when_done: bool = True,
-        data: Sequence = (),
+        data=(),
         callbacks: Sequence = (),
     ):
         super().__init__()
         self.folder = Path(folder)
         self.every = every if every == "epoch" else check_positive_int("every", every)
         self.delete_when_done = delete_when_done
-        self._given = data, callbacks
+        self._given = _as_list(data), _as_list(callbacks)
         self._taken: tuple[Sequence, Sequence] = ([], [])
         self._found: dict[str, Any] | None = None  # the backup, until training has caught up
-        self._epoch: int | None = None
+        self._epoch: int | None = None  # none has begun
         self._backed_up_step = 0
 
     def take_part(self, data: Sequence, callbacks: Sequence) -> None:
@@ -151,7 +151,7 @@ class BackupAndResume(keras.callbacks.Callback):
             self._restore()
             self._restore_metrics()
             self._found, self._backed_up_step = None, batch
-        elif self.every != "epoch" and batch - self._backed_up_step >= self.every:
+        elif isinstance(self.every, int) and batch - self._backed_up_step >= self.every:
             self._backed_up_step = batch
             self._back_up(self._epoch, batch)
 
@@ -192,7 +192,7 @@ class BackupAndResume(keras.callbacks.Callback):
         }
         return json.loads(json.dumps(described, default=str))
 
-    def _back_up(self, epoch: int, step: int = 0, stopped: bool = False) -> None:
+    def _back_up(self, epoch, step: int = 0, stopped: bool = False) -> None:
         keras_private.write_back(self.model)
         history = self.model.history
         state = {
@@ -232,6 +232,7 @@ class BackupAndResume(keras.callbacks.Callback):
         set_random_state(found["random"])
 
     def _restore_metrics(self) -> None:
+        assert self._found is not None
         variables, values = self.model.metrics_variables, self._found["metrics"]
         if [variable.shape for variable in variables] != [value.shape for value in values]:
             raise ValueError(
@@ -239,6 +240,10 @@ class BackupAndResume(keras.callbacks.Callback):
                 f"Received: {[metric.name for metric in self.model.metrics]}"
             )
         _assign(variables, values)
+
+
+def _as_list(one_or_more) -> list:
+    return [*one_or_more] if isinstance(one_or_more, list | tuple) else [one_or_more]
 
 
 def _state_of(callback) -> dict[str, Any] | None:
@@ -274,7 +279,7 @@ def _numbers(logs):
 
 def _about(variable) -> str:
     """A variable in words, without the numbers by which Keras tells layers of a process apart."""
-    path = re.sub(r"_\d+(?=/|$)", "", variable.path)
+    path = re.sub(r"_\d+", "", variable.path)
     return f"{path} {tuple(variable.shape)} {keras.backend.standardize_dtype(variable.dtype)}"
 
 

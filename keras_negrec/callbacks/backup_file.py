@@ -14,6 +14,16 @@ import numpy as np
 from keras_negrec.atomic_write import atomic_write
 
 _KEPT = 2
+# What NumPy and zipfile raise, depending on which byte is another one.
+_DAMAGES = (
+    OSError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def write_backup(folder: Path, state: dict[str, Any]) -> None:
@@ -24,7 +34,7 @@ def write_backup(folder: Path, state: dict[str, Any]) -> None:
     """
     arrays: list[np.ndarray] = []
     text = json.dumps(_pack(state, arrays))
-    members = {str(index): array for index, array in enumerate(arrays)}
+    members: dict[str, Any] = {str(index): array for index, array in enumerate(arrays)}
     found = backup_files(folder)
     number = _number_of(found[-1]) + 1 if found else 1
     with atomic_write(folder / f"backup-{number:06d}.npz") as partial, open(partial, "wb") as file:
@@ -42,7 +52,7 @@ def read_backup(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     for path in reversed(backup_files(folder)):
         try:
             state = _read(path)
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        except _DAMAGES as error:
             problem = f"The backup {path} is damaged: {type(error).__name__}: {error}", error
         else:
             if problem is not None:

@@ -113,7 +113,7 @@ class RankingEvaluation(keras.callbacks.EarlyStopping):
 
     def set_state(self, state):
         """Goes on from what `get_state` gave."""
-        vars(self).update(state["early_stopping"])
+        self.__dict__.update(state["early_stopping"])
         own = state["own"]
         self.metrics = None if own["metrics"] is None else Metrics(own["metrics"])
         self._logs, self._next_evaluation = own["logs"], own["next"]
