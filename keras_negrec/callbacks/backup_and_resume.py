@@ -185,9 +185,9 @@ class BackupAndResume(keras.callbacks.Callback):
             "variables of the model": [_about(each) for each in self.model.variables],
             "optimizer": _without_names(keras.saving.serialize_keras_object(optimizer)),
             "variables of the optimizer": [_about(each) for each in _variables_of(optimizer)],
+            "data": [stream.description() for stream in self._streams],
             "steps in an epoch": self.params["steps"],
             "steps_per_execution": self.model.steps_per_execution,
-            "data": [stream.description() for stream in self._streams],
             "callbacks that have a state": [type(each).__name__ for each in self._others],
         }
         return json.loads(json.dumps(described, default=str))

@@ -140,13 +140,14 @@ def test_versions_count_up(version, integers_version):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_named_and_nothing_is_written(tmp_path, value):
     model = build("sasrec")
-    models = {"item_embedding": model, "model_1.*item_embedding": Ensemble([build("gru4rec")] * 2)}
-    for name, each in models.items():
+    for each in (model, Ensemble([build("gru4rec")] * 2)):
         table = each.item_columns[-1][0].embeddings
         values = np.array(keras.ops.convert_to_numpy(table))
         values[4] = value
         table.assign(values)
-        message = rf"`export` writes no model .*Received: `.*{name}.*` \(8 of its 240 values\)$"
+        message = (
+            r"`export` writes no model .*Received: `item_embedding/.*` \(8 of its 240 values\)$"
+        )
         with pytest.raises(ValueError, match=message):
             keras_negrec.export(each, tmp_path / "out")
     assert not list(tmp_path.iterdir())
