@@ -54,9 +54,7 @@ def test_a_loss_is_named_with_its_place(every, step):
 
 
 def test_a_weight_is_named_though_the_loss_is_finite():
-    message = (
-        r"Weights are not finite after epoch 2 of 3, .*item_embedding.* \(1 of its 80 values\)"
-    )
+    message = r"not finite after epoch 2 of 3, .*item_embedding/.* \(1 of its 80 values\)"
     for value in (np.nan, -np.inf):
         with pytest.raises(FloatingPointError, match=message):
             train("end", value)
