@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import keras
@@ -25,8 +26,19 @@ from toy_sessions import toy_sessions
 import keras_negrec as kn
 
 
+class Started(keras.callbacks.Callback):
+    """Tells the other process that training has started."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.file = file
+
+    def on_train_begin(self, logs=None):
+        self.file.touch()
+
+
 class FullDisk(keras.callbacks.Callback):
-    """From a step on no file can be longer than a few bytes."""
+    """From a step on, until training ends, no file can be longer than a few bytes."""
 
     def __init__(self, step):
         super().__init__()
@@ -36,6 +48,9 @@ class FullDisk(keras.callbacks.Callback):
         self.steps_left -= 1
         if self.steps_left == 0:
             resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+
+    def on_train_end(self, logs=None):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 
 
 def train(folder: Path, name: str, full_from: int | None = None) -> None:
@@ -60,9 +75,10 @@ def train(folder: Path, name: str, full_from: int | None = None) -> None:
         callbacks.append(FullDisk(full_from))
     dataset = model.training_dataset(data, batch_size=8, seed=3)
     (folder / name).mkdir(exist_ok=True)
-    (folder / name / "started").touch()
+    callbacks.append(Started(folder / name / "started"))
     fit = {"epochs": 8, "callbacks": callbacks, "verbose": 0, "shuffle": False}
     history = model.fit(dataset, **fit).history
+    (folder / name / "ended").touch()
     digest = hashlib.sha256()
     for variable in [*model.variables, *model.optimizer.variables]:
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())
@@ -72,12 +88,13 @@ def train(folder: Path, name: str, full_from: int | None = None) -> None:
 
 def in_process(folder: Path, name: str, kill_after=None, full_from=None) -> tuple[float, bool]:
     """Seconds of the training, and whether it was killed so many seconds after its start."""
-    (folder / name / "started").unlink(missing_ok=True)
+    for file in ("started", "ended"):
+        (folder / name / file).unlink(missing_ok=True)
     if (child := os.fork()) == 0:
         try:
             train(folder, name, full_from)
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", flush=True)
+        except BaseException:
+            traceback.print_exc()
             os._exit(1)
         os._exit(0)
     while not (folder / name / "started").exists():
@@ -89,7 +106,7 @@ def in_process(folder: Path, name: str, kill_after=None, full_from=None) -> tupl
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     assert status in (0, signal.SIGKILL), status
-    return time.monotonic() - started, status != 0
+    return time.monotonic() - started, not (folder / name / "ended").exists()
 
 
 if __name__ == "__main__":
@@ -115,4 +132,5 @@ if __name__ == "__main__":
         left = (folder / name / "backup").exists()
         about = f"full from step {full_from}" if full_from else ""
         print(f"{moment:.2f} of {seconds:.2f} s {about} {backups}: {found == expected}, {left=}")
+        sys.stdout.flush()  # or children write it again
     print(f"{same} of {kills}")
