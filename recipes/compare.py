@@ -1,9 +1,10 @@
 """Which loss is better, and is it luck? Models and losses, over seeds, on data of any format.
 
 Every combination of --model, --negative-loss and --context is trained with every seed, and so is
-each --configuration. Runs that are finished are kept in OUT/runs and never done again: after an
-interruption, or to add a seed or a loss, call again. Early stopping looks at validation
-alone. OUT/report.html says what came out.
+each --configuration. Runs that are finished are kept in OUT/runs and never done again, and one that
+was killed goes on after its last whole epoch, exactly as if it had not been: after an interruption,
+or to add a seed or a loss, call again. Early stopping looks at validation alone. OUT/report.html
+says what came out.
 """
 
 from pathlib import Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
 
     add = adder(options.add_argument_group("results"))
     add("--out", Path, "folder for the results", required="out" not in defaults)
-    add("--resume", False, "keep finished runs in OUT/runs, and do none again that is there")
+    resume = "keep finished runs in OUT/runs, do none again, and go on in one that was killed"
+    add("--resume", False, resume)
     add("--export", True, "save the best model by validation, and export it for TF Serving")
     options.set_defaults(**defaults)
     return options
@@ -254,7 +256,8 @@ def run(args, split, vocabulary, *, scorers: dict | None = None) -> None:
         folder = args.out if args.resume else Path(temporary)
         needs_models = args.export or args.ensemble or any(map(ranks_by_keep, settings.values()))
         models = folder / "models" if needs_models else None
-        trainings = Trainings(args, split, vocabulary, settings, models)
+        unfinished = args.out / "unfinished" if args.resume else None
+        trainings = Trainings(args, split, vocabulary, settings, models, unfinished)
 
         def compare(scorers=None, verbose=True):
             return kn.compare(
@@ -278,6 +281,8 @@ def run(args, split, vocabulary, *, scorers: dict | None = None) -> None:
                 scorers["co-occurrence"] = trainings.cooccurrence(args.refit)
             scorers["popularity"] = kn.models.Popularity(split.train, len(vocabulary))
             comparison = compare(scorers, verbose=False)
+            if unfinished is not None:
+                shutil.rmtree(unfinished, ignore_errors=True)  # all runs are stored
         write_comparison(args, comparison, trainings.stopped)
         gains = write_trade_offs(args, comparison, trainings, split)
         if args.export:

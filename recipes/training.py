@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -26,11 +27,13 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.title, self.seconds = title, seconds
         self.epoch, self.share = 0, 0.0  # the one that runs, and how much of it is done
+        self.first: int | None = None  # where a training that was killed is taken up
         self.was_stopped = False
         self.started = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch, self.share = epoch, 0.0
+        self.first = epoch if self.first is None else self.first
 
     def on_train_batch_end(self, batch, logs=None):
         self.share = (batch + 1) / (self.params["steps"] or batch + 2)
@@ -49,7 +52,8 @@ class Progress(keras.callbacks.Callback):
         if not epochs:
             return f"{self.title}: starting"
         seconds, done = time.monotonic() - self.started, self.epoch + self.share
-        rest = seconds / done * (epochs - done) if done else float("inf")
+        here = done - (self.first or 0)
+        rest = seconds / here * (epochs - done) if here else float("inf")
         rest = max(0.0, min(rest, float("inf") if self.seconds is None else self.seconds - seconds))
         left = f"at most {duration(rest)} left" if rest < float("inf") else "first step"
         if self.share == 1 and not validated:
@@ -66,11 +70,21 @@ class Trainings:
     """What `kn.compare` calls to train, and where the trained models are found afterwards.
 
     They are kept in `folder`, unless it is None. `configurations` holds by label the settings of
-    the runs, `args` what `experiment.parse` returned.
+    the runs, `args` what `experiment.parse` returned. Each training is backed up in `unfinished`
+    after every epoch, unless it is None: one that was killed goes on where it was.
     """
 
-    def __init__(self, args, split, vocabulary, configurations: dict, folder: Path | None):
+    def __init__(
+        self,
+        args,
+        split,
+        vocabulary,
+        configurations: dict,
+        folder: Path | None,
+        unfinished: Path | None = None,
+    ):
         self.args, self.split, self.vocabulary, self.folder = args, split, vocabulary, folder
+        self.unfinished = unfinished
         self.firsts: dict[str, tuple] = {}  # of each training, the first run that ranks by it
         for label, settings in configurations.items():
             label = label.partition(" (weight ")[0]  # of the ranking, not of the training
@@ -97,8 +111,7 @@ class Trainings:
     def model(self, settings: dict, seed: int, anew: bool = False):
         """The model of a run: the newest one, or from its file, or trained now."""
         training = _training_of(settings)
-        name = f"{hashlib.sha256(training.encode()).hexdigest()[:12]}-seed-{seed}.keras"
-        path = self.folder and self.folder / name
+        path = self.folder and self.folder / f"{_name_of(training, seed)}.keras"
         if self._newest[:2] != (training, seed):
             self._newest = (None, None, None)  # frees the memory of the other one
             if path is not None and path.exists() and not anew:
@@ -151,6 +164,7 @@ class Trainings:
         """
         args, split = self.args, self.split
         title = f"{self.firsts[training][0]}, seed {seed}"
+        backups = self._backups_of(training, seed)
         seconds = self._seconds_for(training, seed)
         if seconds is not None and args.refit:
             seconds /= 2
@@ -163,7 +177,7 @@ class Trainings:
             monitor=MONITOR,
             patience=args.patience,
         )
-        self._fit(model, split.train, seed, args.epochs, title, seconds, validation)
+        self._fit(model, split.train, seed, args.epochs, title, seconds, backups, validation)
         if args.cooccurrence_weight:
             weight = {"cooccurrence_weight": args.cooccurrence_weight}
             scorer = self._hybrid(model, weight, refit=False)
@@ -173,19 +187,33 @@ class Trainings:
         epochs = validation.best_epoch + 1
         say(f"{title}: again on all events before the test targets, {epochs} epochs")
         history, model = model.history, self._build(settings, seed)
-        self._fit(model, split.before_test(), seed, epochs, f"{title}, again", seconds)
+        backups = backups and backups / "again"
+        self._fit(model, split.before_test(), seed, epochs, f"{title}, again", seconds, backups)
         model.history = history
         return model
 
-    def _fit(self, model, sessions, seed, epochs, title, seconds, *callbacks) -> None:
+    def _backups_of(self, training: str, seed: int) -> Path | None:
+        """Where this training is backed up. Those before it are stored as runs, and go."""
+        if self.unfinished is None:
+            return None
+        own = self.unfinished / _name_of(training, seed)
+        for other in self.unfinished.glob("*"):
+            if other != own:
+                shutil.rmtree(other)
+        return own
+
+    def _fit(self, model, sessions, seed, epochs, title, seconds, backups, *callbacks) -> None:
         progress = Progress(title, seconds)
+        callbacks = (kn.callbacks.StopOnNonFinite(), *callbacks, progress)
+        if backups is not None:  # They stay until the run is stored.
+            callbacks += (kn.callbacks.BackupAndResume(backups, delete_when_done=False),)
         with doing(progress.line):
             model.fit(
                 model.training_dataset(sessions, batch_size=self.args.batch_size, seed=seed),
                 epochs=epochs,
                 shuffle=False,  # the dataset shuffles itself
                 verbose=0,
-                callbacks=[*callbacks, progress],
+                callbacks=[*callbacks],
             )
         if progress.was_stopped:
             self.stopped.append(f"{title} in epoch {progress.epoch + 1} of {epochs}")
@@ -261,6 +289,10 @@ def _training_of(settings: dict) -> str:
     """What of the settings a model is trained with, as text; the rest ranks by it in other ways."""
     ranking = ("keep_weight", "cooccurrence_weight")
     return json.dumps({k: v for k, v in settings.items() if k not in ranking}, sort_keys=True)
+
+
+def _name_of(training: str, seed: int) -> str:
+    return f"{hashlib.sha256(training.encode()).hexdigest()[:12]}-seed-{seed}"
 
 
 def ranks_by_keep(settings: dict) -> bool:

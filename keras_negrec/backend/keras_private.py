@@ -4,6 +4,25 @@ Keras may change them in any release. `tests/backend/test_keras_private.py` says
 """
 
 import keras
+from keras.src.random.seed_generator import global_seed_generator as global_seed_generator
+
+_CALLBACK_STATE = {
+    keras.callbacks.EarlyStopping: (
+        "wait",
+        "stopped_epoch",
+        "best",
+        "best_epoch",
+        "best_weights",
+    ),
+    keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
+    keras.callbacks.ModelCheckpoint: (
+        "best",
+        "epochs_since_last_save",
+        "_batches_seen_since_last_saving",
+        "_last_batch_seen",
+        "_current_epoch",
+    ),
+}
 
 
 def flatten_layers(model: keras.Model) -> list:
@@ -14,6 +33,30 @@ def flatten_layers(model: keras.Model) -> list:
 def compile_loss(model: keras.Model):
     """The one loss that `compile` made of all losses, with `built` and `build`, or None."""
     return model._compile_loss
+
+
+def state_of_callback(callback) -> dict | None:
+    """What one of Keras's own callbacks remembers of the epochs so far, as its attributes."""
+    for kind, names in _CALLBACK_STATE.items():
+        if isinstance(callback, kind):
+            return {name: getattr(callback, name) for name in names if hasattr(callback, name)}
+    return None
+
+
+def begin_at_epoch(model: keras.Model, epoch: int | None) -> None:
+    """Has the `fit` that runs begin at an epoch, from `on_train_begin`; None: at its own."""
+    model._initial_epoch = epoch
+
+
+def build_metrics(model: keras.Model, batch) -> None:
+    """Creates the variables of metrics and losses, which TensorFlow does in the first step."""
+    model._symbolic_build(data_batch=batch)
+
+
+def write_back(model: keras.Model) -> None:
+    """Gives the variables their values, which JAX keeps apart while `fit` runs."""
+    if keras.config.backend() == "jax":
+        model.jax_state_sync()
 
 
 def update_metrics_variables(model, metrics_variables, loss, x, y, y_pred, sample_weight):

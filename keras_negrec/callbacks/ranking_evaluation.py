@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_negrec.argument_checks import check_choice, check_positive_int, check_positive_ints
+from keras_negrec.backend.keras_private import state_of_callback
 from keras_negrec.data import Examples
 from keras_negrec.evaluation import Metrics, evaluate
 from keras_negrec.evaluation.ranking_metrics import metric_of, named_metrics
@@ -104,6 +105,18 @@ class RankingEvaluation(keras.callbacks.EarlyStopping):
         self._next_evaluation = 0
         super().on_train_begin(logs)
         self.best_epoch = None
+
+    def get_state(self):
+        """What `BackupAndResume` keeps: all that was found in the epochs so far."""
+        own = {"metrics": self.metrics, "logs": self._logs, "next": self._next_evaluation}
+        return {"own": own, "early_stopping": state_of_callback(self)}
+
+    def set_state(self, state):
+        """Goes on from what `get_state` gave."""
+        self.__dict__.update(state["early_stopping"])
+        own = state["own"]
+        self.metrics = None if own["metrics"] is None else Metrics(own["metrics"])
+        self._logs, self._next_evaluation = own["logs"], own["next"]
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {} if logs is None else logs

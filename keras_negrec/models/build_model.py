@@ -77,7 +77,9 @@ def build_model(
             the feedback terms (`temperature`, `context`, `similarity`, `keep_weight`).
 
     Returns:
-        A compiled `keras_negrec.models.SessionRecommender`, a functional Keras model.
+        A compiled `keras_negrec.models.SessionRecommender`, a functional Keras model. Give its
+        `fit` the callback `keras_negrec.callbacks.StopOnNonFinite`: a training that goes wrong
+        then ends with an error that says where.
 
     Raises:
         ValueError: an unknown name or argument, or an argument outside of its range; both

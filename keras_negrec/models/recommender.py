@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +36,16 @@ class Recommender(keras.Model):
     serving_model: keras.Model
     _config: dict
     _trains_by_rows = False  # Whether training reads the items' tables by look-ups alone.
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, *args, **kwargs):
+        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        callbacks = given.get("callbacks") or []
+        callbacks = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks))
+        for callback in callbacks:
+            if hasattr(callback, "take_part"):  # such as `BackupAndResume`
+                callback.take_part([given.get("x"), given.get("validation_data")], callbacks)
+        return super().fit(*args, **kwargs)
 
     def make_train_function(self, force=False):
         optimizer = self.optimizer

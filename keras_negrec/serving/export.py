@@ -88,7 +88,8 @@ def export(
 
     Raises:
         TypeError: a model that is not trained with Keras, such as `Popularity`.
-        ValueError: no vocabulary, or one that is not the model's or has "" or -1 as an item.
+        ValueError: no vocabulary, or one that is not the model's or has "" or -1 as an item;
+            weights that are not finite.
         RuntimeError: the TensorFlow process failed.
 
     Example:

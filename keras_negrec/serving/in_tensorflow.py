@@ -15,6 +15,7 @@ import keras
 from keras_negrec.backend.tensorflow import tf
 from keras_negrec.data import Vocabulary
 from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.models.finite_weights import not_finite
 from keras_negrec.serving.recommend import vocabulary_of
 
 # `-P` keeps the current folder off the path, where a file may have the name of a module. What this
@@ -41,7 +42,7 @@ print(function(model, request["to"], vocabulary=vocabulary, **request["options"]
 
 
 def exported_vocabulary(function: str, model, vocabulary: Vocabulary | None) -> Vocabulary:
-    """The vocabulary for a function that exports models that Keras has trained."""
+    """The vocabulary for a function that exports models that Keras has trained, and can be used."""
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"`{function}` takes a model that is trained with Keras. Received one of type "
@@ -52,6 +53,11 @@ def exported_vocabulary(function: str, model, vocabulary: Vocabulary | None) -> 
         raise ValueError(
             f"The vocabulary must hold the model's {model.num_items} items. Received: "
             f"{len(vocabulary)} items."
+        )
+    if wrong := not_finite(model):
+        raise ValueError(
+            f"`{function}` writes no model whose weights are not finite, which ranks nothing. "
+            f"Received: {', '.join(wrong)}"
         )
     return vocabulary
 

@@ -82,7 +82,7 @@ class Interruption(keras.callbacks.Callback):
 
 @pytest.mark.thorough
 def test_an_interrupted_training_ends_like_one_that_was_not(prepared, tmp_path):
-    # As the documentation of `TrainingData.batches` says it is done with `BackupAndRestore`.
+    # As the documentation of `TrainingData.batches` says, with a callback that keeps no data order.
     def train(*callbacks, folder):
         keras.utils.set_random_seed(3)
         model = build_on(prepared)

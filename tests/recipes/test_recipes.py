@@ -13,6 +13,7 @@ import pytest
 from prepared_folder import write_prepared
 from toy_sessions import toy_sessions
 
+import keras_negrec as kn
 from keras_negrec.evaluation import ComparisonRun
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -162,6 +163,30 @@ def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
     assert "epoch" not in printed and "what changed against oracle" in printed
     _, printed = run("compare", *both[:-2], "--batch-size", "64")
     assert "epoch" in printed  # other training, other run
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("more", [[], ["--refit"]])
+def test_compare_goes_on_inside_of_a_training_that_was_killed(run, tmp_path, monkeypatch, more):
+    options = [*SIMULATED, "--model", "sasrec", "--negative-loss", "none", "--epochs", "3", *more]
+    whole, _ = run("compare", *options)
+    (tmp_path / "out").rename(tmp_path / "whole")
+
+    def killed(callback, epoch, logs=None):
+        if epoch == 2 or callback.params["epochs"] < 3:  # of the second training, the first epoch
+            raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kn.callbacks.StopOnNonFinite, "on_epoch_begin", killed)
+        with pytest.raises(InterruptedError):
+            run("compare", *options)
+    assert list((tmp_path / "out" / "unfinished").rglob("backup-*.npz"))
+    resumed, printed = run("compare", *options)
+    assert resumed["sasrec"]["metrics"] == whole["sasrec"]["metrics"]
+    assert "sasrec, seed 0: epoch 1/3" not in printed
+    assert not (tmp_path / "out" / "unfinished").exists()
+    runs = [ComparisonRun.load(path) for path in tmp_path.rglob("runs/**/*.npz")]
+    assert len(runs) == 2 and runs[0].curves == runs[1].curves
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,22 @@ def test_versions_count_up(version, integers_version):
     assert sorted(path.name for path in version.parent.iterdir()) == ["7", "8", "notes"]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_named_and_nothing_is_written(tmp_path, value):
+    model = build("sasrec")
+    for each in (model, Ensemble([build("gru4rec")] * 2)):
+        table = each.item_columns[-1][0].embeddings
+        values = np.array(keras.ops.convert_to_numpy(table))
+        values[4] = value
+        table.assign(values)
+        message = (
+            r"`export` writes no model .*Received: `item_embedding/.*` \(8 of its 240 values\)$"
+        )
+        with pytest.raises(ValueError, match=message):
+            keras_negrec.export(each, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
 def test_bad_arguments(tmp_path):
     model = keras_negrec.build_model("sasrec", num_items=3, embedding_dim=8, num_layers=1)
     three = Vocabulary([1, 2, 3])

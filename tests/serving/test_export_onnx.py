@@ -130,6 +130,14 @@ def test_what_tf2onnx_does_not_know_is_an_error_that_names_the_model(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_weights_that_are_not_finite_are_named_and_nothing_is_written(tmp_path):
+    model = build("caser")
+    model.trainable_weights[-1].assign(ops.full(model.trainable_weights[-1].shape, np.nan))
+    with pytest.raises(ValueError, match=r"`export_onnx` writes no model .*Received: `"):
+        export_onnx(model, tmp_path / "folder" / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_bad_arguments(tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     model = build("caser")

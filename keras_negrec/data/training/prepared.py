@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,7 +215,13 @@ class Prepared:
 
         options |= {"batch_size": batch_size, "max_length": max_length}
         options |= {"columns": self.column_names, "source": str(self.folder)}
+        options["fingerprint"] = self.fingerprint
         return stream_batches(self._groups, read=self._training_rows, lengths=lengths, **options)
+
+    def fingerprint(self) -> str:
+        """A hash of the manifest, and of which events train."""
+        about = json.dumps([self.manifest, self._before_test], sort_keys=True)
+        return hashlib.sha256(about.encode()).hexdigest()
 
     def chunks(self) -> Iterator[Sessions]:
         """What trains, one row group after the other."""

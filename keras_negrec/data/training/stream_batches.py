@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import numbers
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import numpy as np
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.backend.memory import keep_memory
-from keras_negrec.backend.tensorflow import tf
+from keras_negrec.backend.tensorflow import datasets_under, tf
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.sessions import Sessions
 
@@ -38,6 +37,7 @@ def stream_batches(
     dataset = tf.data.Dataset.from_generator(
         one_pass, output_signature=(batch_spec, tf.TensorSpec((), "int64"))
     )
+    dataset.session_stream = stream
     cardinality = tf.data.INFINITE_CARDINALITY if stream.repeat else len(stream)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
     auto_shard = tf.data.Options()
@@ -45,6 +45,13 @@ def stream_batches(
     auto_shard.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     dataset = without_autotuning(dataset.with_options(auto_shard))
     return dataset if with_steps else dataset.map(lambda batch, step: batch)
+
+
+def streams_of(data) -> list[SessionStream]:
+    """The streams that a dataset is made of, whatever was done to their batches since."""
+    if not isinstance(data, tf.data.Dataset):
+        return []
+    return [d.session_stream for d in datasets_under(data) if hasattr(d, "session_stream")]
 
 
 def stream_sessions(sessions: Sessions, *, num_workers: int = 1, **options: Any) -> tf.data.Dataset:
@@ -61,6 +68,7 @@ def stream_sessions(sessions: Sessions, *, num_workers: int = 1, **options: Any)
         lengths=lambda group: lengths[groups[group]],
         columns=sessions.column_names,
         source="`sessions`",
+        fingerprint=sessions.fingerprint,
         num_workers=num_workers,
         **options,
     )
@@ -92,6 +100,11 @@ class SessionStream:
         lengths: gives their lengths without reading the events.
         columns: names of the columns of events.
         source: what messages call the rows.
+        fingerprint: gives a hash of all rows.
+
+    Attributes:
+        epoch: int or None. The epoch of the pass that was begun last.
+        next_epoch: int. The epoch of the next pass. It can be set, to take up a training.
     """
 
     def __init__(
@@ -102,6 +115,7 @@ class SessionStream:
         lengths: Callable[[Any], np.ndarray],
         columns: Sequence[str],
         source: str,
+        fingerprint: Callable[[], str],
         batch_size: int,
         max_length: int,
         overlap: int = 0,
@@ -132,6 +146,18 @@ class SessionStream:
             )
         self._max_length, self._shuffle, self._seed = max_length, shuffle, int(seed)
         self._start_step, self.repeat, self._buffer_events = start_step, repeat, buffer_events
+        self._settings = {
+            "batch_size": batch_size,
+            "max_length": max_length,
+            "overlap": overlap,
+            "shuffle": shuffle,
+            "seed": int(seed),
+            "worker": worker,
+            "num_workers": num_workers,
+            "buffer_events": buffer_events,
+            "transform": transform and transform.__name__,
+        }
+        self._fingerprint = fingerprint
         # A bucket of similar lengths for each of these, its longest row, or one of any length; and
         # how many rows make a batch of it: all batches hold about as many events.
         multiple = length_multiple(max_length) if shuffle else max_length
@@ -184,7 +210,17 @@ class SessionStream:
         if transform is not None:
             self.column_names = self._windows(self._groups[0][0]).column_names
         self._skipped = start_step % self.num_steps
-        self._epochs = itertools.count(start_step // self.num_steps)
+        self.epoch: int | None = None
+        self.next_epoch = start_step // self.num_steps
+
+    @property
+    def has_whole_epochs(self) -> bool:
+        """Whether each pass is the epoch after the one before, from its first step to its last."""
+        return not self.repeat and not self._skipped
+
+    def description(self) -> dict[str, Any]:
+        """What the batches depend on: two streams that agree in it give the same ones."""
+        return self._settings | {"num_steps": self.num_steps, "data": self._fingerprint()}
 
     def __len__(self) -> int:
         """The steps of a pass that does not repeat."""
@@ -193,8 +229,10 @@ class SessionStream:
     def __iter__(self) -> Iterator[tuple[dict[str, np.ndarray], int]]:
         """The batches of one pass, each with its step, counted from the first of epoch 0."""
         epoch = self._start_step // self.num_steps
-        if not self.repeat and not self._skipped:
-            epoch = next(self._epochs)
+        if self.has_whole_epochs:
+            epoch = self.next_epoch
+            self.next_epoch += 1
+        self.epoch = epoch
         yield from self._steps(epoch, self._skipped)
         while self.repeat:
             epoch += 1

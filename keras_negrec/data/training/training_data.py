@@ -54,9 +54,8 @@ class TrainingData(Protocol):
             )
             model.fit(dataset, steps_per_epoch=steps, initial_epoch=..., epochs=...)
 
-        With `keras.callbacks.BackupAndRestore`, which saves at the end of each epoch, the number
-        is `steps` times the `epoch` in the `training_metadata.json` of its folder; the callback
-        sets `initial_epoch` itself.
+        That keeps the order of the data alone. `keras_negrec.callbacks.BackupAndResume` takes up a
+        training as a whole, exactly, and needs neither `start_step` nor `repeat`.
 
         Args:
             batch_size: int. Sessions of full length in a batch; of shorter ones it holds more.
