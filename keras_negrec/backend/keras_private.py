@@ -4,6 +4,7 @@ Keras may change them in any release. `tests/backend/test_keras_private.py` says
 """
 
 import keras
+from keras.src.saving.serialization_lib import SafeModeScope as SafeModeScope
 
 
 def flatten_layers(model: keras.Model) -> list:

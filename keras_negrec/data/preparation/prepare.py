@@ -8,15 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_negrec.atomic_write import sync
+from keras_negrec.atomic_write import partial_folder, publish, sync
 from keras_negrec.data.event_columns import further_columns
 from keras_negrec.data.preparation.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
     describe_sources,
     find_prepared,
-    partial_folder,
-    publish,
 )
 from keras_negrec.data.preparation.parameters import as_json, check_parameters
 from keras_negrec.data.preparation.report import report

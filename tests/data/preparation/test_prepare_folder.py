@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from prepare_log import log, prepare_log, random_log, rows_of
 
+from keras_negrec import atomic_write as module
+from keras_negrec.atomic_write import partial_folder
 from keras_negrec.data import load_prepared, prepare, register_event_column
 from keras_negrec.data.event_columns import EVENT_COLUMNS
-from keras_negrec.data.preparation import manifest as module
-from keras_negrec.data.preparation.manifest import partial_folder
 
 PLAYS = log(("s", "a+ b- c+ d+"), ("t", "a+ b+ c+"))
 
