@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_negrec.backend.custom_gradient import forget_custom_gradients
 from keras_negrec.backend.keras_private import compile_loss, flatten_layers, portable_config
 from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.backend.table_rows import is_item_table, row_train_step
@@ -73,7 +74,10 @@ class Recommender(keras.Model):
             variables = [variable for layer in layers for variable in layer.trainable_variables]
             if tables := [variable for variable in variables if is_item_table(variable)]:
                 return row_train_step(self, tables, *state_and_data)
-        return super().train_step(*state_and_data)
+        found = super().train_step(*state_and_data)
+        if keras.config.backend() == "tensorflow":
+            forget_custom_gradients()
+        return found
 
     def _layers_with_rows(self) -> list:
         return [layer for layer in flatten_layers(self) if hasattr(layer, "row_gradients")]
