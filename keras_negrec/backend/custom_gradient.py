@@ -2,7 +2,7 @@
 
 Each time a function with a custom gradient is traced, `tf.custom_gradient` registers the gradient
 under a new name for as long as the process lives, and with it the whole graph: 14 MiB for each
-SASRec that is trained. A public way to take it back there is not.
+SASRec that is trained. There is no public way to take it back.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ def custom_gradient(function: Callable) -> Callable:
             name = result.op.get_attr(_NAME).decode()
             entries = gradient_registry._registry
             gradient = entries[name]["type"]
-            known = weakref.ref(gradient)
-            entries[name]["type"] = lambda op, *upstream: known()(op, *upstream)
+            entries[name]["type"] = weakref.proxy(gradient)
             weakref.finalize(gradient, entries.pop, name, None)
             setattr(tf.compat.v1.get_default_graph(), name, gradient)  # the graph that is traced
         return result

@@ -25,7 +25,7 @@ def what_stays():
 
 
 @pytest.mark.parametrize(
-    "options", [{"negative_loss": "keep"}, {"fused_softmax": True}, {"num_sampled_negatives": 4}]
+    "options", [{"negative_loss": "keep", "fused_softmax": True}, {"num_sampled_negatives": 4}]
 )
 def test_nothing_stays_of_a_model_that_was_trained(options):
     sessions = random_sessions()
