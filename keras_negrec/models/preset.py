@@ -77,6 +77,11 @@ def save_to_preset(
     (['intro', 'verse', 'outro'], {'skip': 'less than 30 s'})
     """
     folder = Path(folder).absolute()
+    if folder.exists() and not (overwrite and _is_preset(folder)):
+        raise FileExistsError(
+            "`save_to_preset` writes a new folder, or with overwrite=True replaces a preset. "
+            f"Received: {folder}"
+        )
     features = {embedding.num_features or 0 for embedding, _ in model.item_columns}
     if prepared is not None:
         if rules is not None:
@@ -105,11 +110,6 @@ def save_to_preset(
                 f"one that makes {made}."
             )
         model.feature_encoder = feature_encoder
-    if folder.exists() and not (overwrite and _is_preset(folder)):
-        raise FileExistsError(
-            "`save_to_preset` writes a new folder, or with overwrite=True replaces a preset. "
-            f"Received: {folder}"
-        )
     with partial_folder(folder) as partial:
         model.save(partial, zipped=False)
         optimizer_state &= model.compiled and model.optimizer is not None and model.optimizer.built
@@ -256,7 +256,7 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
 
 def _check_files(folder: Path, digests: dict[str, str]) -> None:
     there = _files_of(folder)
-    for name in {"config.json", "model.weights.h5", *digests} - {*there}:
+    for name in sorted({"config.json", "model.weights.h5", *digests} - {*there}):
         raise FileNotFoundError(f"The preset is not whole. This file is missing: {folder / name}")
     for name in there:
         if name not in digests:

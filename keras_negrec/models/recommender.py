@@ -224,7 +224,8 @@ class Recommender(keras.Model):
         `keras.models.clone_model` makes a plain functional model of it.
         """
         copy = type(self).from_config({**self.get_config(), "name": name or self.name})
-        copy.vocabulary = self.vocabulary
+        copy.vocabulary, copy.preparation = self.vocabulary, self.preparation
+        copy.feature_encoder = self.feature_encoder
         copy.set_weights(self.get_weights())
         return copy
 
