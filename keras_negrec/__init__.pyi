@@ -10,6 +10,7 @@ from . import serving as serving
 from .evaluation import compare as compare
 from .evaluation import evaluate as evaluate
 from .models import build_model as build_model
+from .models import from_preset as from_preset
 from .models import grow_vocabulary as grow_vocabulary
 from .models import update as update
 from .serving import export as export

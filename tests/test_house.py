@@ -14,6 +14,7 @@ TESTS = Path(__file__).parent
 # From left to right, as data flow. A room imports none to its right.
 ROOMS = [
     "atomic_write",
+    "partial_folder",
     "argument_checks",
     "backend",
     "data.event_columns",

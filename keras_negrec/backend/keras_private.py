@@ -5,6 +5,7 @@ Keras may change them in any release. `tests/backend/test_keras_private.py` says
 
 import keras
 from keras.src.random.seed_generator import global_seed_generator as global_seed_generator
+from keras.src.saving.serialization_lib import SafeModeScope as SafeModeScope
 
 _CALLBACK_STATE = {
     keras.callbacks.EarlyStopping: (

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_negrec.backend.custom_gradient import custom_gradient
+
 _BACKEND = keras.config.backend()
 if _BACKEND == "jax":
     import jax
@@ -67,7 +69,7 @@ def _on_torch(vectors, table, classes, bias, size):
 def _on_tensorflow(vectors, table, classes, bias, size):
     used, target_classes = classes >= 0, tf.maximum(classes, 0)
 
-    @tf.custom_gradient
+    @custom_gradient
     def losses_of(vectors, table):
         chunked = functools.partial(_chunked_on_tensorflow, vectors, table, classes, bias, size)
         losses, expected_rows, expected_columns = chunked(tf.cast(used, vectors.dtype))

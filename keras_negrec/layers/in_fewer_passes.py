@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_negrec.backend.custom_gradient import custom_gradient
+
 _BACKEND = keras.config.backend()
 if _BACKEND == "torch":
     import torch
@@ -59,7 +61,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
         def mean(x):
             return tf.reduce_mean(x, axis=-1, keepdims=True)
 
-        @tf.custom_gradient
+        @custom_gradient
         def normalize(x, gamma, beta):
             centered = x - mean(x)
             scale = tf.math.rsqrt(mean(tf.square(centered)) + self.epsilon)
@@ -77,7 +79,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
         return ops.cast(normalize(x, gamma, beta), self.compute_dtype)
 
 
-@tf.custom_gradient
+@custom_gradient
 def _gelu_on_tensorflow(x):
     distribution = 0.5 * tf.math.erf(x * math.sqrt(0.5)) + 0.5  # of the standard normal one
 

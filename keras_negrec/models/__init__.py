@@ -9,6 +9,7 @@ from keras_negrec.models.ensemble import Ensemble, WeightedHybrid
 from keras_negrec.models.feedback import FeedbackTerm
 from keras_negrec.models.grow_vocabulary import grow_vocabulary
 from keras_negrec.models.objectives import Objective
+from keras_negrec.models.preset import from_preset
 from keras_negrec.models.session_recommender import SessionRecommender
 from keras_negrec.models.update import update
 
@@ -29,6 +30,7 @@ __all__ = [
     "build_model",
     "encoders",
     "feedback",
+    "from_preset",
     "grow_vocabulary",
     "objectives",
     "update",

@@ -109,7 +109,8 @@ def grow_to(model: Recommender, vocabulary: Vocabulary, item_features, sessions)
     if num_features is not None and sessions is not None:
         raise ValueError("A model with item features takes these alone. Received: `sessions`")
     grown = type(model).from_config({**model.get_config(), "num_items": len(vocabulary)})
-    grown.vocabulary = vocabulary
+    grown.vocabulary, grown.preparation = vocabulary, model.preparation
+    grown.feature_encoder = model.feature_encoder
     for old, new in zip(model.weights, grown.weights, strict=True):
         _carry_over(old, new)
     _start_new_items(grown, model.num_items, item_features)
@@ -179,6 +180,7 @@ def _start_beside_neighbors(grown: Recommender, first: int, sessions: Sessions) 
 
 def _compile_alike(model: Recommender, grown: Recommender) -> None:
     config = keras.saving.deserialize_keras_object(model.get_compile_config())
+    del config["backend"]
     if isinstance(model, SessionRecommender) and isinstance(grown, SessionRecommender):
         of_old_size = keras.losses.serialize(model.objective.loss(model.num_items))
         for name, loss in config["loss"].items():

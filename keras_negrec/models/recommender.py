@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,17 +14,22 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_negrec.backend.custom_gradient import forget_custom_gradients
 from keras_negrec.backend.keras_private import compile_loss, flatten_layers, portable_config
 from keras_negrec.backend.length_multiple import length_multiple
 from keras_negrec.backend.table_rows import is_item_table, row_train_step
-from keras_negrec.data import Examples, Sessions, TrainingData, Vocabulary
+from keras_negrec.data import Examples, ItemFeatureEncoder, Sessions, TrainingData, Vocabulary
 from keras_negrec.data.training.stream_batches import without_autotuning
 from keras_negrec.layers import ItemEmbedding
+from keras_negrec.models import preset
 from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
 
 
 class Recommender(keras.Model):
     """A Keras model that scores the whole catalogue and saves its vocabulary with it.
+
+    Saved with it, too, are `preparation`, the rules that made its events, and `feature_encoder`,
+    which made its item features; both are None until `save_to_preset` is given them.
 
     A subclass sets `item_embedding`, `vocabulary` and `_config`, the arguments that build it
     again, and gives `serving_model` and `_training_batches`.
@@ -33,6 +39,8 @@ class Recommender(keras.Model):
     max_length: int
     item_embedding: ItemEmbedding
     vocabulary: Vocabulary | None
+    preparation: dict | None = None
+    feature_encoder: ItemFeatureEncoder | None = None
     serving_model: keras.Model
     _config: dict
     _trains_by_rows = False  # Whether training reads the items' tables by look-ups alone.
@@ -78,7 +86,10 @@ class Recommender(keras.Model):
             variables = [variable for layer in layers for variable in layer.trainable_variables]
             if tables := [variable for variable in variables if is_item_table(variable)]:
                 return row_train_step(self, tables, *state_and_data)
-        return super().train_step(*state_and_data)
+        found = super().train_step(*state_and_data)
+        if keras.config.backend() == "tensorflow":
+            forget_custom_gradients()
+        return found
 
     def _layers_with_rows(self) -> list:
         return [layer for layer in flatten_layers(self) if hasattr(layer, "row_gradients")]
@@ -225,7 +236,8 @@ class Recommender(keras.Model):
         `keras.models.clone_model` makes a plain functional model of it.
         """
         copy = type(self).from_config({**self.get_config(), "name": name or self.name})
-        copy.vocabulary = self.vocabulary
+        copy.vocabulary, copy.preparation = self.vocabulary, self.preparation
+        copy.feature_encoder = self.feature_encoder
         copy.set_weights(self.get_weights())
         return copy
 
@@ -239,22 +251,44 @@ class Recommender(keras.Model):
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        return {name: portable_config(value) for name, value in config.items()}
+        config = {name: portable_config(value) for name, value in config.items()}
+        return {**config, "backend": keras.config.backend()}
+
+    def compile_from_config(self, config):
+        """Compiles with what `get_compile_config` gave, losses included, on any backend."""
+        config = dict(config)
+        if config.pop("backend", None) != keras.config.backend():
+            config.pop("jit_compile", None)  # What another backend chose is wrong for this one.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**keras.saving.deserialize_keras_object(config, custom_objects))
 
     def save_assets(self, dir_path):
-        """Writes the vocabulary into the `.keras` file."""
+        """Writes what is known beside config and weights into a `.keras` file or a preset."""
+        folder = Path(dir_path)
         if self.vocabulary is not None:
-            self.vocabulary.save(Path(dir_path) / "vocabulary.json")
+            self.vocabulary.save(folder / "vocabulary.json")
+        if self.preparation is not None:
+            text = json.dumps(self.preparation, indent=2, ensure_ascii=False)
+            (folder / "preparation.json").write_text(text + "\n", "utf-8")
+        if self.feature_encoder is not None:
+            self.feature_encoder.save(folder / "item_features.json")
 
     def load_assets(self, dir_path):
-        """Reads the vocabulary back."""
-        path = Path(dir_path) / "vocabulary.json"
-        if path.exists():
+        """Reads back what `save_assets` wrote."""
+        folder = Path(dir_path)
+        if (path := folder / "vocabulary.json").exists():
             self.vocabulary = Vocabulary.load(path)
+        if (path := folder / "preparation.json").exists():
+            self.preparation = json.loads(path.read_text("utf-8"))
+        if (path := folder / "item_features.json").exists():
+            self.feature_encoder = ItemFeatureEncoder.load(path)
+
+    save_to_preset = preset.save_to_preset
 
 
 def check_ranking_weights(model, weights: Mapping) -> Mapping:

@@ -169,12 +169,6 @@ class SessionRecommender(Recommender):
             kwargs.setdefault("jit_compile", False)  # XLA copies a table to change rows of it.
         super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, **kwargs)
 
-    def compile_from_config(self, config):
-        """Compiles with what `get_compile_config` gave, losses included."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
-
     @property
     def ranking_weights(self) -> dict[str, float]:
         return {term.name: term.ranking_weight for term in self._ranking_terms}

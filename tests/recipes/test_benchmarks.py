@@ -47,3 +47,16 @@ def test_published_size(monkeypatch, tmp_path):
     found = json.loads(out.read_text())
     assert found["metrics"]["num_examples"] == 50
     assert found["bare_products_seconds"] > 0
+
+
+def test_export_benchmark(monkeypatch, tmp_path, capsys):
+    out = tmp_path / "figures.json"
+    sizes = ["--sessions", 200, "--epochs", 1, "--histories", 20, "--out", out]
+    run(monkeypatch, "export_benchmark", *sizes)
+    found = {one["form"]: one for one in json.loads(out.read_text())}
+    for form in ("Keras", "SavedModel", "ONNX, onnxruntime", "LiteRT (ids, no vocabulary)"):
+        assert found[form]["agree_of_ten"] > 9.9, found[form]
+    assert found["SavedModel, int8 table"]["bytes"] < found["SavedModel"]["bytes"]
+    openvino = found["OpenVINO (ids, no vocabulary)"]
+    assert openvino.get("failed") == "pip install openvino" or openvino["agree_of_ten"] > 9.9
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100

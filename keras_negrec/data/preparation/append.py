@@ -21,8 +21,8 @@ from keras_negrec.data.preparation.manifest import (
     write_manifest,
 )
 from keras_negrec.data.preparation.parameters import as_json
-from keras_negrec.data.preparation.partial_folder import partial_folder, publish
 from keras_negrec.data.vocabulary import Vocabulary
+from keras_negrec.partial_folder import partial_folder, publish
 
 # What cannot be said of a part of a log: the folder's own values are for its first part.
 _WHOLE_LOG = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_negrec.data.preparation.known_file import REPAIR, KnownFile
-from keras_negrec.data.preparation.partial_folder import put_right
+from keras_negrec.partial_folder import put_right
 
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"

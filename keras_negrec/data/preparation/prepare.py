@@ -16,8 +16,8 @@ from keras_negrec.data.preparation.manifest import (
     write_manifest,
 )
 from keras_negrec.data.preparation.parameters import as_json, check_parameters
-from keras_negrec.data.preparation.partial_folder import partial_folder, publish
 from keras_negrec.data.preparation.report import report
+from keras_negrec.partial_folder import partial_folder, publish
 
 
 def prepare(

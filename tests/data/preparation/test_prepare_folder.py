@@ -16,7 +16,7 @@ from prepare_log import log, prepare_log, random_log, rows_of
 
 from keras_negrec.data import load_prepared, prepare, register_event_column
 from keras_negrec.data.event_columns import EVENT_COLUMNS
-from keras_negrec.data.preparation.partial_folder import partial_folder, put_right
+from keras_negrec.partial_folder import partial_folder, put_right
 
 PLAYS = log(("s", "a+ b- c+ d+"), ("t", "a+ b+ c+"))
 
@@ -109,7 +109,7 @@ def test_of_two_runs_at_once_one_is_refused(tmp_path):
     prepare_log(PLAYS, tmp_path / "out", progress=start_another)
     [(status, message)] = others
     assert status == 1 and "Traceback" not in message
-    assert f"Another `prepare` is writing {tmp_path / 'out'}. Wait until it has ended" in message
+    assert f"Another run is writing {tmp_path / 'out'}. Wait until it has ended" in message
     assert len(load_prepared(tmp_path / "out").sessions()) == 2
     assert {path.name for path in tmp_path.iterdir()} == {"out", "plays.csv"}
 
@@ -173,7 +173,7 @@ def test_a_link_to_a_folder_stays_one(tmp_path):
 
 SWAPS = """
 import itertools, os, pathlib, signal, sys
-from keras_negrec.data.preparation.partial_folder import partial_folder, publish
+from keras_negrec.partial_folder import partial_folder, publish
 
 left = 0
 

@@ -1,4 +1,4 @@
-"""How a prepared folder comes to be there: whole or not at all, by one run at a time.
+"""How a folder comes to be there: whole or not at all, by one run at a time.
 
 A run works in the hidden folder `.NAME.partial` beside the folder NAME: `lock` tells that it is
 alive, `new` is what it writes, and `old` is the folder before while the new one takes its place.
@@ -26,7 +26,7 @@ def partial_folder(folder: Path) -> Iterator[Path]:
     with _locked(folder) as room:
         if room is None:
             raise BlockingIOError(
-                f"Another `prepare` is writing {folder}. Wait until it has ended, or write to "
+                f"Another run is writing {folder}. Wait until it has ended, or write to "
                 f"another folder. Received: a lock on {_room(folder) / 'lock'}"
             )
         (room / "new").mkdir()
