@@ -73,7 +73,7 @@ def train(
     )
     variables = [*recommender.variables, *recommender.optimizer.variables]
     found = {"history": history.history, "weights": list(map(numpy, variables))}
-    found |= {"best": ranking.best, "metrics": ranking.metrics, "wait": rates.wait}
+    found |= {"best": ranking.best, "metrics": dict(ranking.metrics), "wait": rates.wait}
     assert recommender.history.epoch == list(range(epochs))
     return found | {"steps": counts.steps, "best_epoch": ranking.best_epoch}
 

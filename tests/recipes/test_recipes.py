@@ -167,7 +167,7 @@ def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("more", [[], ["--refit"]])
-def test_compare_goes_on_inside_of_a_training_that_was_killed(run, tmp_path, monkeypatch, more):
+def test_compare_goes_on_in_a_training_that_was_killed(run, tmp_path, monkeypatch, capsys, more):
     options = [*SIMULATED, "--model", "sasrec", "--negative-loss", "none", "--epochs", "3", *more]
     whole, _ = run("compare", *options)
     (tmp_path / "out").rename(tmp_path / "whole")
@@ -181,6 +181,7 @@ def test_compare_goes_on_inside_of_a_training_that_was_killed(run, tmp_path, mon
         with pytest.raises(InterruptedError):
             run("compare", *options)
     assert list((tmp_path / "out" / "unfinished").rglob("backup-*.npz"))
+    assert "sasrec, seed 0: epoch 1/3" in capsys.readouterr().out
     resumed, printed = run("compare", *options)
     assert resumed["sasrec"]["metrics"] == whole["sasrec"]["metrics"]
     assert "sasrec, seed 0: epoch 1/3" not in printed
