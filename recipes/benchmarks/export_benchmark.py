@@ -11,7 +11,7 @@ simulated; with it they are those of KuaiRand-Pure, as `recipes/kuairand.py` rea
 SavedModels take external ids, strings or integers, and leave out what was seen themselves. The
 other forms take internal ids and give scores of all items, among which the ten are then found in
 NumPy. OpenVINO and LiteRT hold the model for one history of full length, without a vocabulary:
-LiteRT has no string lookup.
+LiteRT has no string lookup. Sizes are without `assets.extra`, which serving does not read.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def need(package: str, install: str | None = None) -> None:
 
 def in_keras(model, folder: Path) -> tuple[Path, Ask]:
     folder.mkdir()
-    model.save(folder / "model.keras")
+    model.clone().save(folder / "model.keras")  # without the optimizer's state
     serving, weights = model.serving_model, model.column_weights()
     table = keras.ops.convert_to_numpy(model.item_vectors())
     predict = tf.function(serving) if keras.config.backend() == "tensorflow" else serving
