@@ -183,6 +183,11 @@ def test_compare_resumes_and_exports_what_is_stored(run, tmp_path):
             r"contrastive \(item\), oracle",
         ),
         (["--negative-loss", "keep", "--keep-weight", "chosen"], "needs the same model without"),
+        (
+            ["--negative-loss", "contrastive", "keep", "--keep-weight", "chosen"],
+            "needs the same model without",
+        ),
+        (["--refit", "--keep-weight", "chosen"], "needs --no-refit"),
         (["--model", "sasrek"], "build_model refuses the configuration 'sasrek'"),
         (["--configuration", "sasrec"], "it must be LABEL=|no JSON "),
         (["--configuration", "a=[1]"], "no JSON object"),
