@@ -203,7 +203,8 @@ def configurations(args, taken: tuple[str, ...] = ()) -> dict[str, dict]:
             "--keep-weight chosen needs --no-refit: once trained on the validation items, a model "
             "cannot be judged by them."
         )
-    plain = {one["model"]["encoder"] for one in found.values() if not ranks_by_keep(one)}
+    models = [one["model"] for one in found.values()]
+    plain = {model["encoder"] for model in models if not model.get("negative_loss")}
     for label, one in found.items():
         if one.get("keep_weight") == "chosen" and one["model"]["encoder"] not in plain:
             raise ValueError(

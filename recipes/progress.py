@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -16,9 +18,14 @@ _last_line = STARTED
 
 
 def say(text: str) -> None:
+    """Prints the text, its long lines in lines of 80 columns, so that no terminal cuts a word."""
     global _last_line
     _last_line = time.monotonic()
-    print(text, flush=True)
+    words_whole = {"break_long_words": False, "break_on_hyphens": False}
+    for line in text.split("\n"):
+        is_long = len(line) > 80
+        print(textwrap.fill(line, 80, subsequent_indent="  ", **words_whole) if is_long else line)
+    sys.stdout.flush()
 
 
 def since_last_line() -> float:

@@ -21,6 +21,8 @@ def write_trade_offs(args, comparison, trainings, split) -> list[str]:
         Lines to be printed.
     """
     options, lines = {"exclude_seen": args.exclude_seen}, []
+    if not (split.test.skip_targets > 0).any():
+        return []
     for label, settings in trainings.firsts.values():
         baseline = trainings.baseline_of(settings)
         if not ranks_by_keep(settings) or baseline is None:
