@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Iterable
 
@@ -37,6 +38,14 @@ def check_positive_float(name: str, value) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}")
     return float(value)
+
+
+def check_ranking_weight(name: str, value) -> float:
+    """`value`, which must be a finite number of at least 0."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < math.inf:
+        raise ValueError(f"`{name}` must be a number of at least 0. Received: {value!r}")
+    return value
 
 
 def check_num_items(num_items, vocabulary) -> int:

@@ -8,6 +8,7 @@ from keras_negrec.layers.item_embedding import ItemEmbedding
 from keras_negrec.layers.keep_logit import KeepLogit
 from keras_negrec.layers.negative_sampler import NegativeSampler
 from keras_negrec.layers.prediction_head import PredictionHead
+from keras_negrec.layers.projection_head import ProjectionHead
 from keras_negrec.layers.sampled_logits import SampledLogits
 from keras_negrec.layers.session_position_embedding import SessionPositionEmbedding
 from keras_negrec.layers.take_positions import TakePositions
@@ -22,6 +23,7 @@ __all__ = [
     "KeepLogit",
     "NegativeSampler",
     "PredictionHead",
+    "ProjectionHead",
     "SampledLogits",
     "SessionPositionEmbedding",
     "TakePositions",

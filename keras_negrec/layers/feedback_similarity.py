@@ -51,7 +51,7 @@ class FeedbackSimilarity(keras.layers.Layer):
 
     def call(self, contexts, candidates):
         if self.similarity == "cosine":
-            contexts, candidates = _unit(contexts), _unit(candidates)
+            contexts, candidates = unit(contexts), unit(candidates)
         return ops.matmul(contexts, ops.transpose(candidates, (0, 2, 1)))
 
     def compute_output_shape(self, contexts_shape, candidates_shape):
@@ -61,7 +61,7 @@ class FeedbackSimilarity(keras.layers.Layer):
         return {**super().get_config(), "similarity": self.similarity}
 
 
-def _unit(vectors):
+def unit(vectors):
     """Vectors of length 1; zero vectors stay, and have finite gradients."""
     wide = ops.cast(vectors, "float32")  # squares overflow or vanish in half precision
     squares = ops.sum(ops.square(wide), axis=-1, keepdims=True)

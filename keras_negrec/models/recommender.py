@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_negrec.argument_checks import check_ranking_weight
 from keras_negrec.backend.custom_gradient import forget_custom_gradients
 from keras_negrec.backend.keras_private import compile_loss, flatten_layers, portable_config
 from keras_negrec.backend.length_multiple import length_multiple
@@ -299,11 +299,7 @@ def check_ranking_weights(model, weights: Mapping) -> Mapping:
                 f"The feedback terms that rank in this model are {list(model.ranking_weights)}. "
                 f"Received: {name}={weight!r}"
             )
-        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not is_number or not 0 <= weight < math.inf:
-            raise ValueError(
-                f"`{name}_weight` must be a number of at least 0. Received: {weight!r}"
-            )
+        check_ranking_weight(f"{name}_weight", weight)
     return weights
 
 

@@ -46,20 +46,29 @@ def test_prediction_head_is_dense_with_gelu_then_normalization():
     np.testing.assert_allclose(ops.convert_to_numpy(head(INPUTS)), expected, atol=1e-4)
 
 
-def test_keep_logit_of_context_and_item_add_up():
-    layer, ids = KeepLogit(4), np.array([[1, 4, 0, 1, 1], [2, 2, 3, 0, 0], [0] * 5])
+@pytest.mark.parametrize("context_dim", [None, 3])
+def test_keep_logit_of_context_and_item(context_dim):
+    layer, ids = KeepLogit(4, context_dim), np.array([[1, 4, 0, 1], [2, 2, 3, 0], [0] * 4])
     layer.build(INPUTS.shape, ids.shape)
     for weight in layer.weights:
         weight.assign(RANDOM.normal(size=weight.shape).astype("float32"))
     found = ops.convert_to_numpy(layer(INPUTS, ids))
-    kernel, offset = (ops.convert_to_numpy(weight) for weight in layer.dense.weights)
-    bias = ops.convert_to_numpy(layer.keep_biases())
-    expected = INPUTS @ kernel + offset + np.where(ids > 0, bias[ids - 1], 0)[..., None]
+    kernel, offset, bias = map(ops.convert_to_numpy, (*layer.dense.weights, layer.item_bias))
+    contexts = INPUTS @ kernel + offset
+    expected = contexts[..., :1] + 4 * bias[ids - 1][:, np.newaxis]
+    if context_dim:
+        vectors = ops.convert_to_numpy(layer.item_vectors)[ids - 1]
+        expected += np.einsum("bpk,bck->bpc", contexts[..., 1:], vectors)
+    expected = np.where(ids[:, np.newaxis] > 0, expected, 0)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+    columns = [ops.convert_to_numpy(layer.item_columns(rows)) for rows in (None, np.array([2]))]
+    np.testing.assert_allclose(columns[0][2:3], columns[1], atol=1e-6)
+    product = ops.convert_to_numpy(layer.history_columns(INPUTS)) @ columns[0][ids[0, 0] - 1]
+    np.testing.assert_allclose(product[0], expected[0, :, 0], atol=1e-5)
 
 
 def test_items_start_with_equal_keep_logits():
-    found = ops.convert_to_numpy(KeepLogit(4)(np.ones((1, 4, 5)), np.array([[1, 2, 3, 4]])))
+    found = ops.convert_to_numpy(KeepLogit(4)(np.ones((1, 2, 5)), np.array([[1, 2, 3, 4]])))
     assert len(set(found.ravel().tolist())) == 1
 
 
@@ -71,7 +80,7 @@ ZEROS, OFTEN = np.zeros((1, 10, 1), "float32"), np.array([[0] * 9 + [1]], "int32
     [
         (FeedbackEmbedding(), "embeddings", (ZEROS, OFTEN)),
         (SessionPositionEmbedding(10, 2), "session_embeddings", (ZEROS, OFTEN)),
-        (KeepLogit(2), "item_bias", (ZEROS, OFTEN + 1)),
+        (KeepLogit(2), "item_bias", (ZEROS[:, :1], OFTEN + 1)),
         (ItemEmbedding(2, 1), "embeddings", (OFTEN + 1,)),
     ],
 )
@@ -81,7 +90,7 @@ def test_adam_sees_one_gradient_of_a_row_however_often_it_is_looked_up(layer, we
     model = keras.Model(symbolic, layer(*symbolic))
     model.compile(keras.optimizers.Adam(1e-3), "mse")
     before = ops.convert_to_numpy(getattr(layer, weight)).copy()
-    model.train_on_batch(list(inputs), np.ones((1, 10, 1), "float32"))
+    model.train_on_batch(list(inputs), np.ones((1, *model.output.shape[1:]), "float32"))
     moved = ops.convert_to_numpy(getattr(layer, weight)) - before
     assert len(moved[moved != 0]) == 2
     np.testing.assert_allclose(np.abs(moved[moved != 0]), 1e-3, rtol=1e-3)

@@ -42,22 +42,47 @@ def cosine(a, b):
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
+def projections(model):
+    """The two networks of a projected contrastive term: functions of vectors."""
+    kernels = [
+        [*map(numpy, model.get_layer(f"{which}_projection").weights)]
+        for which in ("context", "item")
+    ]
+
+    def network(weights):
+        def project(vectors):
+            hidden = vectors @ weights[0] + weights[1]
+            hidden = hidden * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2))) / 2
+            vectors = hidden @ weights[2] + weights[3]
+            return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+        return project
+
+    return [*map(network, kernels)]
+
+
 @pytest.mark.parametrize("with_sessions", [False, True])
-@pytest.mark.parametrize("context", ["hidden", "item"])
+@pytest.mark.parametrize("context", ["hidden", "item", "projected"])
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
 def test_contrastive(name, context, with_sessions):
     sessions = random_sessions(with_sessions)
+    is_projected, context = context == "projected", context.replace("projected", "hidden")
     model, x, weight, outputs, found = trained_on(
         name,
         "contrastive",
         sessions,
         context=context,
+        projection_dim=5 if is_projected else None,
         temperature=0.2,
         max_sessions=2 if with_sessions else None,
     )
     table = np.concatenate([np.zeros((1, 8)), numpy(model.item_embedding.embeddings)])
     length = x["candidate_ids"].shape[1]
     losses = []
+    if is_projected:
+        project, project_items = projections(model)
+        outputs["predictions"] = project(outputs["predictions"])
+        table = np.concatenate([np.zeros((1, 5)), project_items(table[1:])])
     for row, (items, values, ids) in enumerate(rows_of(sessions)):
         offset = length - len(items)  # padding on the left
         contexts = [(i, table[items[i]]) for i in range(len(items))]
@@ -111,56 +136,99 @@ def test_not_to_recommend(name):
     assert found == pytest.approx(np.mean(losses), abs=1e-4)
 
 
+def keep_logits(model, vectors):
+    """The log odds of all items after prediction vectors, by the weights of the layer."""
+    layer = model.get_layer("keep_logit")
+    kernel, offset, bias = map(numpy, (*layer.dense.weights, layer.item_bias))
+    contexts = vectors @ kernel + offset
+    found = contexts[..., :1] + 4 * bias
+    return found + contexts[..., 1:] @ numpy(layer.item_vectors).T if layer.context_dim else found
+
+
 @pytest.mark.parametrize("num_sampled_negatives", [None, 4])
+@pytest.mark.parametrize("options", [{}, {"horizon": 3, "context_dim": 4}], ids=["", "context"])
 @pytest.mark.parametrize("name", ENCODERS)
-def test_keep(name, num_sampled_negatives):
-    sessions = random_sessions()
-    options = {"num_sampled_negatives": num_sampled_negatives}
-    model, x, weight, outputs, found = trained_on(name, "keep", sessions, **options)
-    bias = numpy(model.get_layer("keep_logit").keep_biases())
-    kernel, offset = map(numpy, model.get_layer("keep_logit").dense.weights)
-    losses = []
-    for row, (items, values, _) in enumerate(rows_of(sessions)):
+def test_keep(name, options, num_sampled_negatives):
+    sessions = random_sessions(with_sessions := name == "sasrec" and bool(options))
+    model, x, weight, outputs, found = trained_on(
+        name,
+        "keep",
+        sessions,
+        num_sampled_negatives=num_sampled_negatives,
+        context_dropout=0.0,
+        max_sessions=2 if with_sessions else None,
+        **options,
+    )
+    losses, length = [], x["candidate_ids"].shape[1]
+    for row, (items, values, ids) in enumerate(rows_of(sessions)):
         for slot in np.flatnonzero(weight["next_item"][row]):
-            # The inputs of a causal model lack the last column, and it predicts the next event.
-            shown = x["target_positions"][row, slot] - (x["item_ids"].shape[1] - len(items))
-            if values[shown] == 0:
-                assert weight["keep"][row, slot] == 0
-                continue
-            prediction = outputs["predictions"][row, slot]
-            logit = prediction @ kernel[:, 0] + offset[0] + bias[items[shown] - 1]
-            probability = 1 / (1 + math.exp(-logit))
-            losses.append(-math.log(probability if values[shown] > 0 else 1 - probability))
+            # A causal model predicts the next event, a cloze model the one it stands in for.
+            first = x["target_positions"][row, slot] + model.encoder.causal
+            logits = keep_logits(model, outputs["predictions"][row, slot])
+            for column in range(first, min(first + options.get("horizon", 1), length)):
+                event = column - (length - len(items))
+                is_seen = not model.encoder.causal and x["item_ids"][row, column] != model.mask_id
+                if is_seen or values[event] == 0 or ids[event] != ids[first - length]:
+                    assert weight["keep"][row, slot, column] == 0
+                    continue
+                assert weight["keep"][row, slot, column] == 1
+                probability = 1 / (1 + math.exp(-logits[items[event] - 1]))
+                losses.append(-math.log(probability if values[event] > 0 else 1 - probability))
     assert len(losses) >= 5
     assert len(losses) == weight["keep"].sum()
     assert found == pytest.approx(np.mean(losses), abs=1e-5)
 
 
-# The ranking that comes of the keep term
+# The ranking that comes of a term
 
 HISTORIES = toy_sessions(5)
 KEEP = {"negative_loss": "keep"}
 
 
 def keep_biases(model):
-    return numpy(model.get_layer("keep_logit").keep_biases())
+    return 4 * numpy(model.get_layer("keep_logit").item_bias)
 
 
+@pytest.mark.parametrize("context_dim", [None, 3])
 @pytest.mark.parametrize("name", ENCODERS)
-def test_score_is_what_is_shown_plus_the_keep_bias(name, tmp_path):
-    model = with_random_weights(build(name, **KEEP, keep_weight=0.0))
+def test_score_is_what_is_shown_plus_what_is_kept(name, context_dim, tmp_path):
+    model = with_random_weights(build(name, **KEEP, keep_weight=0.0, context_dim=context_dim))
     shown = model.score(HISTORIES)
     inputs = {key: HISTORIES.padded(8)[key] for key in model.serving_model.input}
-    vectors = numpy(model.serving_model(inputs))
+    vectors = numpy(model.serving_model(inputs))[:, :8]
     table = numpy(model.item_embedding.table())
-    np.testing.assert_allclose(shown, vectors[:, :-1] @ table.T, atol=1e-4)
+    np.testing.assert_allclose(shown, vectors @ table.T, atol=1e-4)
     model.set_ranking_weights(keep=1.5)
-    np.testing.assert_allclose(model.score(HISTORIES), shown + 1.5 * keep_biases(model), atol=1e-4)
-    assert model.item_vectors().shape == (NUM_ITEMS, 9)
+    kept = keep_logits(model, vectors)
+    np.testing.assert_allclose(model.score(HISTORIES), shown + 1.5 * kept, atol=1e-4)
+    assert model.item_vectors().shape == (NUM_ITEMS, 10 + (context_dim or 0))
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.ranking_weights == {"keep": 1.5}
     np.testing.assert_allclose(loaded.score(HISTORIES), model.score(HISTORIES), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_score_is_that_of_the_next_item_plus_the_projected_similarity(name, tmp_path):
+    options = {"negative_loss": "contrastive", "projection_dim": 5, "temperature": 0.2}
+    model = with_random_weights(build(name, **options, contrastive_weight=0.0))
+    plain = model.score(HISTORIES)
+    vectors = model.history_vectors(HISTORIES)[:, :8]
+    project, project_items = projections(model)
+    table = numpy(model.item_embedding.table())
+    similarity = project(vectors) @ project_items(table).T / 0.2
+    model.set_ranking_weights(contrastive=0.7)
+    np.testing.assert_allclose(model.score(HISTORIES), plain + 0.7 * similarity, atol=1e-4)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.ranking_weights == {"contrastive": 0.7}
+    np.testing.assert_allclose(loaded.score(HISTORIES), model.score(HISTORIES), atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"context": "item"}, {"similarity": "dot"}])
+def test_what_cannot_be_projected(options):
+    with pytest.raises(ValueError, match="`projection_dim` goes with context=.*Received: context"):
+        keras_negrec.models.feedback.Contrastive(projection_dim=8, **options)
 
 
 def test_strength_out_of_range():

@@ -141,6 +141,9 @@ class ClozeTargets:
             positive_columns=tf.where(is_target & (feedback_at > 0), positions, -1),
             same_session=same,
             session_columns=take(same, positions),
+            next_columns=positions,
+            unseen_columns=masked[:, tf.newaxis, :]
+            & (tf.range(shape[1]) >= positions[..., tf.newaxis]),
             next_positive_columns=tf.where(items > 0, next_column(feedback > 0, same), -1),
         )
         return targets.element(self.objective, self.feedback)

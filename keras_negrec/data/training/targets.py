@@ -30,6 +30,9 @@ class Targets:
         same_session: bool `(batch, length, length)`, whether two events are of one session.
         session_columns: bool `(batch, num_positions, length)`, which events are of the session
             that a position predicts in.
+        next_columns: the column of `batch` of the event that comes right there.
+        unseen_columns: bool `(batch, num_positions, length)`, which events come there or later and
+            are hidden from the encoder.
         next_positive_columns: `(batch, length)`, for each event the column of the first kept one
             after it in its session, -1 where there is none.
     """
@@ -44,6 +47,8 @@ class Targets:
     positive_columns: tf.Tensor
     same_session: tf.Tensor
     session_columns: tf.Tensor
+    next_columns: tf.Tensor
+    unseen_columns: tf.Tensor
     next_positive_columns: tf.Tensor
 
     def element(self, objective, feedback: Sequence) -> tuple[dict, dict, dict]:
@@ -147,6 +152,8 @@ class NextItemTargets:
             positive_columns=tf.where(is_target, take(next_positive, positions), -1),
             same_session=same,
             session_columns=take(same, positions),
+            next_columns=positions + 1,
+            unseen_columns=tf.range(tf.shape(items)[1]) > positions[..., tf.newaxis],
             next_positive_columns=next_positive,
         )
         return targets.element(self.objective, self.feedback)

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_negrec.argument_checks import check_positive_float
+from keras_negrec.argument_checks import check_positive_float, check_ranking_weight
 from keras_negrec.data.training.targets import Targets
 from keras_negrec.models.part import Part
 
@@ -31,7 +31,8 @@ class FeedbackTerm(Part):
             those of the objective.
         asks_for_skips: bool. Whether positions before a skip are asked for, too.
         ranks: bool. Whether the term takes part in the ranking.
-        ranking_weight: float. How much it counts there; models with it can set it at any time.
+        ranking_weight: float of at least 0. How much it counts there, from the attribute
+            `<name>_weight`, else 1; models with the term can set it at any time.
     """
 
     name: str
@@ -39,10 +40,17 @@ class FeedbackTerm(Part):
     inputs: tuple[str, ...] = ()
     asks_for_skips = False
     ranks = False
-    ranking_weight = 1.0
 
     def __init__(self, weight=0.25):
         self.weight = check_positive_float(f"{type(self).__name__}(weight)", weight)
+
+    @property
+    def ranking_weight(self) -> float:
+        return getattr(self, f"{self.name}_weight", 1.0)
+
+    @ranking_weight.setter
+    def ranking_weight(self, value):
+        setattr(self, f"{self.name}_weight", check_ranking_weight(f"{self.name}_weight", value))
 
     def attach(self, item_embedding, objective, *, dtype) -> None:
         """Makes the layers; models call it once. `item_embedding` knows `num_items`."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
-from keras import ops
 
 from keras_negrec import layers
+from keras_negrec.argument_checks import check_fraction, check_positive_int
 from keras_negrec.backend.tensorflow import tf
 from keras_negrec.models.feedback.feedback_term import FeedbackTerm
 from keras_negrec.models.part import set_rows
@@ -17,16 +15,22 @@ from keras_negrec.models.part import set_rows
 class Keep(FeedbackTerm):
     """Learns how likely each item is kept where it is shown, and ranks by that too.
 
-    The model learns what is shown next, kept or not, and beside it a keep bias of each item
-    (`keras_negrec.layers.KeepLogit`): the output is `(batch, targets, 1)`, the log odds that the
-    target was kept. The score of an item is the logit of being shown plus `keep_weight` times
-    its keep bias.
+    The model learns what is shown next, kept or not, and beside it the log odds that an item is
+    kept after a history (`keras_negrec.layers.KeepLogit`). The output is
+    `(batch, targets, length, 1)`, these log odds for the events of the row; the loss takes those of
+    the next `horizon` events of the session. The score of an item is the logit of being shown plus
+    `keep_weight` times its log odds of being kept.
 
     Args:
         weight: float above 0, of the loss.
-        keep_weight: float of at least 0. How much the keep bias counts in the ranking. Training
+        keep_weight: float of at least 0. How much the log odds count in the ranking. Training
             does not depend on it: `model.set_ranking_weights(keep=...)` changes it at any time. 0
             ranks by what is shown alone, and more pushes often skipped items further down.
+        horizon: int. How many of the next events a history is asked about. What is kept later tells
+            about a listener's taste as well as the next one does.
+        context_dim: int or None. Width of the vectors that tell which items suit a history; None
+            leaves out such: some items are kept more often than others, by some listeners more.
+        context_dropout: float from 0 up to but not including 1, for these vectors of the items.
 
     Example:
 
@@ -39,35 +43,39 @@ class Keep(FeedbackTerm):
 
     name = "keep"
     target = "next"
-    inputs = ("target_ids",)
+    inputs = ("candidate_ids",)
     ranks = True
 
-    def __init__(self, weight=0.25, *, keep_weight=1.0):
+    def __init__(
+        self, weight=0.25, *, keep_weight=1.0, horizon=1, context_dim=None, context_dropout=0.2
+    ):
         super().__init__(weight)
         self.ranking_weight = keep_weight
-
-    @property
-    def ranking_weight(self):
-        return self.keep_weight
-
-    @ranking_weight.setter
-    def ranking_weight(self, value):
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not 0 <= value < math.inf:
-            raise ValueError(f"`keep_weight` must be a number of at least 0. Received: {value!r}")
-        self.keep_weight = value
+        self.horizon = check_positive_int("horizon", horizon)
+        self.context_dim = context_dim
+        self.context_dropout = check_fraction("context_dropout", context_dropout)
 
     def attach(self, item_embedding, objective, *, dtype):
-        self._layer = layers.KeepLogit(item_embedding.num_items, dtype=dtype, name="keep_logit")
+        self._layer = layers.KeepLogit(
+            item_embedding.num_items,
+            self.context_dim,
+            self.context_dropout,
+            dtype=dtype,
+            name="keep_logit",
+        )
 
     def training_columns(self, targets, objective):
-        received = targets.target_feedback
-        weights = tf.cast(targets.is_target & (received != 0), "float32")
-        labels = tf.cast(received > 0, "float32")[..., tf.newaxis]
-        return {"target_ids": targets.target_ids}, {"keep": labels}, {"keep": weights}
+        batch, first = targets.batch, targets.next_columns[..., tf.newaxis]
+        column = tf.range(tf.shape(batch["item_ids"])[1])
+        counts = targets.unseen_columns & targets.session_columns & (column < first + self.horizon)
+        counts &= targets.is_target[..., tf.newaxis] & (batch["feedback"] != 0)[:, tf.newaxis]
+        labels = tf.broadcast_to(batch["feedback"][:, tf.newaxis] > 0, tf.shape(counts))
+        labels = tf.cast(labels, "float32")[..., tf.newaxis]
+        weights = tf.cast(counts, "float32")
+        return {"candidate_ids": batch["item_ids"]}, {"keep": labels}, {"keep": weights}
 
     def output(self, predictions, inputs, logits):
-        return self._layer(predictions, inputs["target_ids"])
+        return self._layer(predictions, inputs["candidate_ids"])[..., None]
 
     def loss(self):
         return keras.losses.BinaryCrossentropy(
@@ -75,11 +83,12 @@ class Keep(FeedbackTerm):
         )
 
     def history_columns(self, predictions):
-        return ops.ones_like(predictions[:, :1])
+        return self._layer.history_columns(predictions)
 
     def item_columns(self, rows=None):
-        biases = self._layer.keep_biases()[:, None]
-        return biases if rows is None else ops.take(biases, rows, axis=0)
+        return self._layer.item_columns(rows)
 
     def start_new_items(self, first):
         set_rows(self._layer.item_bias, first, lambda old: old.mean())
+        if self.context_dim:
+            set_rows(self._layer.item_vectors, first, lambda old: old.mean(axis=0))
