@@ -3,6 +3,7 @@
 from keras_negrec.evaluation.compare import ComparisonRun, compare
 from keras_negrec.evaluation.comparison import Comparison
 from keras_negrec.evaluation.evaluate import evaluate, evaluate_sampled
+from keras_negrec.evaluation.evaluate_exposures import evaluate_exposures, exposure_metrics
 from keras_negrec.evaluation.rank_targets import rank_targets
 from keras_negrec.evaluation.ranking_metrics import (
     Metric,
@@ -30,8 +31,10 @@ __all__ = [
     "choose_weights",
     "compare",
     "evaluate",
+    "evaluate_exposures",
     "evaluate_sampled",
     "example_metrics",
+    "exposure_metrics",
     "holm_correction",
     "rank_targets",
     "ranking_metrics",

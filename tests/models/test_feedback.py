@@ -227,7 +227,7 @@ def test_score_is_that_of_the_next_item_plus_the_projected_similarity(name, tmp_
 
 @pytest.mark.parametrize("options", [{"context": "item"}, {"similarity": "dot"}])
 def test_what_cannot_be_projected(options):
-    with pytest.raises(ValueError, match="`projection_dim` goes with context=.*Received: context"):
+    with pytest.raises(ValueError, match=r"`projection_dim` goes with context=.*Received: con"):
         keras_negrec.models.feedback.Contrastive(projection_dim=8, **options)
 
 
