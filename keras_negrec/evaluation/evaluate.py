@@ -31,6 +31,8 @@ def evaluate(
     - `kept_share@K`: of the examples with the next kept or the next skipped item among the first K,
       how often it is the kept one; both count half, and 0.5 is chance. It does not reward a model
       for fewer skips that only finds less. Both targets must be known.
+    - `hr_difference@K`, `ndcg_difference@K`: `hr@K` less `skip_hr@K`, and the same of NDCG; high
+      where what was kept is found and what was skipped is not. An example with one of them counts.
     - `feedback_auc`: share of the examples in which the next kept item scores higher than the
       next skipped one, ties half; 0.5 is chance.
     - `coverage@K`: share of the catalogue that is among the first K after at least one of the

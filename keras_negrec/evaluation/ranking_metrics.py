@@ -24,6 +24,7 @@ class Metric:
     needs: tuple[str, ...] = ("target",)
     higher_is_better: bool = True
     in_reports: bool = True
+    needs_all: bool = True  # else an example with one of its needs counts too
 
     @property
     def better(self) -> str:
@@ -40,7 +41,8 @@ class Metric:
         of_cutoff = () if cutoff is None else (cutoff,)
         if not self.of_examples:
             return np.asarray(self.function(*needed, *of_cutoff))
-        known = ~np.isnan(needed).any(axis=0)
+        unknown = np.isnan(needed)
+        known = ~(unknown.any(axis=0) if self.needs_all else unknown.all(axis=0))
         values = np.full(known.shape, np.nan)
         if known.any():
             values[known] = self.function(*(each[known] for each in needed), *of_cutoff)
@@ -148,6 +150,20 @@ def _kept_share(rank: np.ndarray, skip_rank: np.ndarray, k: int) -> np.ndarray:
     return np.where(kept | skipped, (1.0 + kept - skipped) / 2, np.nan)
 
 
+def _difference(gain: Callable) -> Callable:
+    """The mean of those with a kept target less that of those with a skipped one, by example."""
+
+    def values(rank: np.ndarray, skip_rank: np.ndarray, k: int) -> np.ndarray:
+        total = np.zeros(len(rank))
+        for ranks, sign in ((rank, 1), (skip_rank, -1)):
+            known = ~np.isnan(ranks)
+            share = known.mean() or np.nan  # a mean over all that is the mean over the known ones
+            total += sign * gain(np.where(known, ranks, np.inf), k) / share
+        return total
+
+    return values
+
+
 def _coverage(top_items: np.ndarray, num_items: int, k: int) -> float:
     return np.count_nonzero(np.unique(top_items[:, :k])) / num_items
 
@@ -158,6 +174,8 @@ _KEPT = (
     "where the next kept or skipped item is among the first K: how often the kept one, both half"
 )
 _AUC = "how often the next kept item scores above the next skipped one, ties half"
+_DIFFERENCE = "the HR of the next kept item less that of the next skipped one"
+_NDCG_DIFFERENCE = "the NDCG of the next kept item less that of the next skipped one"
 _COVERAGE = "the share of the catalogue that is among the first K of at least one ranking"
 for _metric in (
     Metric("hr@K", "HR", np.less_equal, "how often the next kept item is among the first K"),
@@ -170,6 +188,24 @@ for _metric in (
         "skip_mrr", "skip MRR", _reciprocal_rank, "1 / rank of the next skipped item", _SKIP, False
     ),
     Metric("kept_share@K", "kept share", _kept_share, _KEPT, ("target", "skip_target")),
+    Metric(
+        "hr_difference@K",
+        "HR difference",
+        _difference(np.less_equal),
+        _DIFFERENCE,
+        ("target", "skip_target"),
+        in_reports=False,
+        needs_all=False,
+    ),
+    Metric(
+        "ndcg_difference@K",
+        "NDCG difference",
+        _difference(_ndcg),
+        _NDCG_DIFFERENCE,
+        ("target", "skip_target"),
+        in_reports=False,
+        needs_all=False,
+    ),
     Metric("feedback_auc", "feedback AUC", np.asarray, _AUC, ("preference",)),
     Metric("coverage@K", "coverage", _coverage, _COVERAGE, _OF_ALL),
 ):

@@ -34,6 +34,13 @@ def test_hand_worked_numbers():
         "kept_share@1": 0.5,
         "kept_share@2": (0.5 + 0) / 2,  # both found, and the skipped one alone
         "kept_share@3": 0.5,
+        "hr_difference@1": 1 / 3 - 1 / 2,
+        "hr_difference@2": 1 / 3 - 1,
+        "hr_difference@3": 0.0,
+        "ndcg_difference@1": 1 / 3 - 1 / 2,
+        "ndcg_difference@2": 1 / 3 - (1 / math.log2(3) + 1) / 2,
+        "ndcg_difference@3": sum(1 / math.log2(1 + rank) for rank in ranks) / 3
+        - (1 / math.log2(3) + 1) / 2,
         "feedback_auc": 0.5,  # one above its skip, one below
         "coverage@1": 2 / 4,  # items 1 and 2; item 4 is in every history
         "coverage@2": 2 / 4,

@@ -51,5 +51,6 @@ def test_films_liked_and_disliked_after_all_else_a_user_rated():
     assert len(liked) > 3 and len(disliked) > 3
     found = metrics["hr@10"], metrics["skip_hr@10"]
     assert found == pytest.approx((np.mean(liked), np.mean(disliked)))
+    assert metrics["hr_difference@10"] == pytest.approx(np.mean(liked) - np.mean(disliked))
     assert (metrics["num_examples"], metrics["num_skip_examples"]) == (len(liked), len(disliked))
     assert np.isnan(metrics["feedback_auc"])  # no user has both

@@ -79,6 +79,16 @@ def test_examples_against_the_definitions(examples, k):
     columns = np.array(rows).reshape(-1, 3).T
     ranks = dict(zip(("target", "skip_target", "preference"), columns, strict=True))
     values = example_metrics(ranks, k=k)
+    for cutoff in {*k}:
+        for name in ("hr", "ndcg"):  # of those with a skip and those without alike
+            gains = [
+                [reference(rank, rank, 0.5, k)[f"{name}@{cutoff}"] for rank in column[known]]
+                for column, known in zip(columns[:2], ~np.isnan(columns[:2]), strict=True)
+            ]
+            means = [np.mean(each) if each else math.nan for each in gains]
+            found = values.pop(f"{name}_difference@{cutoff}")
+            mean = np.mean(found) if len(found) else math.nan
+            assert mean == pytest.approx(means[0] - means[1], abs=1e-12, nan_ok=True)
     assert set(values) == set(reference(1.0, 1.0, 1.0, k))
     for name, of_examples in values.items():
         assert of_examples.dtype == "float64" and of_examples.shape == (len(rows),)
