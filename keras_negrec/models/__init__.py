@@ -12,6 +12,7 @@ from keras_negrec.models.objectives import Objective
 from keras_negrec.models.preset import from_preset
 from keras_negrec.models.session_recommender import SessionRecommender
 from keras_negrec.models.update import update
+from keras_negrec.models.with_feedback import with_feedback
 
 __all__ = [
     "BERT4Rec",
@@ -34,6 +35,7 @@ __all__ = [
     "grow_vocabulary",
     "objectives",
     "update",
+    "with_feedback",
 ]
 
 

@@ -179,6 +179,69 @@ def test_keep(name, options, num_sampled_negatives):
     assert found == pytest.approx(np.mean(losses), abs=1e-5)
 
 
+@pytest.mark.parametrize("with_reference", [False, True])
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_preference(name, with_reference):
+    sessions = random_sessions()
+    reference = with_random_weights(build(name)) if with_reference else None
+    model, x, weight, outputs, found = trained_on(
+        name, "preference", sessions, beta=0.5, reference=reference
+    )
+    own, losses = numpy(model.item_embedding.embeddings), []
+    if with_reference:
+        own_inputs = {key: x[key] for key in reference.input}
+        found_there = layer_outputs(reference, own_inputs, predictions="prediction_head")
+        of_reference = found_there["predictions"]
+        table = numpy(reference.item_embedding.embeddings)
+    for row, (items, values, _) in enumerate(rows_of(sessions)):
+        for slot in np.flatnonzero(weight["next_item"][row]):
+            # Of a causal model the first kept item after it, of a cloze model the masked one.
+            event = x["target_positions"][row, slot] - (x["candidate_ids"].shape[1] - len(items))
+            kept = next(j for j in range(event + model.encoder.causal, len(items)) if values[j] > 0)
+            d = own @ outputs["predictions"][row, slot]
+            if with_reference:
+                d = d - table @ of_reference[row, slot]
+            negatives = [
+                item
+                for item, value in zip(items, values, strict=True)
+                if value < 0 and item != items[kept]
+            ]
+            if negatives:
+                ratios = [0.5 * (d[item - 1] - d[items[kept] - 1]) for item in negatives]
+                margin = -math.log(sum(map(math.exp, ratios)))
+                losses.append(-math.log(1 / (1 + math.exp(-margin))))
+    assert len(losses) >= 3
+    assert found == pytest.approx(np.mean(losses), abs=1e-4)
+
+
+def test_a_second_stage_begins_where_the_first_ended(tmp_path):
+    sessions = toy_sessions(16)
+    first = with_random_weights(build("sasrec"))
+    term = keras_negrec.models.feedback.Preference(weight=1.0, reference=first)
+    second = keras_negrec.models.with_feedback(first, [term])
+    np.testing.assert_allclose(second.score(sessions), first.score(sessions), atol=1e-6)
+    before = first.get_weights()
+    history = fit(second, sessions, epochs=3)
+    assert history["preference_loss"][-1] < history["preference_loss"][0]
+    np.testing.assert_equal(first.get_weights(), before)  # the reference is not moved
+    second.save(tmp_path / "second.keras")
+    loaded = keras.saving.load_model(tmp_path / "second.keras")
+    np.testing.assert_allclose(loaded.score(sessions), second.score(sessions), atol=1e-6)
+    again = fit(loaded, sessions)
+    assert np.isfinite(again["preference_loss"]).all()
+
+
+def test_a_reference_that_does_not_fit():
+    other = keras_negrec.build_model("sasrec", num_items=3)
+    with pytest.raises(ValueError, match=f"know the same {NUM_ITEMS} items. Received one of 3"):
+        build("sasrec", negative_loss="preference", reference=other)
+    other = build("sasrec", feedback_inputs=True)
+    with pytest.raises(ValueError, match="reads the event column `feedback`, which the model does"):
+        build("sasrec", negative_loss="preference", reference=other)
+    with pytest.raises(ValueError, match=r"must be above 0\. Received: beta=0"):
+        keras_negrec.models.feedback.Preference(beta=0)
+
+
 # The ranking that comes of a term
 
 HISTORIES = toy_sessions(5)

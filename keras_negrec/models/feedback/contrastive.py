@@ -94,10 +94,7 @@ class Contrastive(FeedbackTerm):
             columns, sessions = targets.next_positive_columns, targets.same_session
         else:
             columns, sessions = targets.positive_columns, targets.session_columns
-        labels = _candidate_labels(targets.batch, columns, sessions)
-        weights = tf.ones(tf.shape(labels)[:2])
-        inputs = {"candidate_ids": targets.batch["item_ids"]}
-        return inputs, {"contrastive": labels}, {"contrastive": weights}
+        return next_kept_against_skipped(self.name, targets, columns, sessions)
 
     def output(self, predictions, inputs, logits):
         candidates = self._item_embedding(inputs["candidate_ids"])
@@ -116,12 +113,14 @@ class Contrastive(FeedbackTerm):
         return self._project_items(self._item_embedding.table(rows)) / self.temperature
 
 
-def _candidate_labels(batch: dict, positive_columns: tf.Tensor, is_candidate: tf.Tensor):
-    """int8 `(batch, contexts, length)`: 1 the positive, 0 a negative, -1 no candidate.
+def next_kept_against_skipped(name: str, targets, positive_columns, is_candidate):
+    """Inputs, labels and weights of a term that compares items of a row.
 
+    The labels are int8 `(batch, contexts, length)`: 1 the positive, 0 a negative, -1 no candidate.
     A skipped item that is also the positive is no negative. A context without a positive (column
     -1) or without a negative has -1 throughout.
     """
+    batch = targets.batch
     items = batch["item_ids"]
     positive = tf.range(tf.shape(items)[1]) == positive_columns[..., tf.newaxis]
     positive_items = take(items, positive_columns)
@@ -130,4 +129,6 @@ def _candidate_labels(batch: dict, positive_columns: tf.Tensor, is_candidate: tf
     negative &= items[:, tf.newaxis, :] != positive_items[..., tf.newaxis]
     labels = tf.where(positive, 1, tf.where(negative, 0, -1))
     counts = (positive_columns >= 0) & tf.reduce_any(negative, axis=-1)
-    return tf.cast(tf.where(counts[..., tf.newaxis], labels, -1), "int8")
+    labels = tf.cast(tf.where(counts[..., tf.newaxis], labels, -1), "int8")
+    weights = tf.ones(tf.shape(labels)[:2])
+    return {"candidate_ids": items}, {name: labels}, {name: weights}
