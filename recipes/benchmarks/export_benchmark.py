@@ -266,7 +266,7 @@ def report(found: list[dict], model, num_histories: int) -> None:
     table = Table(title=f"{model.name}: {model.num_items:,} items, {num_histories} histories")
     table.add_column("form", no_wrap=True)
     table.add_column("works", overflow="fold", max_width=24)
-    for column in ("MB", "p50 ms", f"of {K} agree", "all agree"):
+    for column in ("MiB", "p50 ms", f"of {K} agree", "all agree"):
         table.add_column(column, justify="right")
     for one in found:
         failed = one.get("failed")
