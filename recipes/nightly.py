@@ -210,12 +210,23 @@ def nights(args, days: Iterator[Day], folder: Path) -> list[dict]:
             )
             updated_in = time.perf_counter() - started
         rows.append(row)
-        say(
-            ", ".join(
-                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()
-            )
-        )
+        say(as_text(row))
     return rows
+
+
+def as_text(row: dict) -> str:
+    """A night in two lines."""
+    lines = [
+        f"day {row['day']}: HR@10 {row['updated']:.4f} updated, {row['served']:.4f} served before",
+        f"  {row['new']} new items, {row['retired']} retired",
+    ]
+    if row["exported"]:
+        lines[0] += ", exported"
+    if row["update s"]:
+        lines[1] += f", updated in {duration(row['update s'])}"
+    if "retrained" in row:
+        lines[1] += f"; from nothing {row['retrained']:.4f}, in {duration(row['retrain s'])}"
+    return "\n".join(lines)
 
 
 def fit(args, model, prepared) -> float:
