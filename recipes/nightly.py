@@ -30,6 +30,7 @@ import quiet as quiet  # first: it loads Keras without the lines that TensorFlow
 # isort: split
 import keras_negrec as kn
 from keras_negrec import data
+from keras_negrec.models.encoders import ENCODERS
 from progress import doing, duration, say
 from quiet import keras
 
@@ -125,16 +126,14 @@ def fresh_model(args, vocabulary: data.Vocabulary):
 
 
 def main():
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = argparse.ArgumentParser(description=__doc__)
     add = options.add_argument
     add("--data", type=Path, help="a MovieLens file; default: simulated")
     add("--days", type=int, default=30, help="after the first one (30)")
     add("--first", type=int, default=10_000, help="simulated sessions of the first day (10000)")
     add("--sessions", type=int, default=2000, help="simulated sessions of each other day (2000)")
     add("--items", type=int, default=1000, help="simulated tracks (1000)")
-    add("--model", default="sasrec", help="encoder (sasrec)")
+    add("--model", choices=[*ENCODERS], default="sasrec", help="encoder (sasrec)")
     add("--max-length", type=int, default=32, help="events of a history (32)")
     add("--epochs", type=int, default=10, help="of a training from nothing (10)")
     add("--update-epochs", type=int, default=2, help="of an update (2)")
@@ -142,19 +141,27 @@ def main():
     add("--retrain-every", type=int, default=10, help="days; 0: never (10)")
     add("--batch-size", type=int, default=32, help="sessions of a step (32)")
     add("--seed", type=int, default=0, help="of data and models (0)")
-    add("--out", type=Path, default=Path("saved_models/nightly"), help="folder, which is replaced")
+    out = Path("saved_models/nightly")
+    add(
+        "--out", type=Path, default=out, help="folder of prepared/, model/ and nights.csv, replaced"
+    )
     args = options.parse_args()
+    for name, least in (("days", 1), ("items", 60), ("first", 1), ("sessions", 1)):
+        if (given := getattr(args, name)) < least:
+            options.error(f"--{name} must be at least {least}. Received: {given}")
     if args.data is None:
         days = simulated_days(args.days, args.first, args.sessions, args.items, args.seed)
     else:
         days = movielens_days(args.data, args.days)
-    shutil.rmtree(args.out, ignore_errors=True)
-    args.out.mkdir(parents=True)
+    for name in ("prepared", "model"):
+        shutil.rmtree(args.out / name, ignore_errors=True)
+    args.out.mkdir(parents=True, exist_ok=True)
     folder = args.out / "prepared"
     table = pd.DataFrame(nights(args, days, folder))
     table.to_csv(args.out / "nights.csv", index=False)
-    if args.retrain_every:
-        both = table.dropna(subset="retrained")
+    both = table[table["day"] > 1]  # on day 1 nothing has been updated yet
+    if "retrained" in both and both["retrained"].notna().any():
+        both = both.dropna(subset="retrained")
         hits, seconds = (
             (both["updated"] / both["retrained"]).mean(),
             both["retrain s"] / both["update s"],
@@ -187,7 +194,8 @@ def nights(args, days: Iterator[Day], folder: Path) -> list[dict]:
                 row["retrain s"] = fit(args, other, prepared)
                 row["retrained"] = kn.evaluate(other, examples, k=[10])["hr@10"]
             if after["hr@10"] >= before["hr@10"]:
-                changes = f"Updated on the log of the day before day {number}: {prepared}."
+                last = "the first day" if number == 1 else f"day {number - 1}"
+                changes = f"Trained on all days up to {last}: {prepared}."
                 kn.export(model, args.out / "model", metrics=after, data=changes)
                 served = model
             row["exported"] = served is model
@@ -210,12 +218,19 @@ def nights(args, days: Iterator[Day], folder: Path) -> list[dict]:
             )
             updated_in = time.perf_counter() - started
         rows.append(row)
-        say(
-            ", ".join(
-                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()
-            )
-        )
+        say(as_text(row))
     return rows
+
+
+def as_text(row: dict) -> str:
+    """A night in a few lines."""
+    text = f"day {row['day']}: HR@10 {row['updated']:.4f}"
+    if row["update s"]:
+        text += f" updated in {duration(row['update s'])}, {row['served']:.4f} served before"
+    text += ", exported" if row["exported"] else ", not exported"
+    if "retrained" in row:
+        text += f"\n  {row['retrained']:.4f} from nothing, in {duration(row['retrain s'])}"
+    return f"{text}\n  then {row['new']} new items, {row['retired']} retired"
 
 
 def fit(args, model, prepared) -> float:

@@ -89,6 +89,8 @@ class BackupAndResume(keras.callbacks.Callback):
     ):
         super().__init__()
         self.folder = Path(folder)
+        if isinstance(every, str) and every != "epoch":
+            raise ValueError(f'`every` must be "epoch" or a number of steps. Received: {every!r}')
         self.every = every if every == "epoch" else check_positive_int("every", every)
         self.delete_when_done = delete_when_done
         self._given = _as_list(data), _as_list(callbacks)

@@ -50,7 +50,9 @@ class Vocabulary:
         if not self._index.is_unique:
             repeated = self._index[self._index.duplicated()][0]
             raise ValueError(f"`items` must be distinct. Received {repeated!r} more than once.")
-        retired = list(retired) if not isinstance(retired, (str, bytes)) else retired
+        if isinstance(retired, (str, bytes)):
+            raise TypeError(f"`retired` must be a list of items. Received: {retired!r}")
+        retired = list(retired)
         self.retired_ids = np.unique(self.encode(retired))
         self.retired = self.decode(self.retired_ids)
 
@@ -64,6 +66,8 @@ class Vocabulary:
         >>> len(vocabulary), vocabulary.retired.tolist()
         (3, ['verse'])
         """
+        if isinstance(items, (str, bytes)):
+            raise TypeError(f"`items` must be a list of items. Received: {items!r}")
         return Vocabulary(self.items, retired=[*self.retired, *items])
 
     def grow(self, new_items: Iterable) -> Vocabulary:
@@ -127,7 +131,9 @@ class Vocabulary:
         ids = self._index.get_indexer(values) + 1
         if unknown == "raise" and (ids == 0).any():
             first = values[ids == 0].tolist()[0]
-            raise KeyError(f"{(ids == 0).sum()} items are not in the vocabulary, first: {first!r}")
+            number = int((ids == 0).sum())
+            what = "1 item is" if number == 1 else f"{number} items are"
+            raise KeyError(f"{what} not in the vocabulary, first: {first!r}")
         return ids.astype("int32")
 
     def decode(self, ids) -> np.ndarray:

@@ -17,6 +17,7 @@ import keras_negrec
 from keras_negrec.backend.keras_private import SafeModeScope
 from keras_negrec.data import ItemFeatureEncoder, Prepared
 from keras_negrec.data.event_columns import EVENT_COLUMNS, EventColumn
+from keras_negrec.models.finite_weights import not_finite
 from keras_negrec.partial_folder import partial_folder, publish
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def save_to_preset(
     Raises:
         FileExistsError: the folder is there, unless it is a preset and `overwrite` is true.
         TypeError: `rules` that JSON cannot hold; `prepared` of another type.
-        ValueError: both `prepared` and `rules`; prepared data of another vocabulary; an encoder
+        ValueError: weights that are not finite; both `prepared` and `rules`; prepared data of
+            another vocabulary; an encoder
             of another number of features than the model's.
 
     Example:
@@ -82,6 +84,8 @@ def save_to_preset(
             "`save_to_preset` writes a new folder, or with overwrite=True replaces a preset. "
             f"Received: {folder}"
         )
+    if found := not_finite(model):
+        raise ValueError(f"Weights of the model are not finite: {', '.join(found)}")
     features = {embedding.num_features or 0 for embedding, _ in model.item_columns}
     if prepared is not None:
         if rules is not None:
@@ -228,7 +232,8 @@ def _read_json(path: Path) -> Any:
 def _read_metadata(folder: Path) -> dict[str, Any]:
     path = folder / _METADATA
     if not path.is_file():
-        what = f"{path} is not there" if folder.is_dir() else "there is no such folder"
+        what = f"{path} is not there" if folder.is_dir() else "it is a file"
+        what = what if folder.exists() else "there is no such folder"
         raise FileNotFoundError(
             f"`from_preset` takes a folder that `model.save_to_preset(folder)` wrote: {what}. "
             f"Received: {folder}"
@@ -248,7 +253,10 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     try:
         metadata["event_columns"] = [EventColumn(**each) for each in metadata["event_columns"]]
     except TypeError as error:
-        raise ValueError(f"{path}: `event_columns` makes no sense. Received: {error}") from error
+        raise ValueError(
+            f"{path}: `event_columns` must list event columns. Received: "
+            f"{metadata['event_columns']!r:.200}"
+        ) from error
     return metadata
 
 

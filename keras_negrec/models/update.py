@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data import Sessions, TrainingData, Vocabulary
 from keras_negrec.models.ensemble import Ensemble
+from keras_negrec.models.finite_weights import not_finite
 from keras_negrec.models.grow_vocabulary import grow_to
 from keras_negrec.models.recommender import Recommender
 
@@ -49,8 +51,8 @@ def update(
 
     Raises:
         TypeError: a model that is not trained with Keras.
-        ValueError: a vocabulary that does not begin with the model's items; as in
-            `grow_vocabulary` and `training_dataset`.
+        ValueError: a vocabulary that does not begin with the model's items; all items retired;
+            weights that are not finite; as in `grow_vocabulary` and `training_dataset`.
         KeyError: a retired item that the vocabulary does not know.
 
     Example:
@@ -73,17 +75,32 @@ def update(
     known = model.vocabulary
     if known is None:
         raise ValueError("`update` needs a model with a vocabulary. Received: None")
+    check_positive_int("epochs", epochs)
+    if found := not_finite(model):
+        raise ValueError(f"Weights of the model are not finite: {', '.join(found)}")
     vocabulary = vocabulary or getattr(sessions, "vocabulary", None) or known
-    if vocabulary.items[: len(known)].tolist() != known.items.tolist():
-        raise ValueError(
-            "The vocabulary must begin with the items of the model's, in the same order, as it "
-            f"does after `append`. Received: {vocabulary}, the model's: {known}"
+    if not isinstance(vocabulary, Vocabulary):
+        raise TypeError(
+            "`vocabulary` must be a `keras_negrec.data.Vocabulary`. Received one of type "
+            f"{type(vocabulary).__name__}."
         )
+    given = [*vocabulary.items[: len(known)].tolist(), *["none"] * (len(known) - len(vocabulary))]
+    for index, (item, received) in enumerate(zip(known.items.tolist(), given, strict=True)):
+        if received != item:
+            raise ValueError(
+                "The vocabulary must begin with the items of the model's, in the same order, as it "
+                f"does after `append`. Item {index + 1} must be {item!r}. Received: {received!r}"
+            )
+    if isinstance(retired, (str, bytes)):
+        raise TypeError(f"`retired` must be a list of items. Received: {retired!r}")
+    left = vocabulary.retire([*known.retired, *(() if retired is None else retired)])
+    if len(left.retired) == len(left):
+        raise ValueError(f"One item at least must not be retired. Received: all {len(left)}")
     neighbors = None
     if len(vocabulary) > len(known) and model.item_embedding.num_features is None:
         neighbors = Sessions.concatenate(list(sessions.chunks()))
     model = grow_to(model, vocabulary, item_features, neighbors)
-    model.vocabulary = vocabulary.retire([*known.retired, *retired])
+    model.vocabulary = left
     dataset = model.training_dataset(sessions, batch_size=batch_size, seed=seed)
     model.fit(dataset, epochs=epochs, shuffle=False, **(fit_options or {}))
     return model

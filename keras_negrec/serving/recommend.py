@@ -53,7 +53,8 @@ def recommend(
         the more frequent item comes first. Items that the vocabulary has retired never come.
 
     Raises:
-        ValueError: feedback outside of -2..2; a column of another length; no vocabulary.
+        ValueError: feedback outside of -2..2; a column of another length; no vocabulary; scores
+            that are NaN.
         TypeError: ids of another type than the vocabulary's; an unknown column.
 
     Example:
@@ -95,6 +96,8 @@ def recommend(
     )
     options = {"ranking_weights": ranking_weights} if ranking_weights else {}
     scores = np.array(model.score(sessions, **options))  # a copy: the model may hand out its own
+    if np.isnan(scores).any():
+        raise ValueError("Scores must be numbers. Received NaN, as of weights that are not finite.")
     if exclude_seen:
         scores[rows, sessions.item_ids - 1] = -np.inf
     scores[:, vocabulary.retired_ids - 1] = -np.inf

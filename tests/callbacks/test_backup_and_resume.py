@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_it_goes_on_as_if_it_had_not_been_broken_off(whole, tmp_path, every, aft
     assert not folder.exists()  # done
 
 
+@pytest.mark.thorough
 def test_broken_off_twice_and_then_done(whole, tmp_path):
     folder = tmp_path / "backup"
     for after in (4, 8):  # the second one counts the steps that are only drawn
@@ -113,14 +115,19 @@ def test_broken_off_twice_and_then_done(whole, tmp_path):
     assert_same(train(folder, every=3, keep=True, first=[BreakOff(0)]), whole)
 
 
-@pytest.fixture
-def broken_off(tmp_path):
-    """A folder with two backups."""
-    folder = tmp_path / "backup"
+@pytest.fixture(scope="module")
+def two_backups(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("broken") / "backup"
     with pytest.raises(InterruptedError):
         train(folder, every=2, broken_after=5)
     assert len(backup_file.backup_files(folder)) == 2
     return folder
+
+
+@pytest.fixture
+def broken_off(tmp_path, two_backups):
+    """A folder with two backups of a training of its own."""
+    return Path(shutil.copytree(two_backups, tmp_path / "backup"))
 
 
 def test_damaged_backups_are_named(whole, broken_off):
@@ -206,7 +213,9 @@ def test_what_cannot_be_taken_up_is_refused(tmp_path):
     with pytest.raises(ValueError, match="needs a model that is built"):
         callback.on_train_begin()
     for every in (0, "step", 1.5):
-        with pytest.raises(ValueError, match="`every` must be a positive integer"):
+        with pytest.raises(
+            ValueError, match=r'`every` must be (a positive int|"epoch" or a number)'
+        ):
             BackupAndResume(tmp_path, every)
 
 

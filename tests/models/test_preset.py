@@ -253,7 +253,7 @@ def test_a_file_that_was_added_is_named(folder, tmp_path):
         ('{"preset_version": 1}', r"`files` must be a dict. Received: None"),
         (
             '{"preset_version": 1, "files": {}, "optimizer_state": true, "event_columns": [{}]}',
-            r"metadata.json: `event_columns` makes no sense",
+            r"metadata.json: `event_columns` must list event columns",
         ),
         (
             '{"preset_version": 1, "files": {}, "optimizer_state": true, "event_columns": []}',

@@ -77,8 +77,28 @@ def test_retired_items_stay_known_and_are_never_recommended(model, tmp_path):
 
 def test_what_cannot_be_updated(model):
     others = Vocabulary([*VOCABULARY.items[::-1], "new"])
-    with pytest.raises(ValueError, match="must begin with the items of the model's"):
+    first = VOCABULARY.items[0]
+    with pytest.raises(ValueError, match=f"of the model's, .* Item 1 must be '{first}'. Received"):
         keras_negrec.update(model, TODAY, vocabulary=others)
+    shrunk = Vocabulary(VOCABULARY.items[:3])
+    with pytest.raises(ValueError, match=r"Item 4 must be .*Received: 'none'"):
+        keras_negrec.update(model, TODAY, vocabulary=shrunk)
+    with pytest.raises(TypeError, match=r"must be a `keras_negrec.data.Vocabulary`. .* type list"):
+        keras_negrec.update(model, TODAY, vocabulary=["a"])
+    with pytest.raises(TypeError, match=r"`retired` must be a list of items. Received: 'nobody'"):
+        keras_negrec.update(model, TODAY, retired="nobody")
+    with pytest.raises(ValueError, match=f"must not be retired. Received: all {NUM_ITEMS}"):
+        keras_negrec.update(model, toy_sessions(4), retired=VOCABULARY.items)
+    with pytest.raises(ValueError, match="`epochs` must be a positive integer"):
+        keras_negrec.update(model, toy_sessions(4), epochs=-1)
+    broken = model.clone()
+    broken.item_embedding.embeddings.assign(np.full((NUM_ITEMS, 8), np.nan))
+    with pytest.raises(ValueError, match="Weights of the model are not finite: `item_embedding"):
+        keras_negrec.update(broken, toy_sessions(4))
+    with pytest.raises(ValueError, match="Weights of the model are not finite: `item_embedding"):
+        broken.save_to_preset("broken")
+    with pytest.raises(ValueError, match=r"Scores must be numbers. Received NaN"):
+        keras_negrec.recommend(broken, [VOCABULARY.items[:2].tolist()])
     with pytest.raises(KeyError, match="not in the vocabulary, first: 'nobody'"):
         keras_negrec.update(model, toy_sessions(4), retired=["nobody"])
     with pytest.raises(TypeError, match="trained with Keras"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from keras_negrec.argument_checks import check_choice
 from keras_negrec.data.preparation.known_file import describe_file
 from keras_negrec.data.preparation.manifest import (
     ITEMS,
@@ -39,6 +40,7 @@ def append(
     folder: str | Path,
     *,
     format_options: dict[str, Any] | None = None,
+    errors: str | None = None,
     num_shards: int = 1,
     engine="duckdb",
     memory_limit: str | None = None,
@@ -52,14 +54,15 @@ def append(
     the most frequent first. A session, or user, that was there before gets one more row.
     `min_item_count` and `k_core` are about a whole log: what is appended is not filtered by them.
 
-    The folder is as before or has the whole part, also after a crash. A part that is there already
-    is not added again.
+    The folder is as before or has the whole part, also after a crash. A part that is there already,
+    the same files or the same rows in the same order, is not added again.
 
     Args:
         source: what is new, in the format of the folder.
         folder: what `prepare` has written.
         format_options: those that `prepare` was given, where they hold a function: the folder
             knows its name alone. Else they are known.
+        errors: `"raise"` or `"skip"`, as in `prepare`; None: as the folder was prepared.
         num_shards: how many files to write.
         engine, memory_limit, verbose, progress: as in `prepare`.
 
@@ -94,14 +97,18 @@ def append(
     with partial_folder(folder) as partial:
         manifest = read_manifest(folder)
         if manifest is None:
+            why = "it has no manifest.json" if folder.exists() else "it is not there"
             raise FileNotFoundError(
-                f"`folder` must be one that `prepare` has written. Received: {folder}"
+                f"`folder` must be one that `prepare` has written, and {why}. Received: {folder}"
             )
         if sources in [manifest["sources"], *(part["sources"] for part in manifest["parts"])]:
             if verbose:
                 print(f"{folder.name}: holds this part already")
             return manifest
         parameters = manifest["parameters"] | _WHOLE_LOG | {"num_shards": num_shards}
+        if errors is not None:
+            check_choice("errors", errors, ("raise", "skip"))
+            parameters["errors"] = errors
         known = parameters["format_options"]
         if format_options is not None:
             if as_json(format_options) != known:
@@ -111,6 +118,8 @@ def append(
                 )
             parameters["format_options"] = format_options
         files = known_files(folder, manifest)
+        for file in files.values():
+            file.check_size()
         scan = find_scan(parameters["format"])
         check_format_options(parameters["format"], scan, parameters["format_options"])
         base, items = (files[name].checked() for name in (VOCABULARY, ITEMS))

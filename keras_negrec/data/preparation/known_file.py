@@ -11,7 +11,7 @@ from typing import Any
 
 REPAIR = (
     "Run `prepare` again with the same arguments and overwrite=True (in a shell: --overwrite) to "
-    "repair the folder."
+    "repair the folder, and then append again what was appended."
 )
 _ONE_AT_A_TIME = threading.Lock()  # Threads that read one file need not all hash it.
 

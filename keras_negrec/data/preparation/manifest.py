@@ -131,6 +131,14 @@ def find_prepared(folder: Path, request: dict, overwrite: bool) -> dict[str, Any
     return manifest
 
 
+def appended_parts(folder: Path) -> list[dict[str, Any]]:
+    """What was appended to a folder, as far as it can be read."""
+    try:
+        return json.loads((folder / MANIFEST).read_text("utf-8"))["parts"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
 def _was_prepared(folder: Path) -> bool:
     """Whether it is a folder of shards, and of nothing that `prepare` does not write."""
     shards = folder / "shards"
@@ -149,7 +157,14 @@ def describe_sources(source) -> list[dict[str, Any]]:
         digest = hashlib.sha256(repr(list(source.dtypes.items())).encode())
         digest.update(pd.util.hash_pandas_object(source, index=False).to_numpy().tobytes())
         return [{"path": None, "rows": len(source), "sha256": digest.hexdigest()}]
-    paths = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    paths = [source] if isinstance(source, (str, os.PathLike)) else source
+    if not isinstance(paths, (list, tuple)) or not all(
+        isinstance(path, (str, os.PathLike)) for path in paths
+    ):
+        raise TypeError(
+            "`source` must be a path, a list of paths or a DataFrame. Received one of type "
+            f"{type(source).__name__}: {source!r:.100}"
+        )
     files: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():

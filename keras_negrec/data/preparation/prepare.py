@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from keras_negrec.data.event_columns import further_columns
 from keras_negrec.data.preparation.manifest import (
     SCHEMA_VERSION,
+    appended_parts,
     describe_sources,
     find_prepared,
     write_manifest,
@@ -190,7 +192,14 @@ def prepare(
             opened.close()
         shutil.rmtree(work)
         manifest = write_manifest(partial, request | written | {"parts": []})
+        lost = appended_parts(folder)
         publish(partial, folder)
+    if lost:
+        warnings.warn(
+            f"{folder} held {len(lost)} appended parts, which the new folder does not: append them "
+            f"again. The first: {lost[0]['sources'][:2]}",
+            stacklevel=2,
+        )
     if verbose:
         print(report(manifest, folder.name))
     return manifest

@@ -6,6 +6,7 @@ import copy
 import functools
 import hashlib
 import json
+import numbers
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,8 +130,11 @@ class Prepared:
             prepared = keras_negrec.data.load_prepared("prepared")
             model = keras_negrec.update(model, prepared.newest(replay=2.0))
         """
-        if not isinstance(replay, (int, float)) or not 0 <= replay < float("inf"):
+        is_number = isinstance(replay, numbers.Real) and not isinstance(replay, bool)
+        if not is_number or not 0 <= replay < float("inf"):
             raise ValueError(f"`replay` must be a number of at least 0. Received: {replay!r}")
+        if not isinstance(seed, numbers.Integral) or seed < 0:
+            raise ValueError(f"`seed` must be an integer of at least 0. Received: {seed!r}")
         parts = self.manifest["parts"]
         if not parts:
             return self
@@ -220,7 +224,8 @@ class Prepared:
 
     def fingerprint(self) -> str:
         """A hash of the manifest, and of which events train."""
-        about = json.dumps([self.manifest, self._before_test], sort_keys=True)
+        groups = [(group.file.path.name, group.index) for group in self._groups]
+        about = json.dumps([self.manifest, self._before_test, groups], sort_keys=True)
         return hashlib.sha256(about.encode()).hexdigest()
 
     def chunks(self) -> Iterator[Sessions]:
@@ -278,4 +283,11 @@ class Prepared:
     def __repr__(self) -> str:
         shards, items = self.manifest["shards"], len(self.vocabulary)
         rows, events = (sum(shard[name] for shard in shards) for name in ("rows", "events"))
+        if self._is_part:
+            of_shard = {shard["file"]: shard["row_groups"] for shard in shards}
+            names = [group.file.path.relative_to(self.folder).as_posix() for group in self._groups]
+            own = sum(
+                of_shard[name][group.index] for name, group in zip(names, self._groups, strict=True)
+            )
+            return f"<Prepared: {own} of {rows} rows in {len({*names})} shards, {items} items>"
         return f"<Prepared: {rows} rows, {events} events in {len(shards)} shards, {items} items>"

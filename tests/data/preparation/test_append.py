@@ -119,6 +119,34 @@ def test_what_cannot_be_appended(folder, tmp_path):
     with pytest.raises(TypeError, match="The vocabulary holds strings"):
         add(numbers, folder)
     assert load_prepared(folder).manifest["parts"] == []
+    with pytest.raises(TypeError, match=r"a path, a list of paths or a DataFrame. Received .* int"):
+        add(3, folder)
+    with pytest.raises(FileNotFoundError, match=r"has written, and it has no manifest.json"):
+        add(TUESDAY, tmp_path)
+    shard = next((folder / "shards").iterdir())
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"{shard.name} must have .* bytes by the manifest"):
+        add(TUESDAY, folder)
+
+
+def test_bad_rows_of_a_part_are_left_out_where_asked_for(folder):
+    bad = TUESDAY.assign(feedback=[1, 7, 1, 1, 1, 1, 1])
+    with pytest.raises(ValueError, match='errors="skip"'):
+        add(bad, folder)
+    manifest = add(bad, folder, errors="skip")
+    assert manifest["parts"][0]["events"] == len(bad) - 1
+
+
+def test_a_repair_says_what_has_to_be_appended_again(folder):
+    add(TUESDAY, folder)
+    shard = next((folder / "shards").iterdir())
+    shard.write_bytes(shard.read_bytes()[::-1])
+    again = {"format_options": COLUMNS, "num_shards": 2, "verbose": False, "overwrite": True}
+    with pytest.warns(UserWarning, match="held 1 appended parts, which .* append them again"):
+        manifest = prepare(MONDAY, folder, **again)
+    assert manifest["parts"] == []
+    add(TUESDAY, folder)
+    assert len(load_prepared(folder).sessions()) == 5
 
 
 def test_the_newest_part_with_some_of_the_older_ones(folder):
@@ -134,9 +162,13 @@ def test_the_newest_part_with_some_of_the_older_ones(folder):
     assert {130, 134} <= set(some.sessions().keys) and 20 <= some.sessions().num_events < 45
     counts = some.item_counts(len(prepared.vocabulary))
     assert counts.tolist() == some.sessions().item_counts(len(prepared.vocabulary)).tolist()
+    assert repr(some).startswith("<Prepared: 10 of 23 rows in 2 shards")
+    assert some.fingerprint() != prepared.newest(replay=0).fingerprint()
     everything = prepared.newest(replay=100.0)
     assert everything.sessions().fingerprint() == prepared.sessions().fingerprint()
     drawn = (prepared.newest(replay=1.0, seed=seed).sessions() for seed in range(8))
     assert len({tuple(rows.keys) for rows in drawn}) > 1
     with pytest.raises(ValueError, match="`replay` must be a number of at least 0"):
         prepared.newest(replay=-1)
+    with pytest.raises(ValueError, match=r"`seed` must be an integer of at least 0. Received: -1"):
+        prepared.newest(seed=-1)
