@@ -196,8 +196,8 @@ def prepare(
         publish(partial, folder)
     if lost:
         warnings.warn(
-            f"{folder} held {len(lost)} appended parts, which the new folder does not: append them "
-            f"again. The first: {lost[0]['sources'][:2]}",
+            f"What had been appended to {folder} is not in the new folder: append it again. Parts: "
+            f"{len(lost)}, the first: {lost[0]['sources'][:2]}",
             stacklevel=2,
         )
     if verbose:

@@ -142,7 +142,7 @@ def test_a_repair_says_what_has_to_be_appended_again(folder):
     shard = next((folder / "shards").iterdir())
     shard.write_bytes(shard.read_bytes()[::-1])
     again = {"format_options": COLUMNS, "num_shards": 2, "verbose": False, "overwrite": True}
-    with pytest.warns(UserWarning, match="held 1 appended parts, which .* append them again"):
+    with pytest.warns(UserWarning, match="What had been appended to .*: append it again. Parts: 1"):
         manifest = prepare(MONDAY, folder, **again)
     assert manifest["parts"] == []
     add(TUESDAY, folder)
