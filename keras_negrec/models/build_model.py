@@ -10,7 +10,7 @@ import numpy as np
 from keras_negrec import optimizers
 from keras_negrec.argument_checks import check_choice, check_positive_float
 from keras_negrec.models.encoders import ENCODERS, Encoder
-from keras_negrec.models.feedback import FEEDBACK_TERMS, FeedbackTerm
+from keras_negrec.models.feedback import FEEDBACK_TERMS, FeedbackTerm, Keep
 from keras_negrec.models.objectives import OBJECTIVES, Objective
 from keras_negrec.models.session_recommender import SessionRecommender
 
@@ -40,7 +40,7 @@ def build_model(
     """Builds and compiles a sequential recommender.
 
     The total loss is that of the next item plus, each with its weight, those of the feedback
-    terms: `next_item_loss`, `contrastive_loss`, `not_to_recommend_loss` and `keep_loss`.
+    terms: `next_item_loss`, and `keep_loss`, `contrastive_loss` and so on.
 
     Args:
         encoder: `"sasrec"`, `"bert4rec"`, `"gru4rec"` or `"caser"`, or a
@@ -58,9 +58,10 @@ def build_model(
             `num_sampled_negatives` a sample; `"gbce"`; `"bpr"`; or a
             `keras_negrec.models.Objective`.
         feedback: feedback terms, objects of `keras_negrec.models.feedback` or your own.
-        negative_loss: terms by name: True or `"contrastive"`, `"not_to_recommend"` or `"keep"`,
-            or several of them, but not the last two together; or a dict that gives each its own
-            weight. `"keep"` learns what is shown next and which items are kept, and ranks by both.
+        negative_loss: terms by name: True or `"keep"`, which learns what is shown next and which
+            items are kept, and ranks by both; `"contrastive"`, `"not_to_recommend"` or
+            `"preference"`; or several of them, but not `"keep"` with `"not_to_recommend"`; or a
+            dict that gives each its own weight.
         negative_weight: float above 0. Weight (alpha) of the terms that `negative_loss` names
             without one.
         learning_rate: float, or a Keras schedule, of `keras.optimizers.Adam`, or with sampled
@@ -74,7 +75,8 @@ def build_model(
             `max_sessions`, `num_layers`, `num_heads` ...), of the objective
             (`num_sampled_negatives`, `sampling_distribution`, `skips_as_negatives`, `calibration`,
             `target`, and `fused_softmax` for a softmax whose logits are never in memory), and of
-            the feedback terms (`temperature`, `context`, `similarity`, `keep_weight`).
+            the feedback terms (`keep_weight`, `horizon`, `context_dim`, `temperature`, `context`,
+            `similarity`, `projection_dim`, `beta`, `reference`).
 
     Returns:
         A compiled `keras_negrec.models.SessionRecommender`, a functional Keras model. Give its
@@ -90,10 +92,7 @@ def build_model(
 
     >>> model = keras_negrec.build_model("bert4rec", negative_loss=True)
     >>> sorted(model.output)
-    ['contrastive', 'next_item']
-
-    Reference:
-        [Seshadri & Knees, 2023](https://arxiv.org/abs/2309.11623)
+    ['keep', 'next_item']
     """
     if isinstance(learning_rate, int | float):
         check_positive_float("learning_rate", learning_rate)
@@ -163,7 +162,7 @@ def _weights(negative_loss, negative_weight: float) -> dict[str, float]:
     """The weight of each term that `negative_loss` names, in the order of the registry."""
     check_positive_float("negative_weight", negative_weight)
     if isinstance(negative_loss, bool):
-        negative_loss = list(FEEDBACK_TERMS)[:1] if negative_loss else []
+        negative_loss = [Keep.name] if negative_loss else []
     names = [negative_loss] if isinstance(negative_loss, str) else list(negative_loss or ())
     given = dict.fromkeys(names, negative_weight)
     if isinstance(negative_loss, Mapping):

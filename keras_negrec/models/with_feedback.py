@@ -15,7 +15,8 @@ def with_feedback(
 ) -> SessionRecommender:
     """A copy of a model, as trained as it is, that goes on to learn with other feedback terms.
 
-    For a second stage of training: first what comes next, then what was skipped.
+    For a second stage of training: first what comes next, then what was skipped. What training
+    predicts, the next item or the next kept one, stays as it was unless a term says otherwise.
 
     Args:
         model: `SessionRecommender`. It is not changed.
@@ -31,6 +32,8 @@ def with_feedback(
     Example: see `keras_negrec.models.feedback.Preference`.
     """
     config = keras.saving.deserialize_keras_object(model.get_config())
+    if not any(term.target for term in feedback):
+        config["objective"].target = model.target
     second = type(model)(**{**config, "feedback": list(feedback)})
     second.vocabulary, second.preparation = model.vocabulary, model.preparation
     second.feature_encoder = model.feature_encoder

@@ -67,7 +67,7 @@ def main():
     shapes = ("max_length", "embedding_dim", "num_layers", "num_heads", "num_sampled_negatives")
     settings = {name: getattr(args, name) for name in shapes}
     model = keras_negrec.build_model(
-        "sasrec", vocabulary=vocabulary, negative_loss=True, **settings
+        "sasrec", vocabulary=vocabulary, negative_loss="contrastive", **settings
     )
     dataset = model.training_dataset(split.train, batch_size=args.batch_size, seed=args.seed)
     started = time.perf_counter()

@@ -9,7 +9,7 @@ from keras_negrec import losses
 from keras_negrec.data import Sessions, Vocabulary
 
 EVERYTHING = {
-    "negative_loss": True,
+    "negative_loss": "contrastive",
     "num_sampled_negatives": 5,
     "feedback_inputs": True,
     "max_sessions": 2,
@@ -43,7 +43,7 @@ def test_as_the_readme_writes_it():
     assert model.compiled and model.num_items == 1000
     assert {name: tuple(output.shape) for name, output in model.output.items()} == {
         "next_item": (None, None, 1000),
-        "contrastive": (None, None, None),
+        "keep": (None, None, None, 1),
     }
     assert {"item_ids", "target_positions", "candidate_ids"} == set(model.input)
 
@@ -90,7 +90,7 @@ def test_arguments_reach_the_compiled_model():
         model = build("caser", **options)
         return model.loss, model.get_compile_config()["loss_weights"]
 
-    loss, weights = loss_and_weights(negative_loss=True, temperature=0.2)
+    loss, weights = loss_and_weights(negative_loss="contrastive", temperature=0.2)
     assert isinstance(loss["contrastive"], losses.NegativeFeedbackContrastive)
     assert loss["contrastive"].temperature == 0.2
     assert weights == {"next_item": 1.0, "contrastive": 0.25}
@@ -149,7 +149,7 @@ def test_in_batch_sampling_knows_the_frequencies_of_the_targets(target, counts):
         ({"max_sessions": 2, "use_position_embedding": False}, "`max_sessions` needs positions"),
         ({"negative_weight": 0}, "`negative_weight` must be above 0"),
         ({"optimizer": "adam"}, "`learning_rate` is for the default.*=0.01"),
-        ({"negative_loss": True, "temperature": 0}, "`temperature` must be above 0"),
+        ({"negative_loss": "contrastive", "temperature": 0}, "`temperature` must be above 0"),
         (
             {"vocabulary": Vocabulary([1, 2, 3]), "num_items": 5},
             "size of the vocabulary, 3. Received: num_items=5",

@@ -24,7 +24,7 @@ import keras_negrec
 
 BACKEND = keras.config.backend()
 CASES = {
-    "fused": {"fused_softmax": True, "negative_loss": True, "feedback_inputs": True},
+    "fused": {"fused_softmax": True, "negative_loss": "contrastive", "feedback_inputs": True},
     "sampled": {"num_sampled_negatives": 20},
     "two optimizers": {"num_sampled_negatives": 20, "dense_optimizer": "adamw", "num_items": 101},
 }

@@ -231,6 +231,15 @@ def test_a_second_stage_begins_where_the_first_ended(tmp_path):
     assert np.isfinite(again["preference_loss"]).all()
 
 
+def test_a_second_stage_predicts_what_the_first_did():
+    first = build("sasrec", negative_loss="keep")
+    stages = [
+        keras_negrec.models.with_feedback(first, terms)
+        for terms in ([], [keras_negrec.models.feedback.NotToRecommend()])
+    ]
+    assert [stage.target for stage in stages] == ["next", "next_positive"]
+
+
 def test_a_reference_that_does_not_fit():
     other = keras_negrec.build_model("sasrec", num_items=3)
     with pytest.raises(ValueError, match=f"know the same {NUM_ITEMS} items. Received one of 3"):
@@ -307,7 +316,7 @@ def test_strength_out_of_range():
 
 def test_what_cannot_be_combined():
     assert build(**KEEP).target == "next"
-    assert build(negative_loss=True).target == "next_positive"
+    assert build(negative_loss="contrastive").target == "next_positive"
     with pytest.raises(ValueError, match=r'`keep` needs target="next".*Received: target=.next_p'):
         build(**KEEP, target="next_positive")
     with pytest.raises(ValueError, match="`not_to_recommend` and `keep` cannot be combined"):

@@ -17,7 +17,7 @@ FEATURES, NEW_FEATURES = np.split(
 )
 HISTORIES = toy_sessions(9, length=7, seed=5)
 MODELS = {
-    "sasrec": {"negative_loss": True, "feedback_inputs": True},
+    "sasrec": {"negative_loss": "contrastive", "feedback_inputs": True},
     "bert4rec": {"event_dropout": 0.2, "negative_loss": "keep"},
     "gru4rec": {
         "num_sampled_negatives": 4,
@@ -155,7 +155,7 @@ def test_new_items_are_drawn_and_count_as_the_rarest():
 
 
 def test_the_sampling_rate_of_gbce_is_that_of_the_larger_catalogue():
-    model = make("gru4rec", objective="gbce", num_sampled_negatives=4, negative_loss=True)
+    model = make("gru4rec", objective="gbce", num_sampled_negatives=4, negative_loss="contrastive")
     larger = keras_negrec.grow_vocabulary(model, NEW)
     assert larger.loss["next_item"].sampling_rate == 4 / 12
     model.compile("adam", {"next_item": keras_negrec.losses.GeneralizedBinaryCrossentropy(0.7)})
@@ -244,7 +244,7 @@ def test_metrics_and_loss_weights():
 
 
 def test_the_next_step_is_the_one_the_old_model_would_have_taken():
-    model = make("caser", negative_loss=True)
+    model = make("caser", negative_loss="contrastive")
     items = np.random.default_rng(3).integers(1, 7, (4, 6)).astype("int32")
     x = {"item_ids": items, "candidate_ids": items, "target_positions": np.full((4, 1), 5)}
     labels = np.full((4, 1, 6), -1)

@@ -78,7 +78,7 @@ def test_quantized_to_int8_it_ranks_nearly_as_before(name):
 )
 def test_learns_the_toy(name, num_rows, epochs, arguments):
     arguments = {"max_length": 15 if name == "sasrec" else 16, **arguments}  # rows of 16
-    model = build(name, negative_loss=True, intermediate_dim=None, **arguments)
+    model = build(name, negative_loss="contrastive", intermediate_dim=None, **arguments)
     history = fit(model, toy_sessions(num_rows), epochs, batch_size=32)
     assert {"loss", "next_item_loss", "contrastive_loss"} <= set(history)
     assert history["next_item_loss"][-1] < 0.5 * history["next_item_loss"][0]
@@ -95,8 +95,8 @@ def test_learns_the_toy(name, num_rows, epochs, arguments):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: build("caser", negative_loss=True),
-        lambda: build("bert4rec", negative_loss=True, num_sampled_negatives=20),
+        lambda: build("caser", negative_loss="contrastive"),
+        lambda: build("bert4rec", negative_loss="contrastive", num_sampled_negatives=20),
         lambda: keras_negrec.models.MatrixFactorization(NUM_ITEMS, embedding_dim=8),
     ],
     ids=["two losses", "row gradients", "matrix factorization"],
@@ -113,7 +113,7 @@ def test_tensorflow_traces_a_step_once(make, monkeypatch):
 
 @pytest.mark.parametrize("loss_of_the_other", [{}, {"contrastive": None}])
 def test_one_of_two_outputs_has_a_loss(loss_of_the_other):
-    model = build("caser", negative_loss=True)
+    model = build("caser", negative_loss="contrastive")
     model.compile("adam", loss={"next_item": model.loss["next_item"], **loss_of_the_other})
 
     def first_alone(x, y, weight):

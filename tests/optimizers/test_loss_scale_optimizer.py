@@ -35,7 +35,7 @@ def test_trains_as_in_float32(dtype):
         optimizer = LazyAdam(1e-2)
         if dtype == "mixed_float16":
             optimizer = LossScaleOptimizer(optimizer, initial_scale=64.0)
-        model = small(optimizer, each, negative_loss=True)
+        model = small(optimizer, each, negative_loss="contrastive")
         losses[each], weights = train(model, epochs=4)
         assert all(np.isfinite(weight).all() for weight in weights)
         assert model.item_embedding.embeddings.dtype == "float32"

@@ -10,7 +10,7 @@ ABOUT = {"metrics": {"hr@10": 0.123456, "coverage@10": 0.5}, "data": "Two days."
 @pytest.fixture(scope="session")
 def model():
     keras.utils.set_random_seed(0)
-    return build("sasrec", feedback_inputs=True, negative_loss=True)
+    return build("sasrec", feedback_inputs=True, negative_loss="contrastive")
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import keras_negrec
 @pytest.fixture(scope="module")
 def other():
     """A model with other answers."""
-    model = build("sasrec", feedback_inputs=True, negative_loss=True)
+    model = build("sasrec", feedback_inputs=True, negative_loss="contrastive")
     table = model.item_embedding.embeddings
     table.assign(-np.array(table))
     return model

@@ -20,5 +20,5 @@ def __dir__():
     return __all__
 
 
-# The names that `build_model(negative_loss=...)` takes; True is the first one.
+# The names that `build_model(negative_loss=...)` takes.
 FEEDBACK_TERMS = {term.name: term for term in (Contrastive, NotToRecommend, Keep, Preference)}
