@@ -50,9 +50,7 @@ class Vocabulary:
         if not self._index.is_unique:
             repeated = self._index[self._index.duplicated()][0]
             raise ValueError(f"`items` must be distinct. Received {repeated!r} more than once.")
-        if isinstance(retired, (str, bytes)):
-            raise TypeError(f"`retired` must be a list of items. Received: {retired!r}")
-        retired = list(retired)
+        retired = list(_no_text("retired", retired))
         self.retired_ids = np.unique(self.encode(retired))
         self.retired = self.decode(self.retired_ids)
 
@@ -66,9 +64,7 @@ class Vocabulary:
         >>> len(vocabulary), vocabulary.retired.tolist()
         (3, ['verse'])
         """
-        if isinstance(items, (str, bytes)):
-            raise TypeError(f"`items` must be a list of items. Received: {items!r}")
-        return Vocabulary(self.items, retired=[*self.retired, *items])
+        return Vocabulary(self.items, retired=[*self.retired, *_no_text("retired", items)])
 
     def grow(self, new_items: Iterable) -> Vocabulary:
         """The same items and ids, and after them the new ones; one that is known is an error."""
@@ -178,6 +174,13 @@ def frequency_order(items: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Where the most frequent items are, first of all; of equals the smaller id comes first."""
     by_item = np.argsort(items, kind="stable")
     return by_item[np.argsort(-counts[by_item], kind="stable")]
+
+
+def _no_text(name: str, items: Iterable) -> Iterable:
+    """The same items, which must not be one text: its letters would be taken for them."""
+    if isinstance(items, (str, bytes)):
+        raise TypeError(f"`{name}` must be a list of items. Received: {items!r}")
+    return items
 
 
 def _as_array(items: Iterable) -> np.ndarray:

@@ -6,6 +6,12 @@ import keras
 from keras import ops
 
 
+def check_finite(model: keras.Model) -> None:
+    """A ValueError that names the weights that hold NaN or infinity."""
+    if found := not_finite(model):
+        raise ValueError(f"Weights of the model are not finite: {', '.join(found)}")
+
+
 def not_finite(model: keras.Model) -> list[str]:
     """The weights that hold NaN or infinity, each with how many of its values do."""
     found = []

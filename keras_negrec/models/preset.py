@@ -17,7 +17,7 @@ import keras_negrec
 from keras_negrec.backend.keras_private import SafeModeScope
 from keras_negrec.data import ItemFeatureEncoder, Prepared
 from keras_negrec.data.event_columns import EVENT_COLUMNS, EventColumn
-from keras_negrec.models.finite_weights import not_finite
+from keras_negrec.models.finite_weights import check_finite
 from keras_negrec.partial_folder import partial_folder, publish
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ def save_to_preset(
             "`save_to_preset` writes a new folder, or with overwrite=True replaces a preset. "
             f"Received: {folder}"
         )
-    if found := not_finite(model):
-        raise ValueError(f"Weights of the model are not finite: {', '.join(found)}")
+    check_finite(model)
     features = {embedding.num_features or 0 for embedding, _ in model.item_columns}
     if prepared is not None:
         if rules is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data import Sessions, TrainingData, Vocabulary
 from keras_negrec.models.ensemble import Ensemble
-from keras_negrec.models.finite_weights import not_finite
+from keras_negrec.models.finite_weights import check_finite
 from keras_negrec.models.grow_vocabulary import grow_to
 from keras_negrec.models.recommender import Recommender
 
@@ -76,8 +76,7 @@ def update(
     if known is None:
         raise ValueError("`update` needs a model with a vocabulary. Received: None")
     check_positive_int("epochs", epochs)
-    if found := not_finite(model):
-        raise ValueError(f"Weights of the model are not finite: {', '.join(found)}")
+    check_finite(model)
     vocabulary = vocabulary or getattr(sessions, "vocabulary", None) or known
     if not isinstance(vocabulary, Vocabulary):
         raise TypeError(
@@ -91,9 +90,7 @@ def update(
                 "The vocabulary must begin with the items of the model's, in the same order, as it "
                 f"does after `append`. Item {index + 1} must be {item!r}. Received: {received!r}"
             )
-    if isinstance(retired, (str, bytes)):
-        raise TypeError(f"`retired` must be a list of items. Received: {retired!r}")
-    left = vocabulary.retire([*known.retired, *(() if retired is None else retired)])
+    left = vocabulary.retire(known.retired).retire(retired)
     if len(left.retired) == len(left):
         raise ValueError(f"One item at least must not be retired. Received: all {len(left)}")
     neighbors = None

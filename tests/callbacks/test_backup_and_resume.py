@@ -280,3 +280,30 @@ def test_killed_at_random_moments(tmp_path, data, disk):
     environment = {**os.environ, "PYTHONPATH": path}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert ended.stdout.splitlines()[-1:] == ["20 of 20"], ended.stdout + ended.stderr
+
+
+class Draws(keras.callbacks.Callback):
+    """Draws at each step from the generators that everybody uses."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        own = keras.random.uniform(()), np.random.random(), random.random()  # noqa: NPY002
+        self.newest = [float(each) for each in own]
+
+
+def test_draws_from_the_default_generators_go_on(tmp_path):
+    x, newest = np.ones((12, 2), "float32"), []
+    for after in (100, 6, 100):  # whole, broken off, taken up
+        if after == 6 or not newest:
+            keras.utils.set_random_seed(7)
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        draws = Draws()
+        folder = tmp_path / ("backup" if newest else "whole")
+        callbacks = [BackupAndResume(folder, every=2), draws, BreakOff(after)]
+        try:
+            options = {"batch_size": 3, "shuffle": False, "epochs": 2, "verbose": 0}
+            model.fit(x, x[:, :1], callbacks=callbacks, **options)
+        except InterruptedError:
+            continue
+        newest.append(draws.newest)
+    assert newest[0] == newest[1]
