@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_negrec.argument_checks import check_choice
+from keras_negrec.argument_checks import check_choice, check_positive_int
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.sessions import Sessions
 
@@ -73,7 +73,12 @@ class Examples:
 
     @classmethod
     def after(
-        cls, sessions: Sessions, cuts: np.ndarray, *, target: str = "next_positive"
+        cls,
+        sessions: Sessions,
+        cuts: np.ndarray,
+        *,
+        target: str = "next_positive",
+        horizon: int | None = None,
     ) -> Examples:
         """Examples whose histories are the first `cuts[i]` events of each session.
 
@@ -86,9 +91,25 @@ class Examples:
                 event at or after the cut; a session without a positive one is left out. Or
                 `"next"`: the event right after the cut alone, a target where it is positive, a
                 skip target where it is negative; one with feedback 0 is left out.
+            horizon: int or None. An example for each of so many events from the cut on, not for the
+                first ones alone: the i-th positive and the i-th negative one are those of the i-th
+                example, and where one of them is missing the other one comes alone. `hr@K` is then
+                the share of what was kept there, and `skip_hr@K` the share of what was skipped
+                there, that is among the first K. Not with `target="next"`.
+
+        Example:
+
+        >>> sessions = keras_negrec.data.Sessions.from_lists([[4, 1, 2, 3]], [[1, -1, 1, -1]])
+        >>> examples = keras_negrec.data.Examples.after(sessions, np.array([1]), horizon=10)
+        >>> examples.targets, examples.skip_targets
+        (array([2, 0], dtype=int32), array([1, 3], dtype=int32))
         """
         check_choice("target", target, ("next_positive", "next"))
         cuts = np.asarray(cuts)
+        if horizon is not None:
+            if target == "next":
+                raise ValueError(f'`horizon` is not for target="next". Received: {horizon}')
+            return cls._of_horizon(sessions, cuts, check_positive_int("horizon", horizon))
         positions, of_row = sessions.positions(), np.repeat(cuts, sessions.lengths)
         late = positions >= of_row if target == "next_positive" else positions == of_row
         targets, skips = (
@@ -97,6 +118,21 @@ class Examples:
         found = targets if target == "next_positive" else targets + skips
         rows = np.flatnonzero((found > 0) & (cuts > 0))
         return cls(sessions.between(0, cuts[rows], rows), targets[rows], skips[rows])
+
+    @classmethod
+    def _of_horizon(cls, sessions: Sessions, cuts: np.ndarray, horizon: int) -> Examples:
+        later = sessions.positions() - np.repeat(cuts, sessions.lengths)
+        is_asked = (later >= 0) & (later < horizon) & np.repeat(cuts > 0, sessions.lengths)
+        asked = [np.flatnonzero(is_asked & (sessions.feedback * sign > 0)) for sign in (1, -1)]
+        rows = [sessions.rows()[events] for events in asked]
+        counts = [np.bincount(each, minlength=len(sessions)) for each in rows]
+        first = np.append(0, np.cumsum(np.maximum(*counts)))
+        found = np.zeros((2, first[-1]), "int32")
+        for items, events, row, count in zip(found, asked, rows, counts, strict=True):
+            nth = np.arange(len(events)) - np.repeat(np.cumsum(count) - count, count)
+            items[first[row] + nth] = sessions.item_ids[events]
+        of = np.repeat(np.arange(len(sessions)), np.diff(first))
+        return cls(sessions.between(0, cuts[of], of), *found)
 
     @classmethod
     def every_prefix(

@@ -1,3 +1,5 @@
+from itertools import zip_longest
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -53,6 +55,8 @@ def test_the_next_event_alone():
     assert found(examples) == [("u", [1], 0, 2), ("w", [9], 0, 1), ("x", [2], 3, 0)]
     with pytest.raises(ValueError, match="`target` must be one of 'next_positive', 'next'"):
         Examples.after(sessions(), np.array([1, 1, 1, 1]), target="previous")
+    with pytest.raises(ValueError, match="`horizon` is not for target=.next.. Received: 3"):
+        Examples.after(sessions(), np.array([1, 1, 1, 1]), target="next", horizon=3)
 
 
 @pytest.mark.parametrize("target", ["next_positive", "next"])
@@ -101,14 +105,21 @@ def test_sessions_for_a_held_out_loss():
 def test_after_against_a_loop(drawn, data):
     items, feedback = drawn
     cuts = [data.draw(st.integers(0, len(row))) for row in feedback]
-    expected = []
+    expected, of_horizon = [], []
+    horizon = data.draw(st.integers(1, 5))
     for key, (row, marks, cut) in enumerate(zip(items, feedback, cuts, strict=True)):
         late = list(zip(row, marks, strict=True))[cut:]
         kept = [item for item, mark in late if mark > 0]
         skipped = [item for item, mark in late if mark < 0]
         if cut and kept:
             expected.append((key, row[:cut], kept[0], skipped[0] if skipped else 0))
-    assert found(Examples.after(Sessions.from_lists(items, feedback), cuts)) == expected
+        kept = [item for item, mark in late[:horizon] if mark > 0]
+        skipped = [item for item, mark in late[:horizon] if mark < 0]
+        for pair in zip_longest(kept, skipped, fillvalue=0) if cut else ():
+            of_horizon.append((key, row[:cut], *pair))
+    sessions = Sessions.from_lists(items, feedback)
+    assert found(Examples.after(sessions, cuts)) == expected
+    assert found(Examples.after(sessions, cuts, horizon=horizon)) == of_horizon
 
 
 def test_fingerprint_stays_what_it_is():
