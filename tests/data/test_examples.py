@@ -55,7 +55,7 @@ def test_the_next_event_alone():
     assert found(examples) == [("u", [1], 0, 2), ("w", [9], 0, 1), ("x", [2], 3, 0)]
     with pytest.raises(ValueError, match="`target` must be one of 'next_positive', 'next'"):
         Examples.after(sessions(), np.array([1, 1, 1, 1]), target="previous")
-    with pytest.raises(ValueError, match="`horizon` is not for target=.next.. Received: 3"):
+    with pytest.raises(ValueError, match=r"`horizon` is not for target=.next.\. Received: 3"):
         Examples.after(sessions(), np.array([1, 1, 1, 1]), target="next", horizon=3)
 
 
