@@ -178,6 +178,7 @@ def keep_term(args, vocabulary: data.Vocabulary, features: np.ndarray | None, **
             item_features=features,
             feedback_inputs=True,
             fused_softmax=True,
+            num_layers=1,
             feedback=[kn.models.feedback.Keep(args.negative_weight, **term)],
         )
         dataset = model.training_dataset(known, batch_size=64, seed=seed)
@@ -194,9 +195,9 @@ def main():
     add("--data", type=Path, required=True, help="the labelled Parquet file")
     add("--features", type=Path, help="the CSV file of video features")
     add("--model", default="sasrec", help="encoder (sasrec)")
-    add("--negative-weight", type=float, default=0.25, help="of the keep loss (0.25)")
-    add("--context-dim", type=int, default=16, help="of the keep term with context (16)")
-    add("--horizon", type=int, default=10, help="of the keep term with context (10)")
+    add("--negative-weight", type=float, default=10, help="of the keep loss (10)")
+    add("--context-dim", type=int, default=8, help="of the keep term with context (8)")
+    add("--horizon", type=int, default=49, help="of the keep term with context (49)")
     add("--epochs", type=int, default=8, help="the most (8)")
     add("--patience", type=int, default=2, help="epochs without a better GAUC (2)")
     add("--seed", type=int, nargs="+", default=[0], help="one training for each")

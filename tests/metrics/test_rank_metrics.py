@@ -112,7 +112,9 @@ def test_feedback_auc_against_a_loop():
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
 def test_in_fit(name, tmp_path):
     small = {"max_length": 12, "embedding_dim": 8, "num_layers": 1, "dropout": 0.0}
-    model = keras_negrec.build_model(name, num_items=NUM_ITEMS, negative_loss="contrastive", **small)
+    model = keras_negrec.build_model(
+        name, num_items=NUM_ITEMS, negative_loss="contrastive", **small
+    )
     model.compile(
         keras.optimizers.SGD(0.0),  # so that the weights are the same all along
         loss={

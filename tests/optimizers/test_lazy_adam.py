@@ -61,7 +61,12 @@ BOTH = ["contrastive", "not_to_recommend"]
         ("sasrec", {"negative_loss": BOTH, "skips_as_negatives": True}, ALL_TOGETHER, None),
         ("bert4rec", {"objective": "gbce", "sampling_distribution": "mixed"}, {}, None),
         ("gru4rec", {"negative_loss": "keep", "feedback_inputs": True}, {}, None),
-        ("caser", {"objective": "bpr", "negative_loss": "contrastive", "context": "item"}, {}, None),
+        (
+            "caser",
+            {"objective": "bpr", "negative_loss": "contrastive", "context": "item"},
+            {},
+            None,
+        ),
     ],
 )
 def test_is_adam_where_all_rows_are_in_each_step(name, options, settings, dense_optimizer):

@@ -66,7 +66,9 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("onnx") / "new"
     sampled = {"num_sampled_negatives": 4, "skips_as_negatives": True}
     models = {
-        "sasrec": build("sasrec", feedback_inputs=True, max_sessions=3, negative_loss="contrastive"),
+        "sasrec": build(
+            "sasrec", feedback_inputs=True, max_sessions=3, negative_loss="contrastive"
+        ),
         "bert4rec": build("bert4rec", feedback_inputs=True, negative_loss="keep"),
         "gru4rec": build("gru4rec", INTEGERS, dtype="mixed_bfloat16", **sampled),
         "caser": with_features(),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from keras_negrec.argument_checks import check_item_ids
+from keras_negrec.argument_checks import check_item_ids, check_ranking_weight
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.simulation.simulation_truth import SimulationTruth
 from keras_negrec.data.vocabulary import Vocabulary
@@ -36,6 +36,9 @@ class Oracle:
     Args:
         truth: `SimulationTruth` of the simulation.
         vocabulary: `Vocabulary` that the histories were encoded with, of its items alone.
+        keep_weight: float of at least 0. How much it counts that a track is kept where it is
+            played. Above 1 the scores are no probabilities any more: fewer skips are shown, for
+            fewer hits. So the oracle has a curve of both, as a model with the keep term has.
 
     Example:
 
@@ -46,8 +49,9 @@ class Oracle:
     (1, 50)
     """
 
-    def __init__(self, truth: SimulationTruth, vocabulary: Vocabulary):
+    def __init__(self, truth: SimulationTruth, vocabulary: Vocabulary, keep_weight: float = 1.0):
         self.truth = truth
+        self.keep_weight = check_ranking_weight("keep_weight", keep_weight)
         self.num_items = len(vocabulary)
         self._indices = pd.Index(truth.items["item"]).get_indexer(vocabulary.items)
         for unknown in vocabulary.items[self._indices < 0].tolist()[:1]:
@@ -65,8 +69,8 @@ class Oracle:
 
         Returns:
             float32 `(len(histories), num_items)`; column `j` is the item of internal id `j + 1`. A
-            row sums to 1 where the vocabulary holds all items that the session has not heard, and
-            is 0 where nothing more is kept.
+            row sums to 1 where `keep_weight` is 1 and the vocabulary holds all items that the
+            session has not heard, and is 0 where nothing more is kept.
         """
         check_item_ids(histories.item_ids, self.num_items)
         scores = np.zeros((len(histories), self.num_items), "float32")
@@ -157,6 +161,8 @@ class Oracle:
             keep = truth.keep_probability(mood, tendency, num_kept, items)
             ends = np.maximum(played[rows] @ keep.T, np.float32(1e-30))
             expected[rows] += (belief[np.ix_(rows, states)] / ends).astype("float32") @ keep
+        if self.keep_weight != 1:
+            expected **= self.keep_weight
         return (played * expected)[:, self._indices]
 
 

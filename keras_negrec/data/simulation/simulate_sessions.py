@@ -117,13 +117,13 @@ class Simulation:
             }
         )
 
-    def oracle(self, vocabulary: Vocabulary) -> Oracle:
+    def oracle(self, vocabulary: Vocabulary, keep_weight: float = 1.0) -> Oracle:
         """The best ranking that anyone could reach."""
-        return Oracle(self.truth, vocabulary)
+        return Oracle(self.truth, vocabulary, keep_weight)
 
-    def history_oracle(self, vocabulary: Vocabulary) -> HistoryOracle:
+    def history_oracle(self, vocabulary: Vocabulary, keep_weight: float = 1.0) -> HistoryOracle:
         """The best ranking that a model could reach."""
-        return HistoryOracle(self.truth, vocabulary)
+        return HistoryOracle(self.truth, vocabulary, keep_weight)
 
     def item_table(self) -> pd.DataFrame:
         """What may be known of each item, also of one that was never played.

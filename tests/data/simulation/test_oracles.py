@@ -131,6 +131,12 @@ def test_the_oracle_knows_mood_and_tendency(tiny):
         expected = next_kept(simulation.truth, state["mood"], state["tendency"], items, feedback)
         scores = simulation.oracle(vocabulary).score(history)[0]
         np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-7)
+        # played * kept ** 2 = (played * kept) ** 2 / played, each but for a factor
+        played, _ = play_and_state(simulation.truth, items, feedback)
+        squared = expected**2 / np.where(played > 0, played, 1)
+        cautious = simulation.oracle(vocabulary, keep_weight=2).score(history)[0]
+        expected, found = (each / each.sum() for each in (squared, cautious))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
 
 
 def assert_targets_are_as_frequent_as_foretold(scores, targets):
