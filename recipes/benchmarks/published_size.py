@@ -30,9 +30,9 @@ ops = keras.ops
 ROWS, COLUMNS = 256, 8192  # of a bare product
 
 
-def parse_args() -> argparse.Namespace:
+def options(description: str) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     options.add_argument("--sessions", type=int, default=450_000)
     options.add_argument("--num-items", type=int, default=1_000_000)
@@ -45,15 +45,15 @@ def parse_args() -> argparse.Namespace:
     options.add_argument("--examples", type=int, default=10_000, help="sessions to rank for")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--out", type=Path, help="a JSON file for the figures")
-    return options.parse_args()
+    return options
 
 
 def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def main():
-    args = parse_args()
+def simulate(args) -> tuple[data.Split, data.Vocabulary, data.Examples]:
+    """Sessions of up to `max_length` events, the items, and some of the test examples."""
     started = time.perf_counter()
     with doing("simulating sessions"):
         simulation = data.simulate_sessions(args.sessions, args.num_items, seed=args.seed)
@@ -62,12 +62,22 @@ def main():
         newest = sessions.lengths - args.max_length - 2  # two events are held out
         split = data.leave_one_out(sessions.between(newest, sessions.lengths))
     print(f"{split.summary()}; made in {time.perf_counter() - started:.0f} s", flush=True)
+    chosen = np.random.default_rng(args.seed).permutation(len(split.test))
+    return split, vocabulary, split.test.take(np.sort(chosen[: args.examples]))
 
-    keras.utils.set_random_seed(args.seed)
+
+def settings(args) -> dict:
+    """The size of the models, as keywords of `build_model`."""
     shapes = ("max_length", "embedding_dim", "num_layers", "num_heads", "num_sampled_negatives")
-    settings = {name: getattr(args, name) for name in shapes}
+    return {name: getattr(args, name) for name in shapes}
+
+
+def main():
+    args = options(__doc__).parse_args()
+    split, vocabulary, examples = simulate(args)
+    keras.utils.set_random_seed(args.seed)
     model = keras_negrec.build_model(
-        "sasrec", vocabulary=vocabulary, negative_loss="contrastive", **settings
+        "sasrec", vocabulary=vocabulary, negative_loss="contrastive", **settings(args)
     )
     dataset = model.training_dataset(split.train, batch_size=args.batch_size, seed=args.seed)
     started = time.perf_counter()
@@ -85,8 +95,6 @@ def main():
     }
     print(figures, flush=True)
 
-    chosen = np.random.default_rng(args.seed).permutation(len(split.test))
-    examples = split.test.take(np.sort(chosen[: args.examples]))
     before = peak_gib()
     started = time.perf_counter()
     with doing("ranking the whole catalogue"):

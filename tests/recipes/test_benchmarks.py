@@ -49,6 +49,22 @@ def test_published_size(monkeypatch, tmp_path):
     assert found["bare_products_seconds"] > 0
 
 
+def test_published_table(monkeypatch, tmp_path):
+    out = tmp_path / "figures.json"
+    sizes = ["--sessions", 300, "--num-items", 300, "--examples", 50, "--epochs", 1, "--out", out]
+    small = ["--num-sampled-negatives", 20, "--embedding-dim", 8, "--num-heads", 2]
+    run(monkeypatch, "published_table", "--model", "sasrec", *sizes, *small)
+    found = json.loads(out.read_text())
+    assert list(found) == [
+        "sasrec",
+        "sasrec + contrastive (hidden)",
+        "sasrec + contrastive (item)",
+        "sasrec + keep",
+    ]
+    for metrics in found.values():  # all items are candidates of either
+        assert metrics["sampled_hr@10"] == metrics["hr@10"]
+
+
 def test_export_benchmark(monkeypatch, tmp_path, capsys):
     out = tmp_path / "figures.json"
     sizes = ["--sessions", 200, "--epochs", 1, "--histories", 20, "--out", out]
