@@ -23,11 +23,22 @@ from toy_sessions import NUM_ITEMS
 
 NAMES = ENCODERS if THOROUGH else ("bert4rec", "gru4rec")
 GO_ON = ("sasrec", "gru4rec")  # compiling takes long, and the optimizer knows no encoder
-WEIGHTS = {"contrastive": 0.4, "not_to_recommend": 0.7}
+TERMS = {  # by encoder, what it has beside the contrastive term
+    "bert4rec": {"keep": 0.6, "preference": 0.5},
+    "gru4rec": {"not_to_recommend": 0.7},
+}
+OPTIONS = {
+    "bert4rec": {"projection_dim": 5, "context_dim": 3, "context_dropout": 0.0},
+    "gru4rec": {},
+}
 
 
-def batch():
-    """What the models see, their targets and the weights of these."""
+def terms_of(name):
+    return {"contrastive": 0.4, **TERMS.get(name, TERMS["gru4rec"])}
+
+
+def batch(name):
+    """What a model sees, its targets and the weights of these."""
     random = np.random.default_rng(0)
     items = random.integers(1, NUM_ITEMS + 1, (6, 8))
     items[0, :2] = items[1, :1] = 0
@@ -38,10 +49,15 @@ def batch():
         "next_item": random.integers(0, NUM_ITEMS, (6, 3)),
         "contrastive": random.integers(-1, 1, (6, 3, 8)),
         "not_to_recommend": random.integers(0, NUM_ITEMS, (6, 3)),
+        "keep": random.integers(0, 2, (6, 3, 8, 1)),
     }
     y["contrastive"][..., 4] = random.integers(0, 2, (6, 3)) * 2 - 1
-    weight = {name: random.integers(0, 2, (6, 3)).astype("float32") for name in y}
+    y["preference"] = y["contrastive"]
+    y = {output: y[output] for output in ("next_item", *terms_of(name))}
+    weight = {output: random.integers(0, 2, (6, 3)).astype("float32") for output in y}
     weight["contrastive"][:] = 1
+    if "keep" in weight:
+        weight["keep"] = random.integers(0, 2, (6, 3, 8)).astype("float32")
     x, y = keras.tree.map_structure(lambda values: values.astype("int32"), (x, y))
     return x, y, weight
 
@@ -50,12 +66,13 @@ def train(folder):
     report = {}
     for name in NAMES:
         options = {"learning_rate": 1e-3, "temperature": 0.3, "feedback_inputs": True}
-        model = build(name, negative_loss=WEIGHTS, **options)
+        options |= OPTIONS.get(name, {})
+        model = build(name, negative_loss=terms_of(name), **options)
         for i, weight in enumerate(model.trainable_weights):
             random = np.random.default_rng(i)
             if len(weight.shape) > 1:  # scales and offsets start alike on every backend
                 weight.assign(random.normal(scale=0.3, size=weight.shape).astype("float32"))
-        losses = [model.train_on_batch(*batch(), return_dict=True) for _ in range(20)]
+        losses = [model.train_on_batch(*batch(name), return_dict=True) for _ in range(20)]
         model.save(Path(folder) / f"{name}.keras")
         report[name] = {"losses": keras.tree.map_structure(float, losses), **state(name, model)}
     return report
@@ -69,7 +86,7 @@ def load(folder):
 
 def state(name, model):
     """What a saved model must keep: outputs, how it was compiled, and the next step's loss."""
-    outputs = model.predict_on_batch(batch()[0])
+    outputs = model.predict_on_batch(batch(name)[0])
     compiled = {
         "loss_weights": model.get_compile_config()["loss_weights"],
         "loss": type(model.loss["contrastive"]).__name__,
@@ -79,7 +96,9 @@ def state(name, model):
         "iterations": int(model.optimizer.iterations),
     }
     # The second step's loss depends on the optimizer's moments.
-    steps = [model.train_on_batch(*batch(), return_dict=True) for _ in range(2 * (name in GO_ON))]
+    steps = [
+        model.train_on_batch(*batch(name), return_dict=True) for _ in range(2 * (name in GO_ON))
+    ]
     return {
         "outputs": {key: numpy(outputs[key]).tolist() for key in sorted(outputs)},
         "compiled": compiled,
@@ -120,7 +139,7 @@ def test_training_and_saved_models_are_the_same_on_every_backend(tmp_path):
 
 def check_losses(expected, found):
     assert len(expected) == 20
-    for key in ("loss", "next_item_loss", "contrastive_loss"):
+    for key in expected[0]:
         values, others = ([step[key] for step in steps] for steps in (expected, found))
         np.testing.assert_allclose(others, values, rtol=0, atol=1e-4)
     assert expected[-1]["loss"] < expected[0]["loss"] - 0.05
@@ -131,7 +150,7 @@ def check_loaded(name, expected, found):
     """What was trained on one backend, and loaded on another."""
     assert found["compiled"] == expected["compiled"]
     assert found["compiled"]["iterations"] == 20
-    assert found["compiled"]["loss_weights"] == {"next_item": 1.0, **WEIGHTS}
+    assert found["compiled"]["loss_weights"] == {"next_item": 1.0, **terms_of(name)}
     for key, values in expected["outputs"].items():
         np.testing.assert_allclose(found["outputs"][key], values, atol=1e-5)
     np.testing.assert_allclose(found["next_losses"], expected["next_losses"], atol=1e-4)
