@@ -278,9 +278,12 @@ def test_gradients_by_finite_differences(new_form):
     x, y, weight = (
         keras.tree.map_structure(keras.ops.convert_to_tensor, d) for d in (x, y, weight)
     )
-    start = [numpy(each) for each in model.trainable_variables]
+    start = [keras.ops.stop_gradient(each.value) for each in model.trainable_variables]
     random = np.random.default_rng(2)
-    direction = [random.normal(size=each.shape).astype("float32") for each in start]
+    direction = [
+        keras.ops.convert_to_tensor(random.normal(size=each.shape).astype("float32"))
+        for each in start
+    ]
     rest = [each.value for each in model.non_trainable_variables]
 
     def loss(step):
