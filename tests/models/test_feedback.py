@@ -293,7 +293,7 @@ def test_gradients_by_finite_differences(new_form):
 
     _, found = value_and_gradient(loss, 0.0)
     sides = [value_and_gradient(loss, step)[0] for step in (0.004, -0.004)]
-    assert found == pytest.approx((sides[0] - sides[1]) / 0.008, rel=0.01, abs=1e-3)
+    assert found == pytest.approx((sides[0] - sides[1]) / 0.008, rel=0.02)
     assert abs(found) > 0.01
 
 

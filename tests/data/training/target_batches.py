@@ -9,25 +9,27 @@ NUM_ITEMS = 6
 
 
 def parts(
-    contrastive=None, not_to_recommend=False, keep=False, sampled=False, skips_as_negatives=False
+    contrastive=None, not_to_recommend=False, keep=0, sampled=False, skips_as_negatives=False
 ):
-    """Objective and feedback terms, as arguments of the targets."""
+    """Objective and feedback terms, as arguments of the targets; `keep` is a horizon."""
     objective = objectives.Softmax()
     if sampled or skips_as_negatives:
         objective = objectives.SampledSoftmax(5, skips_as_negatives=skips_as_negatives)
     terms = [feedback.Contrastive(context=contrastive)] if contrastive else []
+    terms += [feedback.Preference()] if contrastive == "hidden" else []
     terms += [feedback.NotToRecommend()] if not_to_recommend else []
-    terms += [feedback.Keep()] if keep else []
+    terms += [feedback.Keep(horizon=keep)] if keep else []
     return {"objective": objective, "feedback": terms}
 
 
 def choices(contrastive, **further):
     """All ways to combine the arguments of `parts` with a target, and further ones."""
-    booleans = ("not_to_recommend", "keep", "sampled", "skips_as_negatives")
+    booleans = ("not_to_recommend", "sampled", "skips_as_negatives")
     every = st.fixed_dictionaries(
         {
             "target": st.sampled_from(["next_positive", "next"]),
             "contrastive": st.sampled_from(contrastive),
+            "keep": st.sampled_from([0, 1, 3]),
             **dict.fromkeys(booleans, st.booleans()),
             **further,
         }
@@ -95,14 +97,24 @@ def labels_of(batch, row, i, positive):
     return labels if 0 in labels else nothing
 
 
+def kept_of(batch, row, first, horizon, hidden):
+    """Of each column 1 for kept, -1 for skipped, 0 for what the keep term does not ask there."""
+    _, feedback, sessions = row_of(batch, row)
+    return [
+        int(first <= j < first + horizon and sessions[j] == sessions[first] and hidden(j))
+        * np.sign(feedback[j])
+        for j in range(len(feedback))
+    ]
+
+
 def slots_of(x, y, weight, sampled, **others):
-    """For each row a dict from positions to (target, skip target, 1 for kept or -1 for skipped).
+    """For each row a dict from positions to (target, skip target, *what `kept_of` gives).
 
     0 is for what a position is not asked. Slots that are not used hold nothing but 0.
     """
     used = weight["next_item"] == 1
     ids = x["target_ids"] if sampled else y["next_item"] + 1
-    targets, skips, kept = np.where(used, ids, 0), np.zeros_like(ids), np.zeros_like(ids)
+    targets, skips, kept = np.where(used, ids, 0), np.zeros_like(ids), ids[..., None][..., :0]
     assert (y["next_item"][~used] == 0).all()
     if sampled:  # the target is class 0
         assert (y["next_item"] == 0).all() and (ids[~used] == 0).all()
@@ -115,7 +127,7 @@ def slots_of(x, y, weight, sampled, **others):
         assert (kept[~used] == 0).all()
     positions, asked = x["target_positions"], (targets > 0) | (skips > 0)
     assert used.shape == positions.shape and (positions[~asked] == 0).all()
-    slots = np.stack([positions, targets, skips, kept], axis=-1)
+    slots = np.concatenate([np.stack([positions, targets, skips], axis=-1), kept], axis=-1)
     rows = [
         {p: tuple(own) for p, *own in slots[row][asked[row]].tolist()} for row in range(len(used))
     ]

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from target_batches import (
     NUM_ITEMS,
     choices,
+    kept_of,
     labels_of,
     next_event,
     parts,
@@ -44,7 +45,7 @@ def is_target(batch, target):
 def test_against_reference(batch, arguments, seed):
     arguments["sampled"] |= arguments["skips_as_negatives"]
     x, y, weight = transform(batch, seed, **arguments)
-    length = batch["item_ids"].shape[1]
+    length, keep = batch["item_ids"].shape[1], arguments["keep"]
     for row, slots in enumerate(slots_of(x, y, weight, **arguments)):
         targets = np.flatnonzero(is_target(batch, arguments["target"])[row])
         shift = 0
@@ -62,7 +63,7 @@ def test_against_reference(batch, arguments, seed):
             position: (
                 items[position] * can_be_target[position],
                 items[position] * is_skip[position],
-                np.sign(feedback[position]) if arguments["keep"] else 0,
+                *(kept_of(own, 0, position, keep, slots.__contains__) if keep else ()),
             )
             for position in slots
         }
@@ -84,6 +85,7 @@ def test_against_reference(batch, arguments, seed):
                 for i, is_used in zip(x["target_positions"][row], used, strict=True)
             ]
         labels = y["contrastive"][row].tolist()
+        assert y.get("preference", y["contrastive"])[row].tolist() == labels
         assert labels == [labels_of(own, 0, i, positive) for i, positive in contexts]
 
 

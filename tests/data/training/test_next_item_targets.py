@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
-from target_batches import choices, labels_of, next_event, parts, slots_of, target_batches
+from target_batches import choices, kept_of, labels_of, next_event, parts, slots_of, target_batches
 
 from keras_negrec.data import NextItemTargets
 
@@ -30,27 +30,28 @@ def test_against_reference(batch, arguments):
             expected[row][i] = (
                 0 if target is None else items[row, target],
                 items[row, after] if is_skip else 0,
-                np.sign(feedback[row, target]) if keep else 0,
+                *(kept_of(batch, row, i + 1, keep, lambda j: True) if keep else ()),
             )
     assert slots_of(x, y, weight, **arguments) == expected
     fullest = max(map(len, expected))
     assert fullest <= x["target_positions"].shape[1] <= max(1, min(fullest + 7, length - 1))
-    assert ("target_ids" in x) == (arguments["sampled"] or keep)
+    assert ("target_ids" in x) == arguments["sampled"]
     assert ("skip_target_ids" in x) == (arguments["sampled"] and not_to_recommend)
     terms = {"contrastive": arguments["contrastive"], "not_to_recommend": not_to_recommend}
-    terms |= {"keep": keep, "next_item": True}
+    terms |= {"keep": keep, "next_item": True, "preference": arguments["contrastive"] == "hidden"}
     assert set(y) == set(weight) == {name for name, is_there in terms.items() if is_there}
     assert ("skipped_ids" in x) == arguments["skips_as_negatives"]
     if "skipped_ids" in x:
         np.testing.assert_array_equal(x["skipped_ids"], np.where(feedback < 0, items, 0))
-    assert ("candidate_ids" in x) == (arguments["contrastive"] is not None)
-    if "candidate_ids" in x:
+    assert ("candidate_ids" in x) == bool(keep or arguments["contrastive"])
+    if arguments["contrastive"]:
         np.testing.assert_array_equal(x["candidate_ids"], items)
         check_labels(batch, x, y, weight, arguments["contrastive"])
 
 
 def check_labels(batch, x, y, weight, contrastive):
     labels = y["contrastive"]
+    np.testing.assert_array_equal(y.get("preference", labels), labels)
     assert (weight["contrastive"] == 1).all()
     assert weight["contrastive"].shape == labels.shape[:2]
     rows, length = batch["item_ids"].shape
@@ -122,7 +123,7 @@ def test_not_to_recommend_asks_for_the_skip_right_after_each_event():
     # After 1 comes a skip (2), and 3 is kept next; after 3 and 4 only skips come. The first skip
     # after nothing but padding has no context.
     [slots] = slots_of(x, y, weight, sampled=False)
-    assert slots == {1: (3, 2, 0), 2: (3, 0, 0), 3: (0, 4, 0), 4: (0, 5, 0)}
+    assert slots == {1: (3, 2), 2: (3, 0), 3: (0, 4), 4: (0, 5)}
 
 
 def test_wrong_targets():
