@@ -34,7 +34,8 @@ class Preference(FeedbackTerm):
             with the model, which has no further use for it when it is trained.
 
     Raises:
-        ValueError: `beta` not above 0; a reference of another catalogue or other event columns.
+        ValueError: `beta` not above 0; a reference of another catalogue, with other event columns, or
+            causal beside a cloze model, or the other way round.
 
     Example:
 
@@ -73,6 +74,12 @@ class Preference(FeedbackTerm):
                 raise ValueError(
                     f"`reference` must know the same {item_embedding.num_items} items. Received "
                     f"one of {self.reference.num_items}."
+                )
+            if self.reference.encoder.causal == item_embedding.mask_token:
+                raise ValueError(
+                    "`reference` must be causal if the model is, and a cloze model if that is one: "
+                    "else it sees what the model must predict. Received a reference with "
+                    f"causal={self.reference.encoder.causal}"
                 )
             self._frozen = _logits_of(self.reference.clone())
 
