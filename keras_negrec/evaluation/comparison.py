@@ -127,7 +127,7 @@ class Comparison:
         ranks = self.runs[label][0].ranks
         return pd.DataFrame(
             {
-                name: ~np.isnan([ranks[need] for need in metric.needs]).any(axis=0)
+                name: metric.known(ranks)
                 for name, metric, _ in named_metrics(k or self.k, ranks)
                 if metric.of_examples
             }

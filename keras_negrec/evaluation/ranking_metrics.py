@@ -35,14 +35,18 @@ class Metric:
         """Whether it has a value for each example, from the ranks of its targets alone."""
         return not set(_OF_ALL) & set(self.needs)
 
+    def known(self, ranks) -> np.ndarray:
+        """Which examples have what it needs."""
+        unknown = np.isnan([ranks[need] for need in self.needs])
+        return ~(unknown.any(axis=0) if self.needs_all else unknown.all(axis=0))
+
     def values(self, ranks, cutoff: int | None) -> np.ndarray:
         """Its value for each example, NaN where what it needs is not known; or one for all."""
         needed = [np.asarray(ranks[need]) for need in self.needs]
         of_cutoff = () if cutoff is None else (cutoff,)
         if not self.of_examples:
             return np.asarray(self.function(*needed, *of_cutoff))
-        unknown = np.isnan(needed)
-        known = ~(unknown.any(axis=0) if self.needs_all else unknown.all(axis=0))
+        known = self.known(ranks)
         values = np.full(known.shape, np.nan)
         if known.any():
             values[known] = self.function(*(each[known] for each in needed), *of_cutoff)

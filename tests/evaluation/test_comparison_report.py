@@ -220,6 +220,27 @@ def test_examples_with_skips_alone(tmp_path):
     assert {path.stem for path in tmp_path.glob("*.png")} == {"training"}
 
 
+def test_examples_with_either_a_target_or_a_skip(tmp_path):
+    comparison = make({"old": 0, "new": 1})
+    unknown, odd = np.full(NUM_EXAMPLES, np.nan), np.arange(NUM_EXAMPLES) % 2 == 1
+    targets = (np.where(odd, 1, 0), np.where(odd, 0, 2))
+    examples = Examples(comparison.examples.histories, *targets)
+    for runs in comparison.runs.values():
+        for i, run in enumerate(runs):
+            ranks = {
+                "target": np.where(odd, run.ranks["target"], unknown),
+                "skip_target": np.where(odd, unknown, np.arange(NUM_EXAMPLES) + 1.0),
+                "preference": unknown,
+            }
+            runs[i] = replace(run, ranks=ranks, examples=examples.fingerprint())
+    comparison = Comparison(comparison.runs, examples, k=(10,))
+    assert "HR@10" in report(comparison, tmp_path)
+    found = comparison.intervals("new").loc["hr_difference@10"]
+    hits = comparison.intervals("new").loc[["hr@10", "skip_hr@10"], "mean"]
+    assert found["mean"] == pytest.approx(hits["hr@10"] - hits["skip_hr@10"])
+    assert found["low"] < found["mean"] < found["high"]
+
+
 def test_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"needs matplotlib: pip install 'keras-negrec\[plot\]'"):
