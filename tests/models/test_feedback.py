@@ -247,6 +247,9 @@ def test_a_reference_that_does_not_fit():
     other = build("sasrec", feedback_inputs=True)
     with pytest.raises(ValueError, match="reads the event column `feedback`, which the model does"):
         build("sasrec", negative_loss="preference", reference=other)
+    for name, other in (("sasrec", "bert4rec"), ("bert4rec", "gru4rec")):
+        with pytest.raises(ValueError, match=r"sees what the model must predict\. Received a ref"):
+            build(name, negative_loss="preference", reference=build(other))
     with pytest.raises(ValueError, match=r"must be above 0\. Received: beta=0"):
         keras_negrec.models.feedback.Preference(beta=0)
 

@@ -34,8 +34,8 @@ class Preference(FeedbackTerm):
             with the model, which has no further use for it when it is trained.
 
     Raises:
-        ValueError: `beta` not above 0; a reference of another catalogue, with other event columns, or
-            causal beside a cloze model, or the other way round.
+        ValueError: `beta` not above 0; a reference of another catalogue or other event columns;
+            a causal one beside a cloze model, or the other way round.
 
     Example:
 
@@ -81,7 +81,9 @@ class Preference(FeedbackTerm):
                     "else it sees what the model must predict. Received a reference with "
                     f"causal={self.reference.encoder.causal}"
                 )
-            self._frozen = _logits_of(self.reference.clone())
+            # Keras on PyTorch knows weights by their paths: two of one path, and one is forgotten.
+            with keras.name_scope("reference"):
+                self._frozen = _logits_of(self.reference.clone())
 
     def training_columns(self, targets, objective):
         return next_kept_against_skipped(
