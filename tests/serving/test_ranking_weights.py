@@ -11,13 +11,14 @@ pytestmark = on_tensorflow
 HISTORIES = [[ITEMS[3], ITEMS[8]], [ITEMS[20], ITEMS[5]]]
 KEEP = {"negative_loss": "keep", "keep_weight": 1.5}
 CONTEXT = {"context_dim": 3, "feedback_inputs": True}
-PROJECTED = {"projection_dim": 5, "contrastive_weight": 2.0}
+PROJECTED = {"projection_dim": 5, "contrastive_weight": 1.5}
 
 
 @pytest.fixture(scope="module", params=["single", "context", "two terms", "ensemble"])
 def model(request):
     if request.param == "context":
-        return build("bert4rec", **KEEP, **CONTEXT)
+        terms = {"negative_loss": ["keep", "preference"], "reference": build("bert4rec")}
+        return build("bert4rec", **KEEP | CONTEXT | terms)
     if request.param == "two terms":
         return build("sasrec", **KEEP | {"negative_loss": ["keep", "contrastive"]}, **PROJECTED)
     model = build("sasrec", **KEEP)
@@ -32,13 +33,15 @@ def call(model, tmp_path_factory):
 
 
 def ranked(model, weight, history, k=6):
-    weights = None if weight is None else {"keep": weight}
+    """With one weight for all terms that rank."""
+    weights = None if weight is None else dict.fromkeys(model.ranking_weights, weight)
     return keras_negrec.recommend(model, [history], k, ranking_weights=weights)[0]
 
 
 @pytest.mark.parametrize("weights", [None, [0.0], [4.0], [0.5, 3.0]])
 def test_served_as_recommend_ranks(model, call, weights):
-    given = {} if weights is None else {"keep_weight": weights}
+    names = [] if weights is None else [f"{name}_weight" for name in model.ranking_weights]
+    given = dict.fromkeys(names, weights)
     answer = call("recommend", item_ids=HISTORIES, k=6, **given)
     for row, history in enumerate(HISTORIES):
         weight = None if weights is None else weights[row % len(weights)]
