@@ -224,6 +224,7 @@ def test_a_second_stage_begins_where_the_first_ended(tmp_path):
     history = fit(second, sessions, epochs=3)
     assert history["preference_loss"][-1] < history["preference_loss"][0]
     np.testing.assert_equal(first.get_weights(), before)  # the reference is not moved
+    assert len(second.trainable_variables) == len(first.trainable_variables)  # nor its copy
     second.save(tmp_path / "second.keras")
     loaded = keras.saving.load_model(tmp_path / "second.keras")
     np.testing.assert_allclose(loaded.score(sessions), second.score(sessions), atol=1e-6)

@@ -19,7 +19,7 @@ FORMS = {
 def form(request):
     """The name of a term, and the keywords of its form."""
     options = FORMS[request.param]
-    if "reference" in request.param:
+    if "beside" in request.param:
         first = with_random_weights(build("sasrec", feedback_inputs=True), seed=1)
         options = options | {"reference": first}
     return request.param.split()[0], options

@@ -231,7 +231,7 @@ def test_a_term_does_what_a_built_in_one_does(tmp_path):
     without = model.score(sessions)
     model.set_ranking_weights(liking=2.0, keep=1.0)
     np.testing.assert_allclose(model.score(sessions), 2 * with_it - without, atol=1e-4)
-    assert model.item_vectors().shape == (12, 8 + 1 + 4)
+    assert model.item_vectors().shape == (12, 8 + 2 + 4)
     with pytest.raises(ValueError, match=r"terms that rank .*\['keep', 'liking'\]. Received: skip"):
         model.set_ranking_weights(skip=1.0)
     with pytest.raises(ValueError, match="`not_to_recommend` and `liking` cannot be combined"):

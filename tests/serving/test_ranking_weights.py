@@ -11,7 +11,8 @@ pytestmark = on_tensorflow
 HISTORIES = [[ITEMS[3], ITEMS[8]], [ITEMS[20], ITEMS[5]]]
 KEEP = {"negative_loss": "keep", "keep_weight": 1.5}
 CONTEXT = {"context_dim": 3, "feedback_inputs": True}
-PROJECTED = {"projection_dim": 5, "contrastive_weight": 1.5}
+PROJECTED = {"projection_dim": 5, "contrastive_weight": 0.75}
+SHARES = {"keep": 1.0, "contrastive": 0.5}  # of the weight that a test asks for
 
 
 @pytest.fixture(scope="module", params=["single", "context", "two terms", "ensemble"])
@@ -33,15 +34,15 @@ def call(model, tmp_path_factory):
 
 
 def ranked(model, weight, history, k=6):
-    """With one weight for all terms that rank."""
-    weights = None if weight is None else dict.fromkeys(model.ranking_weights, weight)
+    shares = {} if weight is None else SHARES
+    weights = {name: weight * shares[name] for name in model.ranking_weights if name in shares}
     return keras_negrec.recommend(model, [history], k, ranking_weights=weights)[0]
 
 
 @pytest.mark.parametrize("weights", [None, [0.0], [4.0], [0.5, 3.0]])
 def test_served_as_recommend_ranks(model, call, weights):
-    names = [] if weights is None else [f"{name}_weight" for name in model.ranking_weights]
-    given = dict.fromkeys(names, weights)
+    names = [] if weights is None else model.ranking_weights
+    given = {f"{name}_weight": [each * SHARES[name] for each in weights] for name in names}
     answer = call("recommend", item_ids=HISTORIES, k=6, **given)
     for row, history in enumerate(HISTORIES):
         weight = None if weights is None else weights[row % len(weights)]
@@ -54,7 +55,7 @@ def test_served_as_recommend_ranks(model, call, weights):
             "score",
             item_ids=[history],
             candidate_ids=[candidates],
-            **{name: [weight] for name in given},
+            **{name: [values[row % len(values)]] for name, values in given.items()},
         )
         np.testing.assert_allclose(found["scores"], [scores], atol=1e-4)
 
