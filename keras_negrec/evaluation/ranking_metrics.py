@@ -38,8 +38,7 @@ class Metric:
     def known(self, ranks) -> np.ndarray:
         """Which examples have what it needs."""
         there = ~np.isnan([ranks[need] for need in self.needs])
-        known: np.ndarray = there.all(axis=0) if self.needs_all else there.any(axis=0)
-        return known
+        return np.asarray(there.all(axis=0) if self.needs_all else there.any(axis=0))
 
     def values(self, ranks, cutoff: int | None) -> np.ndarray:
         """Its value for each example, NaN where what it needs is not known; or one for all."""
