@@ -168,14 +168,13 @@ def by_function(logits: Callable, *, has_odds: bool = True) -> Measure:
     return measure
 
 
-def keep_term(args, vocabulary: data.Vocabulary, features: np.ndarray | None, **term):
+def keep_term(args, vocabulary: data.Vocabulary, **term):
     """A model of this package, which ranks by its keep term."""
 
     def train(known: data.Sessions, num_items: int, seed: int) -> Iterator[Measure]:
         model = kn.build_model(
             args.model,
             vocabulary=vocabulary,
-            item_features=features,
             feedback_inputs=True,
             fused_softmax=True,
             num_layers=1,
@@ -211,8 +210,8 @@ def main():
         "kept share": kept_share,
         "factorization machine": factorization_machine(features, by_pairs=False),
         "factorization machine, BPR": factorization_machine(features, by_pairs=True),
-        f"{args.model} + keep": keep_term(args, vocabulary, None),
-        f"{args.model} + keep with context": keep_term(args, vocabulary, None, **context),
+        f"{args.model} + keep": keep_term(args, vocabulary),
+        f"{args.model} + keep with context": keep_term(args, vocabulary, **context),
     }
     found: dict[str, list] = {}
     for label, train in contenders.items():
