@@ -50,6 +50,8 @@ def sentence(label: str, baseline: str, gains: dict[str, dict[str, float]]) -> s
         if not np.isnan(gain["change"]):
             which = "fewer" if gain["change"] < 0 else "more"
             interval = f"95 % interval {gain['low']:+.0f} to {gain['high']:+.0f} %"
+            if np.isnan(gain["low"]):
+                interval = "too few histories for an interval"
             parts.append(f"at {at} {abs(gain['change']):.0f} % {which} {what} ({interval})")
     found = ", and ".join(parts) or "no weight gives the same hits, or the same skips"
     return textwrap.fill(f"{label} against {baseline}, in the first ten: {found}.", 80)

@@ -37,6 +37,7 @@ def run(monkeypatch, tmp_path, capsys):
         table = re.findall(r"^ *[\d,]+ held-out.*?\n(?=what)", printed, flags=re.M | re.S)
         assert table and max(map(len, "".join(table).splitlines())) <= 80
         assert not re.search(r"\d\.\d{5}", printed)  # rounded
+        assert "nan to" not in printed.replace("\n", " ")
         wide = [
             line for line in printed.splitlines() if len(line) > 80 and str(tmp_path) not in line
         ]
@@ -92,6 +93,23 @@ def test_kuairand(run, tmp_path):
     file = ["--data", tmp_path / "kuairand.parquet"]
     results, _ = run("kuairand", *file, "--negative-loss", "--no-export")
     assert list(results) == ["sasrec + keep", "popularity"]
+
+
+def test_movielens_by_time(run, tmp_path):
+    """No user has both a target and a skip target there."""
+    random = np.random.default_rng(0)
+    rows = [
+        f"{user}::{film}::{random.integers(1, 6)}::{100 * n + user}\n"
+        for user in range(40)
+        for n, film in enumerate(random.permutation(60)[:50])
+    ]
+    (tmp_path / "ratings.dat").write_text("".join(rows))
+    options = ["--split", "time", "--negative-loss", "keep", "--no-export"]
+    results, _ = run("movielens", "--data", tmp_path / "ratings.dat", *options)
+    [metrics] = results["sasrec + keep"]["metrics"]
+    assert np.isfinite([metrics["hr@10"], metrics["skip_hr@10"]]).all()
+    difference = metrics["hr@10"] - metrics["skip_hr@10"]
+    assert metrics["hr_difference@10"] == pytest.approx(difference)
 
 
 @pytest.mark.thorough
