@@ -8,7 +8,7 @@ from toy_sessions import NUM_ITEMS
 import keras_negrec
 from keras_negrec.data import Sessions, Vocabulary
 
-ENCODERS = ["sasrec", "bert4rec", "gru4rec", "caser"]
+ENCODERS = ["sasrec", "bert4rec", "gru4rec", "caser", "hstu"]
 VOCABULARY = Vocabulary([f"track {i}" for i in range(NUM_ITEMS)])
 numpy = ops.convert_to_numpy
 
@@ -19,6 +19,8 @@ def build(name="sasrec", **options):
         small["dropout"] = 0.0
     if name in ("sasrec", "bert4rec"):
         small |= {"num_layers": 1, "intermediate_dim": 8}
+    if name == "hstu":
+        small["num_layers"] = 1
     if options.get("vocabulary") is None:
         small["num_items"] = NUM_ITEMS
     return keras_negrec.build_model(name, **{**small, **options})
@@ -63,7 +65,9 @@ def random_sessions(with_sessions=False):
         for n, share in zip(lengths, kept_share, strict=True)
     ]
     session_ids = [(np.arange(n) // 4).tolist() for n in lengths] if with_sessions else None
-    return Sessions.from_lists(items, [values.tolist() for values in feedback], session_ids)
+    times = [np.cumsum(random.integers(1, 9**5, n)).tolist() for n in lengths]
+    feedback = [values.tolist() for values in feedback]
+    return Sessions.from_lists(items, feedback, session_ids, timestamps=times)
 
 
 def rows_of(sessions):

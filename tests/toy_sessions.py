@@ -24,4 +24,5 @@ def toy_sessions(num_rows=64, length=12, with_sessions=False, seed=0):
         items.tolist(),
         np.where(kept, 1, -1).tolist(),
         [[i * 2 // length for i in range(length)]] * num_rows if with_sessions else None,
+        timestamps=np.cumsum(random.integers(1, 400, kept.shape), axis=1).tolist(),
     )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
 class EventColumn:
     """What all rooms must know of a column of events: see `register_event_column`.
 
-    `log_column` is "" for a column that is not read but made.
+    `log_column` is "" for a column that is not read but made. `next_of` names the column that it
+    is made of: each event has the value of the next one there, the last event of a row its own.
     """
 
     name: str
@@ -17,6 +23,8 @@ class EventColumn:
     dtype: str = "int32"
     input_dtype: str = "int32"
     masked: int | float | None = None
+    is_time: bool = False
+    next_of: str | None = None
 
 
 # A new column is one line here, or one call of `register_event_column`.
@@ -26,6 +34,9 @@ EVENT_COLUMNS: dict[str, EventColumn] = {
         EventColumn("item_ids", "item"),
         EventColumn("feedback", "feedback", dtype="int8", masked=0),
         EventColumn("session_ids", ""),
+        EventColumn("timestamps", "timestamp", dtype="float64", is_time=True),
+        # When what follows an event was asked for, of the newest one of a history: now.
+        EventColumn("request_timestamps", "", "float64", is_time=True, next_of="timestamps"),
     )
 }
 
@@ -73,6 +84,42 @@ def register_event_column(
         )
     EVENT_COLUMNS[name] = column
     return column
+
+
+def with_made_columns(names: Iterable[str]) -> list[str]:
+    """The columns of these names and those made of them, in the order of the registry."""
+    known = set(names)
+    return [n for n, column in EVENT_COLUMNS.items() if n in known or column.next_of in known]
+
+
+def value_after(name: str, columns: Iterable[str]) -> str:
+    """The column that tells of each event what the next one has in column `name`; else `name`."""
+    return next((n for n in columns if EVENT_COLUMNS[n].next_of == name), name)
+
+
+def in_seconds(values) -> np.ndarray:
+    """Times as seconds since 1970, in float64.
+
+    Numbers from 1e11 on are taken for milliseconds, from 1e14 on for microseconds and from 1e17 on
+    for nanoseconds. A ValueError for a mix of these, and for what does not fit in int32 then, as
+    models take it.
+    """
+    import numpy as np  # here, so that the command's help loads nothing heavy
+
+    values = np.asarray(values)
+    if values.dtype.kind == "M":
+        values = values.astype("datetime64[us]").astype("int64") / 1e6
+    values = values.astype("float64")
+    size = np.abs(values)
+    units = [unit for unit in (1e9, 1e6, 1e3) if size.max(initial=0.0) >= 1e8 * unit]
+    if units and size.min() >= 1e8 * units[0]:
+        return values / units[0]
+    for wrong in values[~(size < 2**31)][:1]:  # NaN is, too
+        raise ValueError(
+            "Timestamps must be seconds since 1970, or all be milliseconds, microseconds or "
+            f"nanoseconds. Received: {wrong}"
+        )
+    return values
 
 
 def further_columns() -> list[EventColumn]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_negrec.argument_checks import check_choice, check_positive_int
-from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.data.event_columns import EVENT_COLUMNS, value_after
 from keras_negrec.data.sessions import Sessions
 
 
@@ -175,14 +175,16 @@ class Examples:
 
         `model.evaluate(model.training_dataset(split.validation.sessions()))` gives the loss that
         training would have on them, at all positions. Examples without a target are left out.
-        Other columns of the target, such as its session, are those of the newest event.
+        Other columns of the target, such as its session, are those of the newest event, and its
+        time is that of the request.
         """
         histories = self.histories.take(self.targets > 0)
         ends = histories.row_splits[1:]
         added: dict[str, Any] = {"item_ids": self.targets[self.targets > 0], "feedback": 1}
         columns = {}
         for name, values in histories.columns.items():
-            newest = np.append(0, values)[ends] * (histories.lengths > 0)
+            latest = histories.columns[value_after(name, histories.columns)]
+            newest = np.append(0, latest)[ends] * (histories.lengths > 0)
             masked = EVENT_COLUMNS[name].masked
             added.setdefault(name, newest if masked is None else masked)
             columns[name] = np.insert(values, ends, added[name])

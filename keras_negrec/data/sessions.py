@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keras_negrec.argument_checks import check_item_ids
-from keras_negrec.data.event_columns import EVENT_COLUMNS, further_columns
+from keras_negrec.data.event_columns import EVENT_COLUMNS, further_columns, in_seconds
 from keras_negrec.data.logs.check_events import check_events
 from keras_negrec.data.logs.order_events import order_events
 from keras_negrec.data.vocabulary import Vocabulary
@@ -29,8 +29,11 @@ class Sessions:
         columns: dict of arrays of shape `(num_events,)`, one for each column of events:
             `item_ids`, ids from 1; `feedback`, values -2 to 2: +2 liked, +1 listened through, 0
             unknown, -1 skipped, -2 disliked; optionally `session_ids`, the index of the event's
-            session inside its row, from 0 and never decreasing; and any other that
-            `keras_negrec.data.register_event_column` has made known.
+            session inside its row, from 0 and never decreasing; `timestamps`, when it was, in
+            seconds since 1970 (numbers from 1e11 on are taken for milliseconds, from 1e14 on for
+            microseconds, from 1e17 on for nanoseconds), and `request_timestamps`, when what
+            followed was asked for, by default when the next event of the row was; and any other
+            that `keras_negrec.data.register_event_column` has made known.
         row_splits: int64 array of shape `(num_rows + 1,)`, from 0 to `num_events`.
         keys: array of shape `(num_rows,)`, the external id of each row.
 
@@ -52,11 +55,19 @@ class Sessions:
                 "`columns` must have `item_ids` and `feedback`, and may have others of "
                 f"{sorted(EVENT_COLUMNS)}. Received: {sorted(columns)}"
             )
-        # In the order of the registry, so that the same columns are the same sessions.
-        names = [name for name in EVENT_COLUMNS if name in columns]
-        self.columns = {n: np.asarray(columns[n], EVENT_COLUMNS[n].dtype) for n in names}
         self.row_splits = splits = np.asarray(row_splits, "int64")
         self.keys = keys
+        # In the order of the registry, so that the same columns are the same sessions.
+        self.columns: dict[str, np.ndarray] = {}
+        for name, column in EVENT_COLUMNS.items():
+            if name in columns:
+                values = in_seconds(columns[name]) if column.is_time else columns[name]
+                self.columns[name] = np.asarray(values, column.dtype)
+            elif column.next_of in self.columns:
+                values = self.columns[column.next_of]
+                self.columns[name] = np.append(values[1:], values[-1:])
+                ends = splits[1:][np.diff(splits) > 0] - 1
+                self.columns[name][ends] = values[ends]
         spans = len(splits) and splits[0] == 0 and splits[-1] == self.num_events
         if not spans or (np.diff(splits) < 0).any():
             raise ValueError(
@@ -103,14 +114,18 @@ class Sessions:
         feedback: Sequence[Sequence[int]] | None = None,
         session_ids: Sequence[Sequence[int]] | None = None,
         keys: Sequence | None = None,
+        **columns: Sequence[Sequence],
     ) -> Sessions:
-        """Sessions from one list of internal ids a row, without `feedback` all of them +1."""
+        """Sessions from one list of internal ids a row, without `feedback` all of them +1.
+
+        Further `columns` of events are given like these, such as `timestamps`.
+        """
         lengths = [len(row) for row in item_ids]
         for row in np.flatnonzero(np.array(lengths) == 0)[:1]:
             raise ValueError(f"A session must have at least one event. Row {row} is empty.")
         given = {"item_ids": item_ids, "feedback": feedback, "session_ids": session_ids}
-        columns: dict[str, np.ndarray] = {"feedback": np.ones(sum(lengths), "int8")}
-        for name, rows in given.items():
+        flat: dict[str, np.ndarray] = {"feedback": np.ones(sum(lengths), "int8")}
+        for name, rows in {**given, **columns}.items():
             if rows is None:
                 continue
             if [len(row) for row in rows] != lengths:
@@ -118,14 +133,19 @@ class Sessions:
                     f"`{name}` must have the row lengths of `item_ids`, {lengths[:10]}. "
                     f"Received: {[len(row) for row in rows][:10]}"
                 )
-            columns[name] = np.concatenate([np.zeros(0, int), *(np.asarray(row) for row in rows)])
-            kind, dtype = columns[name].dtype, EVENT_COLUMNS[name].dtype
-            if kind.kind not in "iu":
-                raise TypeError(f"`{name}` must be integers. Received values of dtype {kind}.")
-            for value in columns[name][columns[name] != columns[name].astype(dtype)][:1]:
+            flat[name] = values = np.concatenate([np.zeros(0, int), *map(np.asarray, rows)])
+            kind = values.dtype.kind
+            if name not in EVENT_COLUMNS or EVENT_COLUMNS[name].is_time:
+                continue  # for the constructor to see
+            dtype = np.dtype(EVENT_COLUMNS[name].dtype)
+            if kind not in "iu" and dtype.kind in "iu":
+                raise TypeError(
+                    f"`{name}` must be integers. Received values of dtype {values.dtype}."
+                )
+            for value in values[values != values.astype(dtype)][:1]:
                 raise ValueError(f"`{name}` must fit {dtype}. Received: {value}")
         named = np.asarray(range(len(lengths)) if keys is None else keys)
-        return cls(columns, np.append(0, np.cumsum(lengths)), named)
+        return cls(flat, np.append(0, np.cumsum(lengths)), named)
 
     @classmethod
     def from_events(cls, events: pd.DataFrame, vocabulary: Vocabulary) -> Sessions:
@@ -148,7 +168,7 @@ class Sessions:
         columns = {"item_ids": item_ids[order], "feedback": events["feedback"].to_numpy()[order]}
         for column in further_columns():
             if column.log_column in events:
-                columns[column.name] = events[column.log_column].to_numpy()[order]
+                columns[column.name] = _without_zone(events[column.log_column])[order]
         if session_ids is not None:
             columns["session_ids"] = session_ids
         return cls(columns, row_splits=splits, keys=keys)
@@ -295,3 +315,9 @@ class Sessions:
             f"<Sessions: {len(self)} rows, {self.num_events} events, "
             f"{np.mean(self.feedback < 0) if self.num_events else 0:.0%} negative>"
         )
+
+
+def _without_zone(values: pd.Series) -> np.ndarray:
+    """The values as they are, times with a zone in UTC."""
+    is_in_zone = isinstance(values.dtype, pd.DatetimeTZDtype)
+    return (values.dt.tz_convert(None) if is_in_zone else values).to_numpy()

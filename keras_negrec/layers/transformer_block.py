@@ -25,6 +25,9 @@ class TransformerBlock(keras.layers.Layer):
         num_heads: int. Must divide the width of the inputs.
         dropout: float from 0 up to but not including 1.
         causal: bool. Whether a position attends to itself and to earlier positions only.
+        rotary: bool. Whether queries and keys are turned by their positions, by KerasHub's
+            `RotaryEmbedding`, so that attention sees how far apart events are; the width of a head
+            must then be even.
 
     Call arguments:
         inputs: float tensor of shape `(batch, length, embedding_dim)`.
@@ -50,12 +53,15 @@ class TransformerBlock(keras.layers.Layer):
         [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)
     """
 
-    def __init__(self, intermediate_dim, num_heads, dropout=0.0, causal=True, **kwargs):
+    def __init__(
+        self, intermediate_dim, num_heads, dropout=0.0, causal=True, rotary=False, **kwargs
+    ):
         super().__init__(**kwargs)
         self.intermediate_dim = check_positive_int("intermediate_dim", intermediate_dim)
         self.num_heads = check_positive_int("num_heads", num_heads)
         self.dropout = check_fraction("dropout", dropout)
         self.causal = causal
+        self.rotary = bool(rotary)
 
     def build(self, inputs_shape, padding_mask_shape=None, positions_shape=None):
         width = inputs_shape[-1]
@@ -65,32 +71,39 @@ class TransformerBlock(keras.layers.Layer):
                 f"Received: num_heads={self.num_heads}"
             )
 
-        def dense(inputs_width, units, name, activation=None):
-            layer = keras.layers.Dense(
-                units,
-                activation,
-                kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-            layer.build((None, inputs_width))
-            return layer
-
         def norm(name):
             layer = LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name=name)
             layer.build((None, width))
             return layer
 
-        self.query_key_value = dense(width, 3 * width, "query_key_value")
-        self.attention_output = dense(width, width, "attention_output")
-        self.intermediate = dense(width, self.intermediate_dim, "intermediate", gelu)
-        self.feedforward_output = dense(self.intermediate_dim, width, "feedforward_output")
+        if self.rotary:
+            from keras_hub.layers import RotaryEmbedding  # takes seconds to load
+
+            self.rotary_embedding = RotaryEmbedding(dtype=self.dtype_policy, name="rotary")
+        self.query_key_value = self._dense(width, 3 * width, "query_key_value")
+        self.attention_output = self._dense(width, width, "attention_output")
+        self._build_feedforward(width)
         self.attention_norm = norm("attention_norm")
         self.feedforward_norm = norm("feedforward_norm")
         self.attention_dropout, self.sublayer_dropout = (
             Dropout(self.dropout, dtype=self.dtype_policy, name=name)
             for name in ("attention_dropout", "sublayer_dropout")
         )
+
+    def _dense(self, inputs_width, units, name, activation=None):
+        layer = keras.layers.Dense(
+            units,
+            activation,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        layer.build((None, inputs_width))
+        return layer
+
+    def _build_feedforward(self, width):
+        self.intermediate = self._dense(width, self.intermediate_dim, "intermediate", gelu)
+        self.feedforward_output = self._dense(self.intermediate_dim, width, "feedforward_output")
 
     def call(self, inputs, padding_mask=None, positions=None, training=None):
         shape = ops.shape(inputs)
@@ -108,6 +121,8 @@ class TransformerBlock(keras.layers.Layer):
         batch, length, width = shape
         query_key_value = ops.reshape(self.query_key_value(x), (batch, length, 3 * width))
         query, key, value = ops.split(query_key_value, 3, axis=-1)
+        if self.rotary:
+            query, key = self._turned(query), self._turned(key)
         if positions is not None:
             query = take_positions(query, positions)
         query, key, value = (self._heads(each) for each in (query, key, value))
@@ -118,6 +133,11 @@ class TransformerBlock(keras.layers.Layer):
         weights = self.attention_dropout(weights, training=training)
         attended = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
         return self.attention_output(ops.reshape(attended, (-1, width)))
+
+    def _turned(self, x):
+        batch, n, width = ops.shape(x)
+        heads = ops.reshape(x, (batch, n, self.num_heads, width // self.num_heads))
+        return ops.reshape(self.rotary_embedding(heads), (batch, n, width))
 
     def _heads(self, x):
         """From shape `(batch, n, width)` to `(batch, num_heads, n, head_dim)`."""
@@ -141,5 +161,5 @@ class TransformerBlock(keras.layers.Layer):
         return inputs_shape if positions_shape is None else (*positions_shape, inputs_shape[-1])
 
     def get_config(self):
-        own = ("intermediate_dim", "num_heads", "dropout", "causal")
+        own = ("intermediate_dim", "num_heads", "dropout", "causal", "rotary")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}

@@ -4,7 +4,7 @@ from keras_negrec.models import encoders, feedback, objectives
 from keras_negrec.models.baselines.counts import ItemCooccurrence, Popularity
 from keras_negrec.models.baselines.matrix_factorization import MatrixFactorization
 from keras_negrec.models.build_model import build_model
-from keras_negrec.models.encoders import BERT4Rec, Caser, Encoder, GRU4Rec, SASRec
+from keras_negrec.models.encoders import HSTU, BERT4Rec, Caser, Encoder, GRU4Rec, SASRec
 from keras_negrec.models.ensemble import Ensemble, WeightedHybrid
 from keras_negrec.models.feedback import FeedbackTerm
 from keras_negrec.models.grow_vocabulary import grow_vocabulary
@@ -15,6 +15,7 @@ from keras_negrec.models.update import update
 from keras_negrec.models.with_feedback import with_feedback
 
 __all__ = [
+    "HSTU",
     "BERT4Rec",
     "Caser",
     "Encoder",

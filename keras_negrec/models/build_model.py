@@ -43,8 +43,8 @@ def build_model(
     terms: `next_item_loss`, and `keep_loss`, `contrastive_loss` and so on.
 
     Args:
-        encoder: `"sasrec"`, `"bert4rec"`, `"gru4rec"` or `"caser"`, or a
-            `keras_negrec.models.Encoder`, a class of your own included.
+        encoder: `"sasrec"`, `"bert4rec"`, `"gru4rec"`, `"caser"`, or `"hstu"`, whose sessions
+            must have times; or a `keras_negrec.models.Encoder`, a class of your own included.
         num_items: int. Size of the catalogue. Default: that of the vocabulary, and without
             one that of the built-in sample data, 1,000.
         vocabulary: `keras_negrec.data.Vocabulary` or None. With one, the model takes and gives
@@ -72,7 +72,7 @@ def build_model(
         name: str or None. Of the Keras model; None is that of the encoder.
         **options: arguments of the parts that are given by name: of the encoder
             (`keras_negrec.models.Encoder` and its subclasses: `dropout`, `feedback_inputs`,
-            `max_sessions`, `num_layers`, `num_heads` ...), of the objective
+            `max_sessions`, `time_periods`, `num_layers`, `block` ...), of the objective
             (`num_sampled_negatives`, `sampling_distribution`, `skips_as_negatives`, `calibration`,
             `target`, and `fused_softmax` for a softmax whose logits are never in memory), and of
             the feedback terms (`keep_weight`, `horizon`, `context_dim`, `temperature`, `context`,

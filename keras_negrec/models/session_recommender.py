@@ -244,8 +244,9 @@ class SessionRecommender(Recommender):
         missing = [name for name in self.encoder.inputs if name not in rows.column_names]
         if missing:
             raise ValueError(
-                f"The model's encoder reads the event column `{missing[0]}` (with `max_sessions` "
-                f"it reads `session_ids`). Received data with {list(rows.column_names)}"
+                f"The model's encoder reads the event column `{missing[0]}` (`session_ids` with "
+                "`max_sessions`; times with `time_periods`, and HSTU unless use_time=False). "
+                f"Received data with {list(rows.column_names)}"
             )
 
 

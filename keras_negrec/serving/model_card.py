@@ -15,6 +15,12 @@ from keras_negrec.models.ensemble import Ensemble
 from keras_negrec.serving.recommend import further_inputs
 from keras_negrec.serving.servable import ItemTable, Servable
 
+_TIMES = (
+    "Times are seconds since 1970. `request_timestamps` is when the items are asked for, one value "
+    "a history; 0 stands for the time of the newest event. A history whose `timestamps` are all 0 "
+    "has none: its events then count as evenly spaced."
+)
+
 
 def model_card(
     model, vocabulary: Vocabulary, servable: Servable, version: Path, *, metrics, data, trained_on
@@ -49,6 +55,7 @@ def model_card(
         ".signatures['serving_default']\n"
         f"    serve(item_ids=tf.constant([{vocabulary.items[:1].tolist()}]{cast}), "
         f"feedback=tf.constant([[1]]){zeros})",
+        *([_TIMES] if any(column.is_time for column in further) else []),
         *("## Versions", _table(("", "version"), versions)),
     ]
     return "\n\n".join(parts) + "\n"

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.data import Sessions, Vocabulary
-from keras_negrec.data.event_columns import EVENT_COLUMNS, EventColumn
+from keras_negrec.data.event_columns import EVENT_COLUMNS, EventColumn, in_seconds
 from keras_negrec.evaluation.top_columns import top_columns
 
 
@@ -45,8 +45,10 @@ def recommend(
         ranking_weights: how much feedback terms of the model count in the ranking, by name, such
             as `{"keep": 2.0}`. Default: the model's own.
         vocabulary: `Vocabulary`. Default: the model's own.
-        **columns: further event columns by name, such as `session_ids`: for each listener one
-            value an event. Those that the model sees and that are not given are 0.
+        **columns: further event columns by name, such as `session_ids` or `timestamps`: for each
+            listener one value an event, or one for all of them. Those that the model sees
+            and that are not given are 0. Times are seconds since 1970, or datetimes in UTC;
+            `request_timestamps` says when the recommendation is asked for.
 
     Returns:
         For each history a list of `Recommendation(item, score)`, best first; of equal scores
@@ -121,7 +123,10 @@ def _values(name: str, rows: Sequence[Sequence], lengths: list[int]) -> np.ndarr
     dtype = np.dtype(EVENT_COLUMNS[name].dtype)
     flat = [np.zeros(0, dtype)]
     for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-        values = np.asarray(row) if len(row) else flat[0]
+        values = np.asarray(row) if np.size(row) else flat[0]
+        values = np.repeat(values, length) if values.size == 1 else values
+        if EVENT_COLUMNS[name].is_time and values.dtype.kind in "MO":
+            values = in_seconds(values.astype("datetime64[us]"))
         fits = values.shape == (length,) and values.dtype.kind in "iuf"
         if not fits or not np.allclose(values.astype(dtype), values, equal_nan=True):
             raise ValueError(

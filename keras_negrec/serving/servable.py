@@ -158,8 +158,9 @@ class Servable(tf.Module):
         known, events = self._known(item_ids), {}
         weights = self._weights(tf.shape(item_ids)[:1], columns)
         for name, values in columns.items():
-            message = f"`{name}` must have the shape of `item_ids`."
-            is_single = tf.reduce_all(tf.shape(values) == 1)
+            message = f"`{name}` must have the shape of `item_ids`, or one value a history."
+            is_single = tf.shape(values)[1] == 1
+            is_single &= tf.reduce_any(tf.shape(values)[0] == [1, tf.shape(item_ids)[0]])
             events[name] = _broadcast(values, tf.shape(item_ids), is_single, message)
         feedback = events["feedback"]
         valid = tf.debugging.assert_equal(

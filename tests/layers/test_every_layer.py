@@ -18,6 +18,10 @@ SESSIONS = np.array([[0, 0, 0, 1, 2], [0] * 5], "int32")
 MASK = np.array([[False, False, True, True, True], [True] * 5])
 POSITIONS = np.array([[4, 1], [0, -1]], "int32")
 SAMPLED = (X, X[::-1], IDS, X[0, :4], np.array([3, 5, 5, 1], "int32"))
+TIMES = np.array([[0, 0, 30, 95, 7000], [5, 6, 7, 8, 9]], "int32")
+BUCKETS = RANDOM.integers(0, 4, (2, 2, 5)).astype("int32")
+GATED = {"num_heads": 2, "max_length": 6}
+FUXI = {"num_time_buckets": 3, "separate_channels": True, "intermediate_dim": 4}
 BLOCK = {"intermediate_dim": 16, "num_heads": 2}
 EMBEDDING = {"num_items": 6, "embedding_dim": 8}
 POSITION = {"max_length": 6}
@@ -29,24 +33,32 @@ CASES = [
     (layers.FeedbackEmbedding, {}, [X, SESSIONS], (2, 5, 8), 1, 0),
     (layers.FeedbackSimilarity, {}, [X, X[:, :3]], (2, 5, 3), 0, 0),
     (layers.FeedbackSimilarity, {"similarity": "dot"}, [X, X[:, :3]], (2, 5, 3), 0, 0),
+    (layers.GatedAttention, GATED, [X, MASK], (2, 5, 8), 9, 0),
+    (layers.GatedAttention, {**GATED, **FUXI}, [X, MASK, BUCKETS, POSITIONS], (2, 2, 8), 16, 0),
     (layers.ItemEmbedding, EMBEDDING, [IDS], (2, 5, 8), 1, 0),
     (layers.ItemEmbedding, {**EMBEDDING, "mask_token": True}, [IDS], (2, 5, 8), 2, 0),
     (layers.ItemEmbedding, {**EMBEDDING, "num_features": 3}, [IDS], (2, 5, 8), 2, 2),
     (layers.ItemEmbedding, {**EMBEDDING, "embeddings_initializer": "ones"}, [X], (2, 5, 6), 1, 0),
     (layers.KeepLogit, {"num_items": 6}, [X, IDS], (2, 5, 5), 3, 0),
     (layers.KeepLogit, {"num_items": 6, "context_dim": 3}, [X, IDS[:, :4]], (2, 5, 4), 4, 0),
+    (layers.LiGRBlock, BLOCK, [X, MASK, POSITIONS], (2, 2, 8), 16, 0),
     (layers.NegativeSampler, SAMPLER, [IDS], (7,), 0, 0),
     (layers.NegativeSampler, {**SAMPLER, "distribution": "log_uniform"}, [IDS], (7,), 0, 0),
     (layers.NegativeSampler, {**SAMPLER, "distribution": "in_batch"}, [IDS], (7,), 0, 1),
     (layers.NegativeSampler, {**SAMPLER, "distribution": "mixed"}, [IDS], (7,), 0, 1),
+    (layers.PeriodicTimeEmbedding, {}, [X, TIMES], (2, 5, 8), 1, 0),
+    (layers.PeriodicTimeEmbedding, {"periods": [9]}, [X, TIMES, TIMES], (2, 5, 8), 1, 0),
     (layers.PredictionHead, {}, [X], (2, 5, 8), 4, 0),
     (layers.PredictionHead, {"transform": False}, [X], (2, 5, 8), 0, 0),
     (layers.ProjectionHead, {"dim": 3}, [X], (2, 5, 3), 4, 0),
     (layers.SampledLogits, {}, SAMPLED, (2, 5, 5), 0, 0),
     (layers.SessionPositionEmbedding, POSITION, [X], (2, 5, 8), 1, 0),
     (layers.SessionPositionEmbedding, {**POSITION, "max_sessions": 2}, [X, IDS], (2, 5, 8), 2, 0),
+    (layers.SwiGLU, {"intermediate_dim": 3}, [X], (2, 5, 8), 4, 0),
     (layers.TakePositions, {}, [X, POSITIONS], (2, 2, 8), 0, 0),
+    (layers.TimeBuckets, {}, [TIMES, TIMES, POSITIONS], (2, 2, 5), 0, 0),
     (layers.TransformerBlock, BLOCK, [X, MASK], (2, 5, 8), 12, 0),
+    (layers.TransformerBlock, {**BLOCK, "rotary": True}, [X], (2, 5, 8), 12, 0),
     (layers.TransformerBlock, {**BLOCK, "causal": False}, [X, MASK, POSITIONS], (2, 2, 8), 12, 0),
     (Dropout, {"rate": 0.2}, [X], (2, 5, 8), 0, 0),
     (LayerNormalization, {"epsilon": 1e-5}, [X], (2, 5, 8), 2, 0),
@@ -67,7 +79,7 @@ def test_layer(layer_class, options, inputs, shape, trainable, fixed, tmp_path):
     model = keras.Model(symbolic, layer(*symbolic, **call))
     fresh = layer_class(**options)
     output = _first(fresh(*inputs, **call))
-    of_ids = layer_class in (layers.EventDropout, layers.NegativeSampler)
+    of_ids = layer_class in (layers.EventDropout, layers.NegativeSampler, layers.TimeBuckets)
     for each, found in ((layer, model.outputs[0]), (fresh, output)):
         assert tuple(found.shape) == shape
         assert keras.backend.standardize_dtype(found.dtype) == ("int32" if of_ids else "float32")

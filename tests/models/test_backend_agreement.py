@@ -21,7 +21,7 @@ from small_models import ENCODERS, build, numpy
 from thorough import THOROUGH
 from toy_sessions import NUM_ITEMS
 
-NAMES = ENCODERS if THOROUGH else ("bert4rec", "gru4rec")
+NAMES = ENCODERS if THOROUGH else ("bert4rec", "gru4rec", "hstu")
 GO_ON = ("sasrec", "gru4rec")  # compiling takes long, and the optimizer knows no encoder
 PROJECTED = {"projection_dim": 5, "context_dim": 3, "context_dropout": 0.0}
 
@@ -34,7 +34,8 @@ def terms_of(name):
 def with_same_weights(model):
     for i, weight in enumerate(model.trainable_weights):
         random = np.random.default_rng(i)
-        if len(weight.shape) > 1:  # scales and offsets start alike on every backend
+        # Scales and offsets start alike on every backend.
+        if len(weight.shape) > 1 or weight.name in ("position_bias", "time_bias"):
             weight.assign(random.normal(scale=0.3, size=weight.shape).astype("float32"))
     return model
 
@@ -46,6 +47,11 @@ def batch(name):
     items[0, :2] = items[1, :1] = 0
     feedback = np.where(items > 0, random.integers(-2, 3, items.shape), 0)
     x = {"item_ids": items, "feedback": feedback, "candidate_ids": items}
+    if name == "hstu":
+        x["timestamps"] = np.where(
+            items > 0, np.cumsum(random.integers(0, 9**4, items.shape), 1), 0
+        )
+        x["request_timestamps"] = x["timestamps"] + random.integers(0, 9**4, (6, 1))
     x["target_positions"] = np.tile([2, 5, 7], (6, 1))  # events, not padding
     y = {
         "next_item": random.integers(0, NUM_ITEMS, (6, 3)),

@@ -6,9 +6,9 @@ import pytest
 from small_models import ENCODERS, batch_of, build, fit, numpy, with_random_weights
 from toy_sessions import NUM_ITEMS, toy_sessions
 
-from keras_negrec.data import ClozeTargets, Sessions
+from keras_negrec.data import ClozeTargets, Sessions, leave_one_out
 
-CAUSAL = ["sasrec", "gru4rec", "caser"]
+CAUSAL = ["sasrec", "gru4rec", "caser", "hstu"]
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
 every_causal = pytest.mark.parametrize("name", CAUSAL)
 OPTIONS = {
@@ -16,6 +16,7 @@ OPTIONS = {
     "bert4rec": {"num_layers": 2},
     "gru4rec": {"num_layers": 2, "max_sessions": 3},
     "caser": {"window": 3},
+    "hstu": {"num_layers": 2, "time_periods": ["day", 50]},
 }
 
 
@@ -36,6 +37,12 @@ def sharpened(model, factor=10):
     return model
 
 
+def sessions(rows, feedback=None, session_ids=None):
+    """Sessions whose events are ever further apart."""
+    times = [[7, 9, 400, 410, 9000][: len(row)] for row in rows]
+    return Sessions.from_lists(rows, feedback, session_ids, timestamps=times)
+
+
 def predict(model, inputs, positions=None):
     length = inputs["item_ids"].shape[1]
     positions = np.arange(length)[None] if positions is None else positions
@@ -47,6 +54,8 @@ def inputs_of(model):
         "item_ids": np.array([[0, 1, 2, 3, 4, 5]], "int32"),
         "feedback": np.array([[0, 1, -1, 1, 2, 1]], "int32"),
         "session_ids": np.array([[0, 0, 0, 1, 1, 1]], "int32"),
+        "timestamps": np.array([[0, 7, 9, 400, 410, 9000]], "int32"),
+        "request_timestamps": np.array([[0, 9, 400, 410, 9000, 9000]], "int32"),
     }
     return {key: values for key, values in inputs.items() if key in model.input}
 
@@ -65,6 +74,50 @@ def test_causal_models_never_see_a_later_event(name, changed):
     assert (np.abs(after - before)[0, seen].max(axis=-1) > 1e-5).all()
     if name == "caser":
         np.testing.assert_allclose(after[0, changed + 3 :], before[0, changed + 3 :], atol=1e-6)
+
+
+@pytest.mark.parametrize("changed", [2, 3, 5])
+def test_times_are_seen_from_the_request_on(changed):
+    model = made("hstu")
+    before, inputs = predict(model, inputs_of(model)), inputs_of(model)
+    inputs["timestamps"][0, changed:] += 17_000
+    inputs["request_timestamps"][0, :-1] = 5  # of which the last one alone is read
+    moved = np.abs(predict(model, inputs) - before)[0].max(axis=-1)
+    assert (moved[1 : changed - 1] == 0).all() and (moved[changed - 1 :] > 1e-4).all()
+    last = inputs_of(model)
+    last["request_timestamps"][0, -1] = 50_000
+    moved = np.abs(predict(model, last) - before)[0].max(axis=-1)
+    assert (moved[1:-1] == 0).all() and moved[-1] > 1e-4
+
+
+def test_training_sees_the_time_of_the_next_event_and_evaluation_that_of_the_target():
+    rows = toy_sessions(20)
+    model = build("hstu")
+    x, _, _ = batch_of(model, rows)
+    known = x["timestamps"][:, :-1] > 0  # others are padding
+    asked, following = x["request_timestamps"][:, :-1], x["timestamps"][:, 1:]
+    np.testing.assert_array_equal(asked[known], following[known])
+    times = rows.columns["timestamps"].reshape(20, 12)
+    assert set(times[:, 11]) <= set(x["request_timestamps"][:, -1])
+    examples = leave_one_out(rows).test
+    ends, lengths = examples.histories.row_splits[1:] - 1, examples.histories.lengths
+    asked = examples.histories.columns["request_timestamps"][ends]
+    np.testing.assert_array_equal(asked, times[np.arange(20), lengths])
+    held_out = examples.sessions()
+    ends = held_out.row_splits[1:] - 1
+    np.testing.assert_array_equal(held_out.columns["timestamps"][ends], asked)
+
+
+def test_bert4rec_asks_at_the_time_of_the_request():
+    model = build("bert4rec", time_periods=["day"])
+    events = {"item_ids": [[0, 5, 7]], "timestamps": [[0, 10, 20]]}
+    events["request_timestamps"] = [[0, 20, 90]]
+    asked = model.encoder.next_event({name: np.array(rows) for name, rows in events.items()})
+    assert numpy(asked["timestamps"]).tolist() == [[10, 20, 90]]
+    rows = Sessions.from_lists([[5, 7]] * 2, timestamps=[[10, 20]] * 2)
+    rows.columns["request_timestamps"][3] = 60_000  # another part of the day
+    first, second = with_random_weights(model).score(rows)
+    assert np.abs(first - second).max() > 1e-3
 
 
 def test_bert4rec_sees_both_sides_but_not_what_is_masked():
@@ -105,7 +158,7 @@ def test_padding_never_matters(name):
 def test_scores_depend_on_every_event_and_its_feedback_and_on_order(name):
     rows = [[1, 2, 3], [9, 2, 3], [1, 9, 3], [1, 2, 9], [3, 2, 1], [1, 2, 3]]
     feedback = [[1, 1, 1]] * 5 + [[1, 1, -1]]
-    scores = made(name).score(Sessions.from_lists(rows, feedback, [[0] * 3] * 6))
+    scores = made(name).score(sessions(rows, feedback, [[0] * 3] * 6))
     assert scores.shape == (6, NUM_ITEMS)
     assert (np.abs(scores[1:] - scores[0]).max(axis=1) > 1e-4).all()
 
@@ -116,10 +169,10 @@ def test_scores_are_what_the_training_graph_predicts(name):
     if name == "bert4rec":
         items, feedback = [[0, 1, 2, 3, model.mask_id]], [[0, 1, -1, 2, 0]]
         inputs = {"item_ids": np.array(items, "int32"), "feedback": np.array(feedback, "int32")}
-        rows = Sessions.from_lists([[1, 2, 3]], [[1, -1, 2]])
+        rows = sessions([[1, 2, 3]], [[1, -1, 2]])
     else:
         inputs = inputs_of(model)
-        rows = Sessions.from_lists([[1, 2, 3, 4, 5]], [[1, -1, 1, 2, 1]], [[0, 0, 1, 1, 1]])
+        rows = sessions([[1, 2, 3, 4, 5]], [[1, -1, 1, 2, 1]], [[0, 0, 1, 1, 1]])
     expected = predict(model, inputs)[0, -1]
     np.testing.assert_allclose(model.score(rows)[0], expected, atol=1e-4)
 
@@ -129,7 +182,11 @@ def test_histories_of_all_lengths_have_the_vectors_of_the_longest_padding(name):
     random = np.random.default_rng(0)
     lengths = [1, 2, 6, 7, 8, 9, 15, 16, 17, 19, 20, 33] * 2
     rows = [random.integers(1, 11, length).tolist() for length in lengths]
-    histories = Sessions.from_lists(rows, [random.choice([-1, 1], n).tolist() for n in lengths])
+    histories = Sessions.from_lists(
+        rows,
+        [random.choice([-1, 1], n).tolist() for n in lengths],
+        timestamps=[np.cumsum(random.integers(1, 400, n)).tolist() for n in lengths],
+    )
     model = with_random_weights(build(name, max_length=20, feedback_inputs=True), scale=0.3)
     inputs = {key: histories.padded(20)[key] for key in model.serving_model.input}
     expected = model.serving_model.predict(inputs, verbose=0)

@@ -88,7 +88,7 @@ def test_integer_ids():
         ([["a"]], {"feedback": [[True]]}, ValueError, "`feedback` of history 0 must hold 1 int8"),
         ([["a"]], {"feedback": [[1], [1]]}, ValueError, "each of the 1 histories. Received: 2"),
         ([["a"]], {"session_ids": [[1.5]]}, ValueError, "`session_ids` of history 0 must hold 1"),
-        ([["a"]], {"moods": [[1]]}, TypeError, "Event columns are .*session_ids; .*: moods"),
+        ([["a"]], {"moods": [[1]]}, TypeError, "Event columns are .*timestamps; .*: moods"),
         ([[7]], {}, TypeError, "The vocabulary holds strings. Received an item of type int"),
         ([["7"]], {"vocabulary": Vocabulary([7, 8, 9, 10])}, TypeError, "holds integers. .* str"),
         (["abc"], {}, TypeError, "must be a list of lists of item ids"),

@@ -51,6 +51,38 @@ def test_session_ids_are_an_input_where_the_model_has_them(integers, integers_ve
     assert answer["item_ids"].tolist() == [[r.item for r in expected]]
 
 
+@pytest.mark.parametrize("name", ["hstu", "sasrec"])
+def test_times_of_events_and_of_the_request(name, tmp_path):
+    model = build(name, time_periods=["day", 7_000], feedback_inputs=True)
+    version = keras_negrec.export(model, tmp_path, k=K)
+    call, history = Client(version), [ITEMS[3], ITEMS[5], "no such track", ITEMS[7]]
+    times = {"timestamps": [[10**9, 10**9 + 40, 10**9 + 50, 10**9 + 4_000]]}
+    now, later = ({"request_timestamps": [[10**9 + n]]} for n in (5_000, 90_000))
+    vectors = []
+    for given in ({}, times, {**times, **now}, {**times, **later}):
+        answer = call("recommend", item_ids=[history], k=4, **given)
+        [expected] = keras_negrec.recommend(model, [history], 4, **given)
+        assert names(answer) == [[r.item for r in expected]]
+        np.testing.assert_allclose(answer["scores"][0], [r.score for r in expected], atol=1e-4)
+        vectors.append(call("embed", item_ids=[history], **given)["vectors"])
+    for i, vector in enumerate(vectors):
+        for other in vectors[:i]:
+            assert np.abs(vector - other).max() > 1e-4
+    # One value for each of several histories, and the time of the newest event where it is 0.
+    many = call(
+        "embed",
+        item_ids=[history] * 2,
+        timestamps=times["timestamps"] * 2,
+        request_timestamps=[[10**9 + 5_000], [0]],
+    )["vectors"]
+    np.testing.assert_allclose(many, np.concatenate([vectors[2], vectors[1]]), atol=1e-5)
+    numpy_times = {"timestamps": [np.array(times["timestamps"][0], "datetime64[s]")]}
+    for same in (numpy_times, {"timestamps": [[1000 * t for t in times["timestamps"][0]]]}):
+        [found] = keras_negrec.recommend(model, [history], 4, **same)
+        assert found == keras_negrec.recommend(model, [history], 4, **times)[0]
+    assert "Times are seconds since 1970" in (version / "model_card.md").read_text("utf-8")
+
+
 def test_registered_columns_are_inputs_and_a_smaller_table(version, tmp_path, monkeypatch):
     """Of a model whose encoder sees one more column of events, of floats."""
     monkeypatch.setitem(EVENT_COLUMNS, "hours", EventColumn("hours", "hours", "float32", "float32"))

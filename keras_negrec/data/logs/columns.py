@@ -118,8 +118,9 @@ def typed(table: ir.Table, kinds: Mapping[str, str]) -> ir.Table:
 
 
 def registered() -> dict[str, EventColumn]:
-    """The registered event columns, by what logs call them."""
-    return {str(column.log_column): column for column in further_columns()}
+    """The event columns that are no part of every table of events, by what logs call them."""
+    found = {str(column.log_column): column for column in further_columns()}
+    return {name: column for name, column in found.items() if name != "timestamp"}
 
 
 def _kind_of(event_column: EventColumn) -> tuple[Callable[[ir.Value], Any], str]:

@@ -20,13 +20,14 @@ _HELD_OUT = ("validation", "test")
 
 
 def cut_rows(
-    batch: pa.RecordBatch, parameters: dict[str, Any], begins: tuple[float, float] | None
+    batch: pa.RecordBatch, parameters: dict[str, Any], begins: np.ndarray | None
 ) -> tuple[Sessions, Cuts, np.ndarray]:
     """The rows that `to_rows` describes at their final lengths, their cuts, and their shards.
 
     Item ids are provisional codes. `begins` says when the periods of `split="time"` begin.
     """
-    sessions, times = _to_sessions(batch)
+    sessions = _to_sessions(batch)
+    times = sessions.columns.get("timestamps")
     digests = batch.column("digest").to_pylist()
     num_shards, max_length = parameters["num_shards"], parameters["max_length"]
     shards = np.array([int(digest[:8], 16) * num_shards >> 32 for digest in digests], "int64")
@@ -49,8 +50,8 @@ def cut_rows(
     return sessions, cuts, shards[rows]
 
 
-def _to_sessions(batch: pa.RecordBatch) -> tuple[Sessions, np.ndarray | None]:
-    """The rows of a batch, and the times of their events where it has them."""
+def _to_sessions(batch: pa.RecordBatch) -> Sessions:
+    """The rows of a batch."""
     offsets = batch.column("item_ids").offsets.to_numpy().astype("int64")
 
     def flat(name: str) -> np.ndarray:
@@ -62,12 +63,11 @@ def _to_sessions(batch: pa.RecordBatch) -> tuple[Sessions, np.ndarray | None]:
             )
         return values.to_numpy(zero_copy_only=False)
 
-    sessions = Sessions(
+    return Sessions(
         {name: flat(name) for name in EVENT_COLUMNS if name in batch.schema.names},
         row_splits=offsets - offsets[0],
         keys=batch.column("key").to_numpy(zero_copy_only=False),
     )
-    return sessions, flat("times") if "times" in batch.schema.names else None
 
 
 def _limit_length(
@@ -114,7 +114,7 @@ class Totals:
 
     def add(self, sessions: Sessions, cuts: Cuts) -> None:
         size = len(self.count)
-        self.columns = sessions.column_names
+        self.columns = list(stored_columns(sessions))
         self.rows += len(sessions)
         self.events += sessions.num_events
         self.max_row_length = max(self.max_row_length, int(sessions.lengths.max(initial=0)))
@@ -194,11 +194,17 @@ def _to_table(sessions: Sessions, cuts: Cuts) -> pa.Table:
     offsets = pa.array(sessions.row_splits.astype("int32"))
     is_text = sessions.keys.dtype == object
     columns = {"key": pa.array(sessions.keys, pa.string() if is_text else pa.int64())}
-    for name, values in sessions.columns.items():
+    for name, values in stored_columns(sessions).items():
         columns[name] = pa.ListArray.from_arrays(offsets, pa.array(values))
     for name in ("train_end", "validation_at", "test_at"):
         columns[name] = pa.array(getattr(cuts, name).astype("int32"))
     return pa.table(columns)
+
+
+def stored_columns(sessions: Sessions) -> dict[str, np.ndarray]:
+    """The columns of events but for those that are made of others."""
+    named = sessions.columns.items()
+    return {name: values for name, values in named if EVENT_COLUMNS[name].next_of is None}
 
 
 def _with_ids(batch: pa.RecordBatch, ids: np.ndarray) -> pa.RecordBatch:

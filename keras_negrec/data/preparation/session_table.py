@@ -7,7 +7,7 @@ from typing import Any
 
 import ibis
 
-from keras_negrec.data.event_columns import further_columns
+from keras_negrec.data.logs.columns import registered
 from keras_negrec.data.logs.engine import Engine
 from keras_negrec.data.logs.event_table import EventTable
 from keras_negrec.data.logs.gaps import split_at_gaps
@@ -78,10 +78,9 @@ def to_sessions(
     if session_gap is not None:
         events = split_at_gaps(events, session_gap, keys, session="session", time="time")
     events = events.join(items, "item")
-    has_row, has_time = "row" in events.columns, "time" in events.columns
-    needs_time = by_user or parameters["split"] == "time"
-    keep_time = needs_time and has_time and log.ordered_by != "timestamp"
-    names = [(column.log_column, column.dtype) for column in further_columns()]
+    has_row = "row" in events.columns
+    keep_time = "time" in events.columns and log.ordered_by != "timestamp"
+    names = [(name, column.dtype) for name, column in registered().items()]
     further = {name: events[name].cast(dtype) for name, dtype in names if name in events.columns}
     events = events.mutate(**further)
     more = ["row"] * has_row + ["time"] * keep_time
@@ -142,11 +141,12 @@ def to_sessions(
     return SessionTable(table, keys, fields, items, time), dropped, odd
 
 
-def to_rows(sessions: SessionTable, seed: int, with_times: bool) -> ibis.Table:
+def to_rows(sessions: SessionTable, seed: int) -> ibis.Table:
     """One row a session, or one a user's history, in an order that is random but always the same.
 
     Columns are `digest`, 32 characters that give the order, `key`, an array for each column of
-    events (`item_ids` are codes; `session_ids` where rows are of users), and `times` where asked.
+    events (`item_ids` are codes; `session_ids` where rows are of users; `timestamps` where the
+    log has them).
     """
     table, time = sessions.table, sessions.time
     if sessions.keys == ["session"]:
@@ -165,12 +165,12 @@ def to_rows(sessions: SessionTable, seed: int, with_times: bool) -> ibis.Table:
         table = table.mutate(events=events, session_ids=numbers.flatten())
     columns = {name: table[name] for name in ("session_ids",) if name in table.columns}
     fields = {"item_ids": "code", "feedback": "feedback"}
-    fields |= {column.name: column.log_column for column in further_columns()}
+    fields |= {column.name: name for name, column in registered().items()}
     for name, field in fields.items():
         if field in sessions.fields:
             columns[name] = table.events.map(lambda e, field=field: e[field])
-    if with_times:
-        columns["times"] = table.events.map(lambda e: e[time].cast("float64"))
+    if time:
+        columns["timestamps"] = table.events.map(lambda e: e[time].cast("float64"))
     digest = (ibis.literal(f"{seed}:") + table.key.cast("string")).hexdigest("md5")
     return table.select("key", digest=digest, **columns).order_by("digest")
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from keras_negrec.data.event_columns import in_seconds
 from keras_negrec.data.logs.engine import Engine
 from keras_negrec.data.logs.event_table import nothing_remains, read_events
 from keras_negrec.data.logs.formats import Scan
@@ -68,8 +69,8 @@ def write_folder(
     if parameters["group_by"] == "user":
         num_rows = int(sessions.table.user.nunique().to_pyarrow().as_py())
 
-    begins = _periods(sessions, parameters) if with_times else None
-    rows = to_rows(sessions, parameters["seed"], with_times)
+    begins = in_seconds(_periods(sessions, parameters)) if with_times else None
+    rows = to_rows(sessions, parameters["seed"])
     totals, spool = Totals(len(items)), RowSpool(folder / "work" / "rows.arrow")
     num_read = 0
     for batch in engine.batches(rows, max(1, ROW_GROUP_EVENTS * num_rows // num_events)):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from keras_negrec.argument_checks import check_choice
+from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.data.examples import Examples
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.splits.cuts import leave_one_out_cuts
@@ -210,7 +211,7 @@ def _joined(earlier: Sessions, later: Sessions) -> Sessions:
     both = both.take(np.argsort(key, kind="stable"))
     key = np.sort(key)
     splits = np.append(0, np.cumsum(np.bincount(key, both.lengths))).astype("int64")
-    columns = dict(both.columns)
+    columns = {n: v for n, v in both.columns.items() if EVENT_COLUMNS[n].next_of is None}
     if both.session_ids is not None:  # sessions of both, counted on
         begins = both.positions() == 0
         begins[1:] |= np.diff(both.session_ids) != 0

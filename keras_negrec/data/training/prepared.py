@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from keras_negrec.argument_checks import check_choice
-from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.data.event_columns import EVENT_COLUMNS, with_made_columns
 from keras_negrec.data.examples import Examples
 from keras_negrec.data.preparation.known_file import REPAIR, KnownFile
 from keras_negrec.data.preparation.manifest import ITEMS, VOCABULARY, known_files, read_manifest
@@ -173,8 +173,8 @@ class Prepared:
 
     @property
     def column_names(self) -> list[str]:
-        """The columns of events that the shards hold."""
-        return list(self.manifest["columns"])
+        """The columns of events that the shards hold, and those that are made of them."""
+        return with_made_columns(self.manifest["columns"])
 
     def check_catalogue(self, num_items: int, vocabulary: Vocabulary | None = None) -> None:
         """A ValueError unless a model of so many items, or of that vocabulary, knows all items."""
@@ -263,7 +263,7 @@ class Prepared:
         return Split(self.sessions(), self.examples("validation"), self.examples("test"))
 
     def _whole_rows(self, group: RowGroup) -> Sessions:
-        return read_rows(group, num_items=len(self.vocabulary), columns=self.column_names)
+        return read_rows(group, num_items=len(self.vocabulary), columns=self.manifest["columns"])
 
     def _training_ends(self, group: RowGroup) -> np.ndarray:
         cuts = read_cuts(group)

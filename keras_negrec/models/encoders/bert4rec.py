@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_negrec.argument_checks import check_fraction
-from keras_negrec.data.event_columns import EVENT_COLUMNS
+from keras_negrec.data.event_columns import EVENT_COLUMNS, value_after
 from keras_negrec.data.training.cloze_targets import ClozeTargets
 from keras_negrec.models.encoders.transformer_encoder import TransformerEncoder
 
@@ -48,7 +48,7 @@ class BERT4Rec(TransformerEncoder):
         appended = {}
         for name, values in events.items():
             new = self._mask_id if name == "item_ids" else EVENT_COLUMNS[name].masked
-            last = values[:, -1:]
+            last = events[value_after(name, events)][:, -1:]
             last = last if new is None else ops.full_like(last, new)
             appended[name] = ops.concatenate([values[:, 1:], last], axis=1)
         return appended

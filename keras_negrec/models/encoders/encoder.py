@@ -7,6 +7,7 @@ from keras import ops
 from keras_negrec import layers
 from keras_negrec.argument_checks import check_fraction
 from keras_negrec.data.training.targets import NextItemTargets
+from keras_negrec.layers.periodic_time_embedding import check_periods
 from keras_negrec.models.part import Part
 
 
@@ -27,6 +28,10 @@ class Encoder(Part):
             after the ones before it.
         max_sessions: int or None. For histories of several sessions, how many sessions back are
             told apart; the model then has the input `session_ids`. It needs positions.
+        time_periods: sequence of `"day"`, `"week"` or lengths in seconds. Periods of which the
+            encoder sees in what part an item was asked for (UTC); the model then has the inputs
+            `timestamps` and `request_timestamps`, when events were and when what follows them was
+            asked for, seconds since 1970. 0 is no time.
 
     Attributes:
         causal: bool. Whether an output depends on the events up to its position alone. Such an
@@ -35,6 +40,7 @@ class Encoder(Part):
             `keras_negrec.data.register_event_column` names them.
         transform_predictions: bool. Whether a dense layer and a normalization turn outputs into
             prediction vectors; otherwise they are these vectors as they are.
+        sees_time: bool. Whether the model has the inputs `timestamps` and `request_timestamps`.
         has_position_embedding: bool. What `use_position_embedding=None` means.
 
     Example:
@@ -65,6 +71,7 @@ class Encoder(Part):
         feedback_inputs=False,
         use_position_embedding=None,
         max_sessions=None,
+        time_periods=(),
     ):
         self.dropout = check_fraction("dropout", dropout)
         self.event_dropout = check_fraction("event_dropout", event_dropout)
@@ -73,6 +80,8 @@ class Encoder(Part):
             use_position_embedding = self.has_position_embedding
         self.use_position_embedding = bool(use_position_embedding)
         self.max_sessions = max_sessions
+        self.time_periods = check_periods(time_periods)
+        self.sees_time = bool(self.time_periods)
         if max_sessions is not None and self.has_position_embedding and not use_position_embedding:
             raise ValueError(
                 "`max_sessions` needs positions. Received: use_position_embedding=False, "
@@ -83,6 +92,7 @@ class Encoder(Part):
     def inputs(self) -> list[str]:
         """The event columns that a model with this encoder has as inputs."""
         own = {"feedback": self.feedback_inputs, "session_ids": self.max_sessions is not None}
+        own |= dict.fromkeys(("timestamps", "request_timestamps"), self.sees_time)
         names = [name for name, is_read in own.items() if is_read]
         return list(dict.fromkeys(["item_ids", *names, *self.columns]))
 
@@ -101,6 +111,10 @@ class Encoder(Part):
         if self.feedback_inputs:
             name = "feedback_embedding"
             self._feedback_embedding = layers.FeedbackEmbedding(dtype=dtype, name=name)
+        if self.time_periods:
+            self._period_embedding = layers.PeriodicTimeEmbedding(
+                self.time_periods, dtype=dtype, name="period_embedding"
+            )
         self.build(embedding_dim=item_embedding.embedding_dim, max_length=max_length, dtype=dtype)
         self._head = layers.PredictionHead(
             transform=self.transform_predictions, dtype=dtype, name="prediction_head"
@@ -138,6 +152,10 @@ class Encoder(Part):
         if self.feedback_inputs:
             events["feedback"] = ops.where(padding_mask, events["feedback"], 0)
             x = self._feedback_embedding(x, events["feedback"])
+        if self.time_periods:
+            # A cloze model asks in place of an event, at its time; others after an event.
+            times = [events["timestamps"], *[events["request_timestamps"]] * self.causal]
+            x = self._period_embedding(x, *times)
         return self._head(self.encode(x, events, positions))
 
     def next_event(self, events: dict) -> dict:

@@ -20,6 +20,9 @@ class SASRec(TransformerEncoder):
         num_heads: int. Attention heads; must divide `embedding_dim`.
         intermediate_dim: int or None. Width of the feed-forward networks; None is 4 times
             `embedding_dim`.
+        block: str. `"post_norm"`, the plain `TransformerBlock`, or `"ligr"`: the gated `LiGRBlock`.
+        positions: str. `"learned"`: vectors that are added to events (`use_position_embedding`), or
+            `"rotary"`: attention sees how far apart events are, by KerasHub's `RotaryEmbedding`.
         **kwargs: arguments of `Encoder`.
 
     Example:
