@@ -118,6 +118,27 @@ def test_text_ids_keep_their_zeros_and_integers_stay_integers(tmp_path, first, i
     np.testing.assert_array_equal(features, [[1], [-1]])
 
 
+def test_texts_are_word_pieces_that_later_items_share(tmp_path):
+    items = table(title=["Toy Story", "Toy Soldiers", "Été Story", None], year=[1, 2, 3, 4])
+    encoder, features = item_features(items, VOCABULARY, numeric=["year"], text=["title"])
+    names = encoder.columns
+    assert names[0] == "year" and all(name.startswith("title: ") for name in names[1:])
+    of_item = {
+        item: {name[7:] for name, value in zip(names[1:], row[1:], strict=True) if value}
+        for item, row in zip(VOCABULARY.items, features, strict=True)
+    }
+    assert of_item["a"] & of_item["b"] >= {"toy"} or "t" in of_item["a"] & of_item["b"]
+    assert of_item["a"] & of_item["c"] and not of_item["d"]
+    assert {"e"} <= of_item["c"]  # without accents
+    assert set(np.unique(features[:, 1:])) == {0, 1}
+    encoder.save(tmp_path / "encoder.json")
+    again = ItemFeatureEncoder.load(tmp_path / "encoder.json")
+    later = pd.DataFrame({"item": ["new", "a"], "title": ["TOY story", "Toy Story"], "year": 1})
+    first, second = again.transform(later, Vocabulary(["new", "a"]))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(second, features[1])
+
+
 def test_an_item_without_a_row():
     vocabulary = Vocabulary(["a", "x", "b", "y"])
     items = table(year=[1, 3, None, 1000], genre=["r", "r", "r", "j"])  # c and d are not used
@@ -142,8 +163,10 @@ def test_an_item_without_a_row():
         ({"year": [1.0, np.inf, 3, 4]}, {"numeric": ["year"]}, "row 1: expected a finite number"),
         ({"year": [None] * 4}, {"numeric": ["year"]}, "'year': every item's number is missing"),
         ({"genre": [None] * 4}, {"categories": ["genre"]}, "'genre': no item has a category"),
-        ({}, {}, "`numeric` or `categories` must name a column"),
-        ({"x": 1}, {"numeric": ["x"], "categories": ["x"]}, "A column is the item, a number or a"),
+        ({"title": [None] * 4}, {"text": ["title"]}, "'title': no item has a text"),
+        ({"title": ["a", 7, "b", "c"]}, {"text": ["title"]}, "row 1: expected a text. Rec.*7"),
+        ({}, {}, "`numeric`, `categories` or `text` must name a column"),
+        ({"x": 1}, {"numeric": ["x"], "categories": ["x"]}, "A column is the item, a number, a"),
         ({"x": 1}, {"numeric": ["x"], "min_items": 0}, "`min_items` must be a positive integer"),
         ({"x": 1}, {"numeric": ["x"], "missing_items": "skip"}, "`missing_items` must be one of"),
         (
@@ -160,5 +183,5 @@ def test_bad_tables_and_arguments(columns, options, message):
 
 
 def test_names_of_columns_are_a_list():
-    with pytest.raises(TypeError, match="take several names"):
+    with pytest.raises(TypeError, match="takes several names"):
         item_features(table(x=1), VOCABULARY, numeric="x")
