@@ -248,7 +248,9 @@ class Trainings:
         )
         with on_devices:
             return kn.build_model(
-                vocabulary=self.vocabulary, **{"fused_softmax": not needs_logits} | settings
+                vocabulary=self.vocabulary,
+                exclude_seen=args.exclude_seen,
+                **{"fused_softmax": not needs_logits} | settings,
             )
 
     def _saved_model(self, encoder: str):

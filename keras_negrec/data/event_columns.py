@@ -110,11 +110,11 @@ def in_seconds(values) -> np.ndarray:
     if values.dtype.kind == "M":
         values = values.astype("datetime64[us]").astype("int64") / 1e6
     values = values.astype("float64")
-    size = np.abs(values)
-    units = [unit for unit in (1e9, 1e6, 1e3) if size.max(initial=0.0) >= 1e8 * unit]
-    if units and size.min() >= 1e8 * units[0]:
-        return values / units[0]
-    for wrong in values[~(size < 2**31)][:1]:  # NaN is, too
+    smallest = np.abs(values).min(initial=np.inf)
+    units = [unit for unit in (1e9, 1e6, 1e3) if 1e8 * unit <= smallest < np.inf]
+    if units:
+        values = values / units[0]
+    for wrong in values[~(np.abs(values) < 2**31)][:1]:  # NaN is, too
         raise ValueError(
             "Timestamps must be seconds since 1970, or all be milliseconds, microseconds or "
             f"nanoseconds. Received: {wrong}"

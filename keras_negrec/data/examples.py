@@ -24,8 +24,9 @@ class Examples:
             feedback, 0 where there is none. Default: none.
         excluded_items: for each example the items that are never recommended: a list of lists of
             item ids from 1, or `Sessions` with one row an example. Default: none.
-        exclude_seen: bool. Whether items of the history are taken out of the ranking: what
-            `evaluate`, `compare` and `RankingEvaluation` do unless they are told otherwise.
+        exclude_seen: bool or None. Whether items of the history are taken out of the ranking: what
+            `evaluate`, `compare` and `RankingEvaluation` do unless they are told otherwise. None
+            leaves it to the model.
 
     Raises:
         ValueError: other lengths than there are histories; an example without any target.
@@ -45,7 +46,7 @@ class Examples:
         skip_targets: np.ndarray | None = None,
         *,
         excluded_items: Sessions | Sequence[Sequence[int]] | None = None,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
     ):
         self.histories = histories
         self.targets = np.asarray(targets)
@@ -54,7 +55,7 @@ class Examples:
         if not isinstance(excluded_items, Sessions | None):
             excluded_items = _ragged(excluded_items)
         self.excluded_items = excluded_items
-        self.exclude_seen = bool(exclude_seen)
+        self.exclude_seen = exclude_seen
         for name in ("targets", "skip_targets", "excluded_items"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.histories):

@@ -24,7 +24,7 @@ from keras_negrec.data import Examples
 from keras_negrec.evaluation.comparison import Comparison
 from keras_negrec.evaluation.evaluate import check_examples, evaluate_sampled
 from keras_negrec.evaluation.rank_targets import rank_targets
-from keras_negrec.evaluation.scorer import Scorer
+from keras_negrec.evaluation.scorer import Scorer, excludes_seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +185,8 @@ def compare(
         ranks = rank_targets(model, examples, batch_size=batch_size)
         among_sample = evaluate_sampled(model, examples, k=k) if sampled else None
         known = {"ranks": ranks, "sampled": among_sample, **training}
-        return ComparisonRun(label, settings, seed, *of_examples, **known)
+        excludes = excludes_seen(model, examples)
+        return ComparisonRun(label, settings, seed, of_examples[0], excludes, **known)
 
     runs: dict[str, list[ComparisonRun]] = {label: [] for label in settings}
     for number, (seed, label) in enumerate(product(map(int, seeds), settings)):
@@ -194,7 +195,9 @@ def compare(
         path = ComparisonRun.path_in(folder, identity, sampled)
         if path.exists():
             run, done = ComparisonRun.load(path), "stored"
-            of_run = (run.examples, run.exclude_seen, len(run.ranks["target"]))
+            # What was asked for; else it is the model's, which nobody has yet.
+            excludes = None if examples.exclude_seen is None else run.exclude_seen
+            of_run = (run.examples, excludes, len(run.ranks["target"]))
             stored = (run.label, run.settings, run.seed, *of_run, run.sampled is not None)
             if stored != (expected := (*identity, len(examples), sampled)):
                 raise ValueError(

@@ -79,7 +79,10 @@ class Comparison:
                 f"fingerprints {sorted(ranked)}, and examples with {own}"
             )
         if len({run.exclude_seen for run in every}) > 1:
-            raise ValueError("`exclude_seen` must be the same in all runs. Received: both.")
+            raise ValueError(
+                "`exclude_seen` must be the same in all runs; where models differ, give it to "
+                "`compare`. Received: both."
+            )
 
     @property
     def labels(self) -> list[str]:

@@ -10,7 +10,7 @@ from keras_negrec.argument_checks import check_positive_int, check_positive_ints
 from keras_negrec.data import Examples
 from keras_negrec.evaluation.rank_targets import RankCount, rank_targets, retired_ids
 from keras_negrec.evaluation.ranking_metrics import Metrics, ranking_metrics
-from keras_negrec.evaluation.scorer import Scorer, VectorScorer, score_chunks
+from keras_negrec.evaluation.scorer import Scorer, VectorScorer, excludes_seen, score_chunks
 
 
 def evaluate(
@@ -48,7 +48,7 @@ def evaluate(
         k: ints. The cut-offs K.
         exclude_seen: bool or None. Whether items of the history are taken out of the ranking; a
             target among them counts as missed. `feedback_auc` compares scores and is not affected.
-            None: as the examples say, which as a rule is True.
+            None: as the examples say, and where they say nothing as the model does.
         batch_size: int. The most histories that are scored at once.
 
     Returns:
@@ -130,6 +130,7 @@ def evaluate_sampled(
         batch = examples.take(np.arange(start, min(start + batch_size, len(examples))))
         negatives = 1 + random.choice(model.num_items, num_negatives, replace=False)
         columns = np.union1d(batch.targets[batch.targets > 0], negatives) - 1
+        exclude_seen = excludes_seen(model, batch, exclude_seen)
         count = RankCount(batch, exclude_seen=exclude_seen, retired=retired_ids(model))
         for rows, scores in score_chunks(model, batch.histories, batch_size):
             count.read_own(rows, scores)

@@ -12,7 +12,7 @@ from keras import ops
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.backend.memory import read_array
 from keras_negrec.data import Examples
-from keras_negrec.evaluation.scorer import Scorer, VectorScorer, score_chunks
+from keras_negrec.evaluation.scorer import Scorer, VectorScorer, excludes_seen, score_chunks
 
 # Scores that are made at once by products of vectors: 6 MiB. All products have this one shape, a
 # multiple of the tiles of common libraries: the edges of other shapes are summed in another order,
@@ -73,6 +73,7 @@ def rank_targets(
     order = np.argsort(examples.skip_targets <= 0, kind="stable")
     examples = examples.take(order)
     retired = retired_ids(model)
+    exclude_seen = excludes_seen(model, examples, exclude_seen)
     count = RankCount(examples, exclude_seen=exclude_seen, top_k=top_k, retired=retired)
     if isinstance(model, VectorScorer):
         _count_products(count, model, examples)
@@ -140,7 +141,7 @@ class RankCount:
         self,
         examples: Examples,
         *,
-        exclude_seen: bool | None,
+        exclude_seen: bool,
         top_k: int | None = None,
         retired: np.ndarray,
     ):
@@ -148,7 +149,6 @@ class RankCount:
         self.scores = np.zeros(self.columns.shape, "float32")
         self._above, self._at_least = np.zeros((2, *self.columns.shape), "int64")
         # What does not compete, each item of each row once, by item.
-        exclude_seen = examples.exclude_seen if exclude_seen is None else exclude_seen
         taken_out = [examples.histories if exclude_seen else None, examples.excluded_items]
         codes = [
             self._codes(items.rows(), items.item_ids - 1)

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from keras_negrec.argument_checks import check_positive_int
-from keras_negrec.data import Sessions
+from keras_negrec.data import Examples, Sessions
 
 _SCORES_AT_ONCE = 2**25  # 128 MB of float32
 
@@ -37,6 +37,15 @@ class VectorScorer(Protocol):
 
     def item_vectors(self, rows: np.ndarray) -> Any:
         """float tensor of shape `(len(rows), dim)`, the vectors of these items, 0 the first."""
+
+
+def excludes_seen(model: Any, examples: Examples, asked: bool | None = None) -> bool:
+    """Whether items of the history are taken out of a ranking.
+
+    As was asked for, else as the examples say, else as the model does, and else they are.
+    """
+    said = (asked, examples.exclude_seen, getattr(model, "exclude_seen", None))
+    return next((bool(each) for each in said if each is not None), True)
 
 
 def score_chunks(

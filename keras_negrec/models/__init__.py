@@ -10,12 +10,14 @@ from keras_negrec.models.feedback import FeedbackTerm
 from keras_negrec.models.grow_vocabulary import grow_vocabulary
 from keras_negrec.models.objectives import Objective
 from keras_negrec.models.preset import from_preset
+from keras_negrec.models.recipes import RECIPES
 from keras_negrec.models.session_recommender import SessionRecommender
 from keras_negrec.models.update import update
 from keras_negrec.models.with_feedback import with_feedback
 
 __all__ = [
     "HSTU",
+    "RECIPES",
     "BERT4Rec",
     "Caser",
     "Encoder",

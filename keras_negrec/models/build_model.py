@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -14,6 +15,7 @@ from keras_negrec.models.feedback import FEEDBACK_TERMS, FeedbackTerm, Keep
 from keras_negrec.models.objectives import OBJECTIVES, Objective
 from keras_negrec.models.session_recommender import SessionRecommender
 
+_MANY_ITEMS = 20_000  # above, a softmax over all of them is a matter of memory and patience
 _SAMPLE_ITEMS = 1000  # what simulate_sessions makes by default
 # Options that say something of a part only where it is chosen, so that settings can be swept.
 _MAY_BE_UNUSED = ("temperature", "context", "similarity", "calibration")
@@ -27,6 +29,7 @@ def build_model(
     item_features=None,
     max_length: int = 50,
     embedding_dim: int = 64,
+    exclude_seen: bool = True,
     objective: str | Objective = "softmax",
     feedback: Sequence[FeedbackTerm] = (),
     negative_loss: bool | str | Sequence[str] | Mapping[str, float] = False,
@@ -54,6 +57,9 @@ def build_model(
             about 1. Items then have sensible vectors before their first play.
         max_length: int. The most events the encoder sees.
         embedding_dim: int. Width of item vectors and encoder.
+        exclude_seen: bool. Whether items of a history are left out of what is recommended after
+            it, in `recommend`, exports and evaluation. False where people come back to items, as to
+            music; `python -m keras_negrec.data inspect` says how often they do.
         objective: how the next item is learned: `"softmax"`, over the whole catalogue or with
             `num_sampled_negatives` a sample; `"gbce"`; `"bpr"`; or a
             `keras_negrec.models.Objective`.
@@ -83,6 +89,8 @@ def build_model(
         `fit` the callback `keras_negrec.callbacks.StopOnNonFinite`: a training that goes wrong
         then ends with an error that says where.
 
+    A softmax over more than 20,000 items gives a warning that says how much memory it takes.
+
     Raises:
         ValueError: an unknown name or argument, or an argument outside of its range; both
             `learning_rate` and `optimizer`.
@@ -93,6 +101,12 @@ def build_model(
     >>> model = keras_negrec.build_model("bert4rec", negative_loss=True)
     >>> sorted(model.output)
     ['keep', 'next_item']
+
+    Settings that were found to hold for a kind of log are in `keras_negrec.models.RECIPES`:
+
+    >>> sorted(keras_negrec.models.RECIPES)
+    ['long-histories-with-times', 'many-skips', 'order-says-little', 'short-histories']
+    >>> model = keras_negrec.build_model(**keras_negrec.models.RECIPES["short-histories"])
     """
     if isinstance(learning_rate, int | float):
         check_positive_float("learning_rate", learning_rate)
@@ -132,6 +146,7 @@ def build_model(
                 '`fused_softmax` is for objective="softmax" over the whole catalogue, without '
                 f"`num_sampled_negatives`. Received: fused_softmax=True, objective={objective!r}"
             )
+        _warn_of_large_softmax(objective, fused, num_items or len(vocabulary), max_length)
         objective = make(OBJECTIVES[objective], **fused)
     terms = [make(FEEDBACK_TERMS[term], weight=weight) for term, weight in weights.items()]
     _check_options(options, taken)
@@ -143,6 +158,7 @@ def build_model(
         feedback=[*terms, *feedback],
         max_length=max_length,
         embedding_dim=embedding_dim,
+        exclude_seen=exclude_seen,
         num_features=None if item_features is None else np.atleast_1d(item_features).shape[-1],
         dtype=dtype,
         name=name,
@@ -156,6 +172,17 @@ def build_model(
         optimizer = optimizers.LossScaleOptimizer(optimizer)
     model.compile(optimizer)
     return model
+
+
+def _warn_of_large_softmax(objective: str, fused: dict, num_items: int, max_length: int) -> None:
+    if objective == "softmax" and not fused and num_items > _MANY_ITEMS:
+        size = 128 * max_length * num_items * 4 / 2**30
+        warnings.warn(
+            f"A softmax over all {num_items:,} items makes {size:.1f} GiB of scores at a step of "
+            f"128 sessions of {max_length} events, and takes its time. num_sampled_negatives=256 "
+            "scores a sample; fused_softmax=True scores all without holding them in memory.",
+            stacklevel=3,
+        )
 
 
 def _weights(negative_loss, negative_weight: float) -> dict[str, float]:

@@ -34,7 +34,8 @@ class Ensemble(Recommender):
 
     Raises:
         TypeError: something that is no such model.
-        ValueError: no model; models of different catalogues.
+        ValueError: no model; models of different catalogues, or of which some recommend items of
+            the history and some do not.
 
     Example:
 
@@ -71,6 +72,7 @@ class Ensemble(Recommender):
         super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
         self.models = copies
         self.num_items = copies[0].num_items
+        self.exclude_seen = _common_exclude_seen(models)
         self.max_length = max(copy.max_length for copy in copies)
         self.vocabulary = vocabulary
 
@@ -160,6 +162,7 @@ class WeightedHybrid:
                 f"Received: weights={weights!r}"
             )
         self.num_items = self.models[0].num_items
+        self.exclude_seen = _common_exclude_seen(self.models)
 
     def score(self, histories: Sessions) -> np.ndarray:
         """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`."""
@@ -189,3 +192,11 @@ def _common_vocabulary(models: Sequence):
                 f"{found[0][0]} items ({vocabulary}) and of {num_items} ({each})."
             )
     return vocabulary
+
+
+def _common_exclude_seen(models: Sequence) -> bool:
+    """The setting of all models that have one, and else True."""
+    found = {model.exclude_seen for model in models if hasattr(model, "exclude_seen")}
+    if len(found) > 1:
+        raise ValueError("`exclude_seen` must be the same in all models. Received: both.")
+    return found.pop() if found else True

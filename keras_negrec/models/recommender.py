@@ -28,6 +28,9 @@ from keras_negrec.optimizers import LazyAdam, LossScaleOptimizer
 class Recommender(keras.Model):
     """A Keras model that scores the whole catalogue and saves its vocabulary with it.
 
+    `exclude_seen` says whether items of a history are left out of what is recommended after it, in
+    `recommend`, exports and evaluation.
+
     Saved with it, too, are `preparation`, the rules that made its events, and `feature_encoder`,
     which made its item features; both are None until `save_to_preset` is given them.
 
@@ -42,6 +45,7 @@ class Recommender(keras.Model):
     preparation: dict | None = None
     feature_encoder: ItemFeatureEncoder | None = None
     serving_model: keras.Model
+    exclude_seen: bool = True
     _config: dict
     _trains_by_rows = False  # Whether training reads the items' tables by look-ups alone.
 
@@ -98,7 +102,7 @@ class Recommender(keras.Model):
         self,
         sessions: TrainingData,
         *,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         shuffle: bool = True,
         seed: int = 0,
         **options,
@@ -108,7 +112,8 @@ class Recommender(keras.Model):
         Args:
             sessions: `Sessions`, ids of this model's catalogue, or `Prepared`, which is
                 streamed from its folder.
-            batch_size: int. Rows in a batch.
+            batch_size: int or None. Rows of full length in a batch; of shorter ones it holds more.
+                None follows the data: so many that an epoch has about 100 steps, from 16 to 128.
             shuffle: bool. Draw a new order at each epoch.
             seed: int. The same seed gives the same epochs, masks included.
             **options: further arguments of `TrainingData.batches`: `start_step`, `repeat`,
@@ -124,6 +129,9 @@ class Recommender(keras.Model):
             TypeError: something else than sessions; an unknown option.
         """
         self._check_catalogue(sessions)
+        if batch_size is None:
+            num_full_rows = sessions.item_counts(self.num_items).sum() / self.max_length
+            batch_size = int(np.clip(num_full_rows / 100, 16, 128))
         options |= {"batch_size": batch_size, "shuffle": shuffle, "seed": seed}
         return self._training_batches(sessions, options).prefetch(tf.data.AUTOTUNE)
 

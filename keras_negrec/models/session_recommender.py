@@ -48,6 +48,8 @@ class SessionRecommender(Recommender):
         embedding_dim: int. Width of item and prediction vectors.
         num_features: int or None. How many numbers describe each item, for item vectors that
             are made of these too; give them to `model.item_embedding.set_features`.
+        exclude_seen: bool. Whether items of a history are left out of what is recommended after
+            it, in `recommend`, exports and evaluation. False where people come back to items.
         dtype: dtype or dtype policy of the layers.
         name, trainable: as in `keras.Model`.
 
@@ -86,6 +88,7 @@ class SessionRecommender(Recommender):
         max_length=50,
         embedding_dim=64,
         num_features=None,
+        exclude_seen=True,
         dtype=None,
         name=None,
         trainable=True,
@@ -142,6 +145,7 @@ class SessionRecommender(Recommender):
         self.max_length = max_length
         self.item_embedding = item_embedding
         self.vocabulary = vocabulary
+        self.exclude_seen = bool(exclude_seen)
         self.mask_id = num_items + 1
         self._ranking_terms = tuple(term for term in terms if term.ranks)
         self._config = {
@@ -149,6 +153,7 @@ class SessionRecommender(Recommender):
             "max_length": max_length,
             "embedding_dim": embedding_dim,
             "num_features": num_features,
+            "exclude_seen": self.exclude_seen,
             "dtype": keras.dtype_policies.serialize(policy),
         }
 

@@ -26,7 +26,7 @@ def recommend(
     k: int = 10,
     *,
     feedback: Sequence[Sequence[int]] | None = None,
-    exclude_seen: bool = True,
+    exclude_seen: bool | None = None,
     ranking_weights: Mapping[str, float] | None = None,
     vocabulary: Vocabulary | None = None,
     **columns: Sequence[Sequence],
@@ -41,7 +41,8 @@ def recommend(
         histories: for each listener the external ids of their events, oldest first.
         k: int. How many items to recommend; fewer come back where fewer are left.
         feedback: for each listener one value -2 to 2 an event. Default: all events were kept (+1).
-        exclude_seen: bool. Whether items of the history, skipped ones too, are left out.
+        exclude_seen: bool or None. Whether items of the history, skipped ones too, are left out;
+            None is the model's own setting.
         ranking_weights: how much feedback terms of the model count in the ranking, by name, such
             as `{"keep": 2.0}`. Default: the model's own.
         vocabulary: `Vocabulary`. Default: the model's own.
@@ -100,7 +101,7 @@ def recommend(
     scores = np.array(model.score(sessions, **options))  # a copy: the model may hand out its own
     if np.isnan(scores).any():
         raise ValueError("Scores must be numbers. Received NaN, as of weights that are not finite.")
-    if exclude_seen:
+    if getattr(model, "exclude_seen", True) if exclude_seen is None else exclude_seen:
         scores[rows, sessions.item_ids - 1] = -np.inf
     scores[:, vocabulary.retired_ids - 1] = -np.inf
     return [

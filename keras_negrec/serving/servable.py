@@ -62,6 +62,7 @@ class Servable(tf.Module):
         is_table = first.num_features is None and vectors.shape[1] == first.embedding_dim
         self.table = ItemTable(first.embeddings.value if is_table else vectors.numpy(), item_dtype)
         self.k, self.item_dtype = k, item_dtype
+        self._exclude_seen = model.exclude_seen
         self.num_items, self.max_length = len(vocabulary), model.max_length
         id_dtype = tf.string if vocabulary.is_string else tf.int64
         self.padding = tf.constant("" if vocabulary.is_string else -1, id_dtype)
@@ -126,7 +127,7 @@ class Servable(tf.Module):
         return {"vectors": self._vectors(item_ids, columns)[0]}
 
     def recommend(self, item_ids, k, allowed_item_ids, blocked_item_ids, **columns):
-        """The k best items of each row that are neither in its history nor blocked."""
+        """The k best items of each row that are not blocked, nor seen if the model says so."""
         k = _checked(k, tf.debugging.assert_positive(k, "`k` must be positive."))
         k = tf.minimum(k, self.num_items)
         vectors, history = self._vectors(item_ids, columns)
@@ -140,7 +141,7 @@ class Servable(tf.Module):
         allowed = one_row_each(allowed_item_ids, "allowed_item_ids")
         blocked = self._known(one_row_each(blocked_item_ids, "blocked_item_ids"))
         restricted = tf.reduce_any(allowed != self.padding, axis=1)
-        excluded = tf.concat([history, blocked], axis=1)
+        excluded = tf.concat([history, blocked], axis=1) if self._exclude_seen else blocked
         best, places = self._best(vectors, excluded, self._known(allowed), restricted, k)
         left = tf.reduce_sum(tf.cast(best > -float("inf"), tf.int32), axis=1)
         message = "No item is left to recommend for a row of the request."

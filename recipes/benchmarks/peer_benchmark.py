@@ -1,4 +1,4 @@
-"""How fast SASRec and BERT4Rec train against those of RecTools (PyTorch), and how good they are.
+"""How fast our encoders train against those of RecTools (PyTorch), and how good they are.
 
 Both train on the same events, the newest of each session up to the length of the model, with the
 same shapes, the softmax over the whole catalogue, and the same number of epochs. They take turns,
@@ -42,7 +42,9 @@ def parse_args() -> argparse.Namespace:
     )
     options.add_argument("--data", type=Path, required=True, help="the ratings file")
     options.add_argument("--peer-python", required=True, help="a Python that has RecTools")
-    options.add_argument("--model", nargs="+", choices=["sasrec", "bert4rec"], default=["sasrec"])
+    options.add_argument(
+        "--model", nargs="+", choices=["sasrec", "bert4rec", "hstu"], default=["sasrec"]
+    )
     options.add_argument("--rounds", type=int, default=6, help="the first of which is not timed")
     options.add_argument("--epochs", type=int, default=10, help="of a round")
     options.add_argument("--embedding-dim", type=int, default=64)
@@ -90,6 +92,8 @@ def compare(args, name: str, seed: int, split, train, vocabulary) -> dict:
     shapes = ("embedding_dim", "num_layers", "num_heads", "max_length", "dropout", "learning_rate")
     settings = {key: getattr(args, key) for key in shapes}
     own, options = {"intermediate_dim": args.embedding_dim}, {}  # as in RecTools and in the paper
+    if name == "hstu":
+        own = {}  # It has no feed-forward network.
     if name == "bert4rec":
         own = {"mask_probability": args.mask_probability}  # both: 4 times the width
         options = {"mask_prob": args.mask_probability}
@@ -111,6 +115,8 @@ def compare(args, name: str, seed: int, split, train, vocabulary) -> dict:
                 "user_id": train.rows(),
                 "item_id": train.item_ids,
                 "position": train.positions(),
+                "timestamp": train.columns["timestamps"],
+                "request_timestamp": train.columns["request_timestamps"],
             }
         ).to_csv(events, index=False)
         peer = Peer(

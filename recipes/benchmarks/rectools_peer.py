@@ -17,9 +17,9 @@ import pytorch_lightning
 from pytorch_lightning import seed_everything
 from rectools import Columns
 from rectools.dataset import Dataset
-from rectools.models import BERT4RecModel, SASRecModel
+from rectools.models import BERT4RecModel, HSTUModel, SASRecModel
 
-MODELS = {"sasrec": SASRecModel, "bert4rec": BERT4RecModel}
+MODELS = {"sasrec": SASRecModel, "bert4rec": BERT4RecModel, "hstu": HSTUModel}
 
 
 def main():
@@ -30,8 +30,13 @@ def main():
     settings = json.loads(sys.stdin.readline())
     events = pd.read_csv(settings["events"])
     events[Columns.Weight] = 1
-    events[Columns.Datetime] = pd.Timestamp(0) + pd.to_timedelta(events["position"], unit="s")
-    dataset = Dataset.construct(events.drop(columns="position"))
+    # Events of the same second stay in their order.
+    seconds = events.pop("timestamp") + events.pop("position") / 1e4
+    events[Columns.Datetime] = pd.Timestamp(0) + pd.to_timedelta(seconds, unit="s")
+    asked = pd.to_timedelta(events.pop("request_timestamp"), unit="s") + pd.Timestamp(0)
+    context = events[[Columns.User]].assign(**{Columns.Datetime: asked})
+    context = context.drop_duplicates(Columns.User, keep="last")
+    dataset = Dataset.construct(events)
     seed_everything(settings["seed"], verbose=False)
 
     def trainer():
@@ -64,7 +69,13 @@ def main():
             answer = time.perf_counter() - started
         else:
             users = events[Columns.User].unique()
-            found = model.recommend(users, dataset, k=command["recommend"], filter_viewed=True)
+            found = model.recommend(
+                users,
+                dataset,
+                k=command["recommend"],
+                filter_viewed=True,
+                context=context if model.require_recommend_context else None,
+            )
             answer = found.groupby(Columns.User)[Columns.Item].agg(list).to_dict()
         print(json.dumps(answer), file=answers, flush=True)
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ragged_rows import rows_and_feedback, rows_of
 
+from keras_negrec.data import Split
 from keras_negrec.data.sessions import Sessions
 from keras_negrec.data.vocabulary import Vocabulary
 
@@ -239,3 +240,43 @@ def test_concatenate():
         Sessions.concatenate([first, Sessions.from_lists([[1]])])
     with pytest.raises(ValueError, match="at least one"):
         Sessions.concatenate([])
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [10**9, 10**9 + 60, 10**9 + 61.5],
+        [10**12, 10**12 + 60_000, 10**12 + 61_500],
+        np.array([10**18, 10**18 + 60 * 10**9, 10**18 + 61.5e9]),
+        pd.to_datetime([10**9, 10**9 + 60, 10**9 + 61.5], unit="s"),
+        pd.to_datetime([10**9, 10**9 + 60, 10**9 + 61.5], unit="s", utc=True).tz_convert(
+            "Asia/Tokyo"
+        ),
+    ],
+    ids=["seconds", "milliseconds", "nanoseconds", "datetimes", "with a zone"],
+)
+def test_times_are_seconds_and_requests_come_with_the_next_event(times):
+    events = pd.DataFrame({"session": [1, 1, 1], "item": list("aba"), "feedback": 1})
+    events["timestamp"] = times
+    sessions = Sessions.from_events(events, Vocabulary(["a", "b"]))
+    expected = [10**9, 10**9 + 60, 10**9 + 61.5]
+    assert sessions.columns["timestamps"].tolist() == expected
+    assert sessions.columns["request_timestamps"].tolist() == [*expected[1:], expected[2]]
+    history = sessions.between(0, 2)
+    assert history.columns["request_timestamps"].tolist() == expected[1:]
+    batch = history.padded(3)
+    assert batch["timestamps"].tolist() == [[0, 10**9, 10**9 + 60]]
+    assert batch["timestamps"].dtype == "int32"
+
+
+@pytest.mark.parametrize("times", [[1, np.nan], [1, 10**12], [2**31, 5], [10.0**21, 10.0**21]])
+def test_times_that_are_no_seconds(times):
+    with pytest.raises(ValueError, match="Timestamps must be seconds since 1970, or all be milli"):
+        Sessions.from_lists([[1], [2]], timestamps=[[times[0]], [times[1]]])
+
+
+def test_rows_of_two_logs_know_when_the_later_one_begins():
+    events = pd.DataFrame({"session": 1, "item": list("abab"), "feedback": 1})
+    events["timestamp"] = [10, 20, 50, 90]
+    split = Split.from_tables(events[:2], events[2:3], events[3:], Vocabulary(["a", "b"]))
+    assert split.test.histories.columns["request_timestamps"].tolist() == [20, 50, 90]

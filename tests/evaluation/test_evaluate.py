@@ -63,6 +63,9 @@ def test_exclude_seen_is_that_of_the_examples(evaluate):
         assert found[f"{prefix}mrr"] == found[f"{prefix}hr@20"] == 0.5
     for found in (evaluate(model, with_seen), evaluate(model, examples, exclude_seen=False)):
         assert found[f"{prefix}mrr"] == 1
+    model.exclude_seen = False  # what counts where nobody says otherwise
+    assert evaluate(model, examples)[f"{prefix}mrr"] == 1
+    assert evaluate(model, examples.replace(exclude_seen=True))[f"{prefix}mrr"] == 0.5
 
 
 def test_examples_with_a_skip_alone_count_for_skips_alone():

@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -179,3 +181,29 @@ def test_what_is_no_sessions_is_refused():
     assert model.evaluate(held_out, verbose=0) > 0
     with pytest.raises(TypeError, match=r"Expected `Sessions`, such as .* type list"):
         model.history_vectors([[1, 2]])
+
+
+@pytest.mark.parametrize("name", keras_negrec.models.RECIPES)
+def test_recipes_build_models(name):
+    model = keras_negrec.build_model(**keras_negrec.models.RECIPES[name], num_items=9)
+    assert model.optimizer is not None and model.num_items == 9
+
+
+def test_a_large_softmax_warns_of_its_memory():
+    with pytest.warns(UserWarning, match=r"30,000 items makes 0.7 GiB .* num_sampled_negatives"):
+        build("sasrec", num_items=30_000, max_length=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build("sasrec", num_items=20_000)
+        build("sasrec", num_items=30_000, fused_softmax=True)
+        build("sasrec", num_items=30_000, num_sampled_negatives=8)
+
+
+@pytest.mark.parametrize(("num_rows", "rows_a_batch"), [(100, 16), (2400, 24), (20_000, 128)])
+def test_without_a_batch_size_an_epoch_has_about_a_hundred_steps(num_rows, rows_a_batch):
+    model = build("sasrec", max_length=4)
+    rows = Sessions.from_lists([[1, 2, 3, 4]] * num_rows)
+    dataset = model.training_dataset(rows)
+    x, _, _ = next(iter(dataset))
+    assert len(x["item_ids"]) >= rows_a_batch
+    assert len(dataset) == len(model.training_dataset(rows, batch_size=rows_a_batch))

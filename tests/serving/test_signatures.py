@@ -51,6 +51,20 @@ def test_session_ids_are_an_input_where_the_model_has_them(integers, integers_ve
     assert answer["item_ids"].tolist() == [[r.item for r in expected]]
 
 
+def test_a_model_that_recommends_what_was_heard_before(tmp_path):
+    model = build("sasrec", exclude_seen=False)
+    history = expected_order(model, ITEMS[3:4])[:2]
+    best = expected_order(model, history)
+    assert set(best[:K]) & set(history), "the test is about items of the history"
+    path = tmp_path / "model.keras"
+    model.save(path)
+    version = keras_negrec.export(keras.saving.load_model(path), tmp_path / "out", k=K)
+    answer = Client(version)("recommend", item_ids=[history], k=K)
+    assert names(answer) == [best[:K]]
+    without = keras_negrec.recommend(model, [history], K, exclude_seen=True)[0]
+    assert not {one.item for one in without} & set(history)
+
+
 @pytest.mark.parametrize("name", ["hstu", "sasrec"])
 def test_times_of_events_and_of_the_request(name, tmp_path):
     model = build(name, time_periods=["day", 7_000], feedback_inputs=True)

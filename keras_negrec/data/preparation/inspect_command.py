@@ -177,5 +177,6 @@ def _repeats(statistics: FolderStatistics) -> list[str]:
         return ["No row has an item twice."]
     return [
         f"{share:.1%} of the events have an item that is in their row before. Evaluation leaves "
-        "items of the history out of the ranking; pass exclude_seen=False where repeats count."
+        "items of the history out of the ranking, as recommendations do: where repeats count, "
+        "build_model(exclude_seen=False)."
     ]

@@ -40,7 +40,7 @@ class Split:
         *,
         predict: str = "first",
         target: str = "next_positive",
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
     ) -> Split:
         """A split that somebody else has made, from its three tables of events.
 
@@ -57,7 +57,7 @@ class Split:
                 after all others; or `"every"`, each one after all events before it. Those that
                 have no history or are no target give no example.
             target: `"next_positive"` or `"next"`, what counts as a target: see `Examples.after`.
-            exclude_seen: bool. See `Examples`.
+            exclude_seen: bool or None. See `Examples`.
 
         Raises:
             ValueError: an item of a later table that is not in the vocabulary.

@@ -239,9 +239,9 @@ def test_from_tables_says_how_to_leave_out_unknown_items():
 
 def test_exclude_seen_is_set_once():
     split = leave_one_out(Sessions.from_lists([[1, 2, 3, 4]]))
-    assert split.test.exclude_seen and split.validation.exclude_seen
+    assert split.test.exclude_seen is split.validation.exclude_seen is None
     other = split.replace(exclude_seen=False)
-    assert not (other.test.exclude_seen or other.validation.exclude_seen)
-    assert other.train is split.train and split.test.exclude_seen
+    assert other.test.exclude_seen is other.validation.exclude_seen is False
+    assert other.train is split.train and split.test.exclude_seen is None
     vocabulary = Vocabulary([1, 2, 3, 4, 5])
     assert not Split.from_tables(*tables(), vocabulary, exclude_seen=False).test.exclude_seen
