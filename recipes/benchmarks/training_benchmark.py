@@ -1,14 +1,16 @@
 """How long a training step takes, and what memory, by the size of the catalogue and by the losses.
 
 SASRec on random sessions of full length, with a sampled softmax, or the full one, with Adam or
-LazyAdam, and with any further keywords of `build_model`, such as those that choose losses:
+LazyAdam, and with any further keywords of `build_model`, such as those that choose losses, or
+another encoder:
 
     --model-arguments '{}' '{"objective": "gbce"}' '{"negative_loss": true}' --skip-share 0.3
+    --model-arguments '{}' '{"encoder": "hstu"}'
 
 The models take turns in one process, and the figures are medians over the rounds. `KERAS_BACKEND`
 picks the backend. The share is that of the machine's rate of matrix products, as measured on square
-matrices in the same run, that the products of a step alone would need: those of the encoder and of
-the scores of items, forwards and backwards, and none that are made a second time to save memory.
+matrices in the same run, that the products of a SASRec's step alone would need: those of the
+encoder and of the scores of items, forwards and backwards, and none that are made a second time.
 The peak of memory is that of the process: ask for one catalogue and one optimizer to know theirs.
 """
 
@@ -94,7 +96,8 @@ def random_sessions(args, num_items: int) -> Sessions:
         items = 1 + np.floor(drawn * num_items)
     feedback = np.where(random.random(items.shape) < args.skip_share, -1, 1)
     items = np.clip(items, 1, num_items).astype("int32")
-    return Sessions.from_lists(items.tolist(), feedback.tolist())
+    times = np.cumsum(random.integers(0, 600, items.shape), axis=1)
+    return Sessions.from_lists(items.tolist(), feedback.tolist(), timestamps=times.tolist())
 
 
 def product_rate() -> float:
@@ -136,7 +139,7 @@ def main():
             "max_length": args.max_length,
             "optimizer": OPTIMIZERS[name](1e-3),
         }
-        model = keras_negrec.build_model("sasrec", **settings | arguments)
+        model = keras_negrec.build_model(**{"encoder": "sasrec"} | settings | arguments)
         if args.jit_compile is not None:
             model.jit_compile = args.jit_compile
         dataset = model.training_dataset(
