@@ -41,7 +41,9 @@ def histories(num_rows, longest=MAX_LENGTH):
     feedback = random.integers(-2, 3, shape).tolist()
     session_ids = [[i * 2 // shape[1] for i in range(shape[1])]] * num_rows
     lengths = np.maximum(longest - np.arange(num_rows), 0)
-    return Sessions.from_lists(items, feedback, session_ids).between(0 * lengths, lengths)
+    times = np.cumsum(random.integers(0, 9**5, shape), axis=1).tolist()
+    rows = Sessions.from_lists(items, feedback, session_ids, timestamps=times)
+    return rows.between(0 * lengths, lengths)
 
 
 def request_of(session, rows, length):
@@ -53,6 +55,7 @@ INPUTS = {
     "sasrec": ["item_ids", "feedback", "session_ids"],
     "bert4rec": ["item_ids", "feedback"],
     "gru4rec": ["item_ids"],
+    "hstu": ["item_ids", "timestamps", "request_timestamps"],
     "caser": ["item_ids", "feedback"],
     "matrix_factorization": ["item_ids", "feedback"],
     "ensemble": ["item_ids", "feedback"],
@@ -71,6 +74,7 @@ def exported(tmp_path_factory):
         ),
         "bert4rec": build("bert4rec", feedback_inputs=True, negative_loss="keep"),
         "gru4rec": build("gru4rec", INTEGERS, dtype="mixed_bfloat16", **sampled),
+        "hstu": build("hstu", separate_channels=True, intermediate_dim=5, time_periods=["day"]),
         "caser": with_features(),
         "matrix_factorization": spread_out(kinds.MatrixFactorization(vocabulary=STRINGS, **SHAPES)),
     }
