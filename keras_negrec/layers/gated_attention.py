@@ -9,6 +9,8 @@ from keras_negrec.layers.in_fewer_passes import Dropout, LayerNormalization
 from keras_negrec.layers.swiglu import SwiGLU
 from keras_negrec.layers.take_positions import from_start, take_positions
 
+_MASKED = -1e4  # SiLU of it is 0, and it fits in float16
+
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
 class GatedAttention(keras.layers.Layer):
@@ -157,19 +159,22 @@ class GatedAttention(keras.layers.Layer):
         # How many events ago; below 0 it is later.
         distance = ops.expand_dims(own, -1) - ops.arange(length, dtype="int32")
         counts = ops.logical_and(distance >= 0, ops.expand_dims(padding_mask, 1))
-        share = ops.expand_dims(ops.cast(counts, self.compute_dtype) / self.max_length, 1)
-        query, key, value = (self._heads(each) for each in (query, key, value))
-        weights = [ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))]
+        counts = ops.expand_dims(counts, 1)  # (batch, 1, num_positions, length)
+        biases = []
         if self.use_positions:
             bias = lookup_rows(self.position_bias, ops.maximum(distance, 0))
-            weights.append(ops.expand_dims(bias, -3))
+            biases.append(ops.expand_dims(bias, -3))
         if time_buckets is not None:
-            weights.append(ops.expand_dims(lookup_rows(self.time_bias, time_buckets), 1))
-        if self.separate_channels:
-            weights[0] = ops.silu(weights[0])
-        else:
-            weights = [ops.silu(sum(weights[1:], weights[0]))]
-        x = [self._side_by_side(ops.matmul(each * share, value), outputs) for each in weights]
+            biases.append(ops.expand_dims(lookup_rows(self.time_bias, time_buckets), 1))
+        # What does not count is a bias, too: one pass less over what has the heads' shape.
+        bias = ops.cast(ops.where(counts, 0.0, _MASKED), self.compute_dtype)
+        weights = [ops.where(counts, each, 0.0) for each in biases if self.separate_channels]
+        if not self.separate_channels:
+            bias = sum(biases, bias)
+        query, key, value = (self._heads(each) for each in (query, key, value / self.max_length))
+        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
+        weights = [ops.silu(scores + bias), *weights]
+        x = [self._side_by_side(ops.matmul(each, value), outputs) for each in weights]
         x = self.attended_norm(ops.concatenate(x, axis=-1) if len(x) > 1 else x[0])
         x = outputs + self.output_projection(self.output_dropout(gate * x, training=training))
         if self.intermediate_dim is not None:
