@@ -46,7 +46,7 @@ class GatedAttention(keras.layers.Layer):
 
     Raises:
         ValueError: a width that `num_heads` does not divide; `separate_channels` with nothing to
-            separate.
+            separate; a sequence longer than `max_length`.
 
     Example:
 
@@ -143,6 +143,11 @@ class GatedAttention(keras.layers.Layer):
             raise ValueError(
                 "`time_buckets` and `num_time_buckets` go together. Received: "
                 f"time_buckets={time_buckets}, num_time_buckets={self.num_time_buckets}"
+            )
+        if inputs.shape[1] is not None and inputs.shape[1] > self.max_length:
+            raise ValueError(
+                f"A sequence may have at most max_length={self.max_length} events. Received "
+                f"length {inputs.shape[1]}: inputs.shape={tuple(inputs.shape)}"
             )
         length, width = ops.shape(inputs)[1:]
         attended = self._num_channels * width

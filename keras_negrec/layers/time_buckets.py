@@ -15,7 +15,7 @@ class TimeBuckets(keras.layers.Layer):
 
     What follows an event was asked for when the next event came, what follows the newest one at
     the time of its request. Of `s` seconds the bucket is `floor(ln(max(|s|, 1)) / 0.301)`: each is
-    a third wider than the one before, and bucket 60 begins at two and a half years.
+    a third wider than the one before, and bucket 60 begins at a little over two years.
 
     A row whose times are all 0 has none: its events then count as `default_gap` seconds apart.
 

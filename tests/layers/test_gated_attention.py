@@ -144,5 +144,7 @@ def test_what_does_not_go_together():
         GatedAttention(3, 5)(np.zeros((1, 5, 8)), np.ones((1, 5), bool))
     with pytest.raises(ValueError, match="`separate_channels` needs positions or times"):
         GatedAttention(2, 5, use_positions=False, separate_channels=True)
+    with pytest.raises(ValueError, match=r"at most max_length=4 events. Received length 5"):
+        GatedAttention(2, 4)(np.zeros((1, 5, 8)), np.ones((1, 5), bool))
     with pytest.raises(ValueError, match="`num_time_buckets` go together"):
         GatedAttention(2, 5)(np.zeros((1, 5, 8)), np.ones((1, 5), bool), np.zeros((1, 5, 5)))
