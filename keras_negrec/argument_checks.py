@@ -70,3 +70,12 @@ def check_item_ids(item_ids, num_items: int) -> None:
     """A `ValueError` if an id lies beyond the catalogue."""
     if len(item_ids) and item_ids.max() > num_items:
         raise ValueError(f"Item ids must lie in 1..{num_items}. Received: {item_ids.max()}")
+
+
+def check_length(shape: tuple, max_length: int) -> None:
+    """A `ValueError` for inputs `(batch, length, dim)` that are known to be too long."""
+    if shape[1] is not None and shape[1] > max_length:
+        raise ValueError(
+            f"A sequence may have at most max_length={max_length} events. Received "
+            f"length {shape[1]}: inputs.shape={tuple(shape)}"
+        )

@@ -3,11 +3,12 @@
 import keras
 from keras import ops
 
-from keras_negrec.argument_checks import check_fraction, check_positive_int
+from keras_negrec.argument_checks import check_fraction, check_length, check_positive_int
 from keras_negrec.backend.table_rows import lookup_rows
 from keras_negrec.layers.in_fewer_passes import Dropout, LayerNormalization
 from keras_negrec.layers.swiglu import SwiGLU
 from keras_negrec.layers.take_positions import from_start, take_positions
+from keras_negrec.layers.transformer_block import in_heads
 
 _MASKED = -1e4  # SiLU of it is 0, and it fits in float16
 
@@ -144,11 +145,7 @@ class GatedAttention(keras.layers.Layer):
                 "`time_buckets` and `num_time_buckets` go together. Received: "
                 f"time_buckets={time_buckets}, num_time_buckets={self.num_time_buckets}"
             )
-        if inputs.shape[1] is not None and inputs.shape[1] > self.max_length:
-            raise ValueError(
-                f"A sequence may have at most max_length={self.max_length} events. Received "
-                f"length {inputs.shape[1]}: inputs.shape={tuple(inputs.shape)}"
-            )
+        check_length(inputs.shape, self.max_length)
         length, width = ops.shape(inputs)[1:]
         attended = self._num_channels * width
         x = ops.silu(self.gate_value_query_key(self.input_norm(inputs)))
@@ -176,7 +173,8 @@ class GatedAttention(keras.layers.Layer):
         weights = [ops.where(counts, each, 0.0) for each in biases if self.separate_channels]
         if not self.separate_channels:
             bias = sum(biases, bias)
-        query, key, value = (self._heads(each) for each in (query, key, value / self.max_length))
+        value = value / self.max_length
+        query, key, value = (in_heads(each, self.num_heads) for each in (query, key, value))
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
         weights = [ops.silu(scores + bias), *weights]
         x = [self._side_by_side(ops.matmul(each, value), outputs) for each in weights]
@@ -186,14 +184,8 @@ class GatedAttention(keras.layers.Layer):
             x = x + self.feedforward(self.feedforward_norm(x))
         return x
 
-    def _heads(self, x):
-        """From shape `(batch, n, width)` to `(batch, num_heads, n, head_dim)`."""
-        batch, n, width = ops.shape(x)
-        x = ops.reshape(x, (batch, n, self.num_heads, width // self.num_heads))
-        return ops.transpose(x, (0, 2, 1, 3))
-
     def _side_by_side(self, x, outputs):
-        """What `_heads` has taken apart, in the shape of the outputs."""
+        """What `in_heads` has taken apart, in the shape of the outputs."""
         return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), ops.shape(outputs))
 
     def compute_output_shape(

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.argument_checks import check_length, check_positive_int
 from keras_negrec.backend.table_rows import lookup_rows
 
 
@@ -60,11 +60,7 @@ class SessionPositionEmbedding(keras.layers.Layer):
                 "`session_ids` and `max_sessions` go together. Received: "
                 f"session_ids={session_ids}, max_sessions={self.max_sessions}"
             )
-        if inputs.shape[1] is not None and inputs.shape[1] > self.max_length:
-            raise ValueError(
-                f"A sequence may have at most max_length={self.max_length} events. Received "
-                f"length {inputs.shape[1]}: inputs.shape={tuple(inputs.shape)}"
-            )
+        check_length(inputs.shape, self.max_length)
         columns = ops.arange(ops.shape(inputs)[1], dtype="int32")
         if session_ids is None:
             return inputs + lookup_rows(self.position_embeddings, ops.flip(columns))

@@ -125,7 +125,7 @@ class TransformerBlock(keras.layers.Layer):
             query, key = self._turned(query), self._turned(key)
         if positions is not None:
             query = take_positions(query, positions)
-        query, key, value = (self._heads(each) for each in (query, key, value))
+        query, key, value = (in_heads(each, self.num_heads) for each in (query, key, value))
         head_dim = width // self.num_heads
         scores = ops.matmul(query * head_dim**-0.5, ops.transpose(key, (0, 1, 3, 2)))
         bias = self._bias(length, padding_mask, positions)
@@ -138,12 +138,6 @@ class TransformerBlock(keras.layers.Layer):
         batch, n, width = ops.shape(x)
         heads = ops.reshape(x, (batch, n, self.num_heads, width // self.num_heads))
         return ops.reshape(self.rotary_embedding(heads), (batch, n, width))
-
-    def _heads(self, x):
-        """From shape `(batch, n, width)` to `(batch, num_heads, n, head_dim)`."""
-        batch, n, width = ops.shape(x)
-        x = ops.reshape(x, (batch, n, self.num_heads, width // self.num_heads))
-        return ops.transpose(x, (0, 2, 1, 3))
 
     def _bias(self, length, padding_mask, positions):
         """What is added to the scores of shape `(batch, num_heads, num_positions, length)`."""
@@ -163,3 +157,9 @@ class TransformerBlock(keras.layers.Layer):
     def get_config(self):
         own = ("intermediate_dim", "num_heads", "dropout", "causal", "rotary")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+
+
+def in_heads(x, num_heads):
+    """From shape `(batch, n, width)` to `(batch, num_heads, n, width / num_heads)`."""
+    batch, n, width = ops.shape(x)
+    return ops.transpose(ops.reshape(x, (batch, n, num_heads, width // num_heads)), (0, 2, 1, 3))
