@@ -109,16 +109,18 @@ def in_seconds(values) -> np.ndarray:
     values = np.asarray(values)
     if values.dtype.kind == "M":
         values = values.astype("datetime64[us]").astype("int64") / 1e6
-    values = values.astype("float64")
-    smallest = np.abs(values).min(initial=np.inf)
-    units = [unit for unit in (1e9, 1e6, 1e3) if 1e8 * unit <= smallest < np.inf]
+    values = values.astype("float64", copy=False)
+    if not values.size:
+        return values
+    units = [unit for unit in (1e9, 1e6, 1e3) if values.min() >= 1e8 * unit]
     if units:
         values = values / units[0]
-    for wrong in values[~(np.abs(values) < 2**31)][:1]:  # NaN is, too
-        raise ValueError(
-            "Timestamps must be seconds since 1970, or all be milliseconds, microseconds or "
-            f"nanoseconds. Received: {wrong}"
-        )
+    for wrong in (values.min(), values.max()):
+        if not -(2**31) <= wrong < 2**31:  # NaN is neither
+            raise ValueError(
+                "Timestamps must be seconds since 1970, or all be milliseconds, microseconds or "
+                f"nanoseconds. Received: {wrong}"
+            )
     return values
 
 
