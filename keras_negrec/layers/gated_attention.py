@@ -5,7 +5,8 @@ from keras import ops
 
 from keras_negrec.argument_checks import check_fraction, check_length, check_positive_int
 from keras_negrec.backend.table_rows import lookup_rows
-from keras_negrec.layers.in_fewer_passes import Dropout, LayerNormalization
+from keras_negrec.layers.built import dense, norm
+from keras_negrec.layers.in_fewer_passes import Dropout
 from keras_negrec.layers.swiglu import SwiGLU
 from keras_negrec.layers.take_positions import from_start, take_positions
 from keras_negrec.layers.transformer_block import in_heads
@@ -104,27 +105,15 @@ class GatedAttention(keras.layers.Layer):
                 f"`num_heads` must divide the width of the inputs, {width}. "
                 f"Received: num_heads={self.num_heads}"
             )
-        small = keras.initializers.TruncatedNormal(stddev=0.02)
-
-        def built(layer, inputs_width):
-            layer.build((None, inputs_width))
-            return layer
-
-        def dense(inputs_width, units, name):
-            layer = keras.layers.Dense(
-                units, kernel_initializer=small.clone(), dtype=self.dtype_policy, name=name
-            )
-            return built(layer, inputs_width)
-
-        def norm(inputs_width, name):
-            layer = LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name=name)
-            return built(layer, inputs_width)
-
+        small, policy = keras.initializers.TruncatedNormal(stddev=0.02), self.dtype_policy
         attended = self._num_channels * width
-        self.input_norm, self.attended_norm = norm(width, "norm"), norm(attended, "attended_norm")
-        self.gate_value_query_key = dense(width, attended + 3 * width, "gate_value_query_key")
-        self.output_projection = dense(attended, width, "output_projection")
-        self.output_dropout = Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
+        self.input_norm = norm(policy, width, "norm")
+        self.attended_norm = norm(policy, attended, "attended_norm")
+        self.gate_value_query_key = dense(
+            policy, width, attended + 3 * width, "gate_value_query_key"
+        )
+        self.output_projection = dense(policy, attended, width, "output_projection")
+        self.output_dropout = Dropout(self.dropout, dtype=policy, name="dropout")
         if self.use_positions:
             self.position_bias = self.add_weight(
                 (self.max_length,), small.clone(), name="position_bias"
@@ -134,10 +123,9 @@ class GatedAttention(keras.layers.Layer):
                 (self.num_time_buckets + 1,), small.clone(), name="time_bias"
             )
         if self.intermediate_dim is not None:
-            self.feedforward_norm = norm(width, "feedforward_norm")
-            self.feedforward = built(
-                SwiGLU(self.intermediate_dim, dtype=self.dtype_policy, name="feedforward"), width
-            )
+            self.feedforward_norm = norm(policy, width, "feedforward_norm")
+            self.feedforward = SwiGLU(self.intermediate_dim, dtype=policy, name="feedforward")
+            self.feedforward.build((None, width))
 
     def call(self, inputs, padding_mask, time_buckets=None, positions=None, training=None):
         if (time_buckets is None) != (self.num_time_buckets is None):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_negrec.argument_checks import check_positive_int
+from keras_negrec.layers.built import dense
 
 
 @keras.saving.register_keras_serializable(package="keras_negrec")
@@ -31,17 +32,9 @@ class SwiGLU(keras.layers.Layer):
 
     def build(self, inputs_shape):
         width = inputs_shape[-1]
-
-        def dense(inputs_width, units, name):
-            kernel = keras.initializers.TruncatedNormal(stddev=0.02)
-            layer = keras.layers.Dense(
-                units, kernel_initializer=kernel, dtype=self.dtype_policy, name=name
-            )
-            layer.build((None, inputs_width))
-            return layer
-
-        self.gate_and_value = dense(width, 2 * self.intermediate_dim, "gate_and_value")
-        self.output_projection = dense(self.intermediate_dim, width, "output_projection")
+        inner, policy = self.intermediate_dim, self.dtype_policy
+        self.gate_and_value = dense(policy, width, 2 * inner, "gate_and_value")
+        self.output_projection = dense(policy, inner, width, "output_projection")
 
     def call(self, inputs):
         gate, value = ops.split(self.gate_and_value(inputs), 2, axis=-1)

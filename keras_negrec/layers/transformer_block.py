@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from keras_negrec.argument_checks import check_fraction, check_positive_int
-from keras_negrec.layers.in_fewer_passes import Dropout, LayerNormalization, gelu
+from keras_negrec.layers.built import dense, norm
+from keras_negrec.layers.in_fewer_passes import Dropout, gelu
 from keras_negrec.layers.take_positions import from_start, take_positions
 
 # Added to scores of positions that are not attended to. Where all earlier ones are padding, later
@@ -71,11 +72,6 @@ class TransformerBlock(keras.layers.Layer):
                 f"Received: num_heads={self.num_heads}"
             )
 
-        def norm(name):
-            layer = LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name=name)
-            layer.build((None, width))
-            return layer
-
         if self.rotary:
             from keras_hub.layers import RotaryEmbedding  # takes seconds to load
 
@@ -83,23 +79,15 @@ class TransformerBlock(keras.layers.Layer):
         self.query_key_value = self._dense(width, 3 * width, "query_key_value")
         self.attention_output = self._dense(width, width, "attention_output")
         self._build_feedforward(width)
-        self.attention_norm = norm("attention_norm")
-        self.feedforward_norm = norm("feedforward_norm")
+        self.attention_norm = norm(self.dtype_policy, width, "attention_norm", 1e-5)
+        self.feedforward_norm = norm(self.dtype_policy, width, "feedforward_norm", 1e-5)
         self.attention_dropout, self.sublayer_dropout = (
             Dropout(self.dropout, dtype=self.dtype_policy, name=name)
             for name in ("attention_dropout", "sublayer_dropout")
         )
 
     def _dense(self, inputs_width, units, name, activation=None):
-        layer = keras.layers.Dense(
-            units,
-            activation,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-            dtype=self.dtype_policy,
-            name=name,
-        )
-        layer.build((None, inputs_width))
-        return layer
+        return dense(self.dtype_policy, inputs_width, units, name, activation)
 
     def _build_feedforward(self, width):
         self.intermediate = self._dense(width, self.intermediate_dim, "intermediate", gelu)
