@@ -205,8 +205,8 @@ def time_pipeline(folder: Path, small: Path) -> None:
             num_layers=2,
             num_sampled_negatives=num_sampled_negatives,
         )
-        dataset = model.training_dataset(prepared, repeat=True)
-        num_steps = len(model.training_dataset(prepared))
+        dataset = model.training_dataset(prepared, batch_size=128, repeat=True)
+        num_steps = len(model.training_dataset(prepared, batch_size=128))
         num_sessions = sum(shard["rows"] for shard in prepared.manifest["shards"])
         a_step = num_sessions / num_steps
         model.fit(dataset, steps_per_epoch=20, epochs=1, verbose=0, shuffle=False)

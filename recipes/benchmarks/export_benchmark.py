@@ -82,7 +82,12 @@ def train(split, vocabulary, epochs: int):
         "sasrec", vocabulary=vocabulary, negative_loss="keep", feedback_inputs=True, dropout=0.1
     )
     with doing("training"):
-        model.fit(model.training_dataset(split.train), epochs=epochs, shuffle=False, verbose=0)
+        model.fit(
+            model.training_dataset(split.train, batch_size=128),
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+        )
         metrics = kn.evaluate(model, split.test)
     say(f"trained for {epochs} epochs: NDCG@10 {metrics['ndcg@10']:.4f} on held-out histories")
     return model
