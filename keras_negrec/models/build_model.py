@@ -102,7 +102,7 @@ def build_model(
     >>> sorted(model.output)
     ['keep', 'next_item']
 
-    Settings that were found to hold for a kind of log are in `keras_negrec.models.RECIPES`:
+    Settings that worked well on one kind of log each are in `keras_negrec.models.RECIPES`:
 
     >>> sorted(keras_negrec.models.RECIPES)
     ['long-histories-with-times', 'many-skips', 'order-says-little', 'short-histories']

@@ -1,4 +1,4 @@
-"""Settings that were found to hold, by what a log is like."""
+"""Settings that worked well, by what a log looks like."""
 
 from __future__ import annotations
 
