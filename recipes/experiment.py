@@ -12,6 +12,7 @@ from pathlib import Path
 import quiet as quiet  # first: it loads Keras without the lines that TensorFlow writes
 
 # isort: split
+import item_columns
 import keras_negrec as kn
 from outcome import write_comparison, write_model
 from progress import doing, say
@@ -48,6 +49,8 @@ def parser(description: str, *, data: str | None = None, **defaults) -> argparse
     add("--baseline", str, "label; default: the first configuration")
     add("--exclude-seen", True, "whether items of the history are taken out of the ranking")
     add("--sampled", False, "also rank among sampled candidates, as papers do")
+
+    item_columns.add_options(options)
 
     add = adder(options.add_argument_group("models"))
     add("--negative-weight", 0.25, "of the loss that learns from skips")
@@ -140,6 +143,7 @@ def parse(options: argparse.ArgumentParser, *, scorers: tuple[str, ...] = ()) ->
     `scorers` are the labels that `run` will be given scorers for.
     """
     args = options.parse_args()
+    item_columns.check(options, args)
     if args.start_from and not args.start_from.is_file():
         options.error(f"--start-from must be a .keras file. Received: {args.start_from}")
     scorers = (*scorers, "popularity", *(["co-occurrence"] if args.cooccurrence_weight else []))
@@ -156,8 +160,14 @@ def parse(options: argparse.ArgumentParser, *, scorers: tuple[str, ...] = ()) ->
 def configurations(args, taken: tuple[str, ...] = ()) -> dict[str, dict]:
     """By label, the keywords of `build_model` under "model", and how else it is ranked by."""
     found: dict[str, dict] = {}
+    known_of_items = item_columns.fingerprint(args)
 
     def add(label: str, keywords: dict) -> None:
+        add_one(label, keywords)
+        if known_of_items:
+            add_one(f"{label} with features", keywords | {"item_features": known_of_items})
+
+    def add_one(label: str, keywords: dict) -> None:
         model = model_settings(args, **keywords)
         if not keywords.get("negative_loss"):
             model.pop("negative_weight")  # says nothing, and must not make it another run
@@ -227,8 +237,9 @@ def model_settings(args, **settings) -> dict:
 
 def check(label: str, settings: dict) -> None:
     """A `ValueError` for keywords that `build_model` refuses, before anything is trained."""
+    features = {"item_features": [[0], [0]]} if "item_features" in settings else {}
     try:
-        kn.build_model(**{"num_items": 2} | settings)
+        kn.build_model(**{"num_items": 2} | settings | features)
     except (TypeError, ValueError) as error:
         raise ValueError(f"build_model refuses the configuration {label!r}: {error}") from error
 
@@ -258,7 +269,8 @@ def run(args, split, vocabulary, *, scorers: dict | None = None) -> None:
         needs_models = args.export or args.ensemble or any(map(ranks_by_keep, settings.values()))
         models = folder / "models" if needs_models else None
         unfinished = args.out / "unfinished" if args.resume else None
-        trainings = Trainings(args, split, vocabulary, settings, models, unfinished)
+        features = item_columns.features(args, vocabulary)
+        trainings = Trainings(args, split, vocabulary, settings, features, models, unfinished)
 
         def compare(scorers=None, verbose=True):
             return kn.compare(

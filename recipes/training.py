@@ -70,7 +70,7 @@ class Trainings:
     """What `kn.compare` calls to train, and where the trained models are found afterwards.
 
     They are kept in `folder`, unless it is None. `configurations` holds by label the settings of
-    the runs, `args` what `experiment.parse` returned. Each training is backed up in `unfinished`
+    the runs, `args` what `experiment.parse` returned, `features` what is known of the items. Each training is backed up in `unfinished`
     after every epoch, unless it is None: one that was killed goes on where it was.
     """
 
@@ -80,11 +80,12 @@ class Trainings:
         split,
         vocabulary,
         configurations: dict,
+        features: np.ndarray | None,
         folder: Path | None,
         unfinished: Path | None = None,
     ):
         self.args, self.split, self.vocabulary, self.folder = args, split, vocabulary, folder
-        self.unfinished = unfinished
+        self.features, self.unfinished = features, unfinished
         self.firsts: dict[str, tuple] = {}  # of each training, the first run that ranks by it
         for label, settings in configurations.items():
             label = label.partition(" (weight ")[0]  # of the ranking, not of the training
@@ -135,10 +136,13 @@ class Trainings:
         return model
 
     def baseline_of(self, settings: dict) -> dict | None:
-        """The settings of the same encoder without a negative loss, if it is compared too."""
-        encoder = settings["model"]["encoder"]
+        """The settings of the same model without a negative loss, if it is compared too."""
+
+        def parts(one: dict) -> tuple:
+            return one["model"]["encoder"], one["model"].get("item_features")
+
         for _, one in self.firsts.values():
-            if one["model"]["encoder"] == encoder and not one["model"].get("negative_loss"):
+            if parts(one) == parts(settings) and not one["model"].get("negative_loss"):
                 return one
         return None
 
@@ -246,6 +250,8 @@ class Trainings:
             or settings.get("objective", "softmax") != "softmax"
             or "not_to_recommend" in loss_names(settings.get("negative_loss"))
         )
+        if "item_features" in settings:
+            settings = settings | {"item_features": self.features}
         with on_devices:
             return kn.build_model(
                 vocabulary=self.vocabulary,

@@ -59,7 +59,7 @@ def build_model(
         embedding_dim: int. Width of item vectors and encoder.
         exclude_seen: bool. Whether items of a history are left out of what is recommended after
             it, in `recommend`, exports and evaluation. False where people come back to items, as to
-            music; `python -m keras_negrec.data inspect` says how often they do.
+            music; `keras_negrec.data.prepare` says how often they do.
         objective: how the next item is learned: `"softmax"`, over the whole catalogue or with
             `num_sampled_negatives` a sample; `"gbce"`; `"bpr"`; or a
             `keras_negrec.models.Objective`.

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_negrec.data import Sessions
 from keras_negrec.models.recommender import Recommender
 
 
@@ -56,7 +55,7 @@ class Ensemble(Recommender):
                     "`models` must be models that are trained with Keras. Received one of type "
                     f"{type(model).__name__}"
                 )
-        vocabulary = _common_vocabulary(models)
+        vocabulary = common_vocabulary(models)
         # Layers of one model must have different names.
         copies = [model.clone(name=f"model_{i}") for i, model in enumerate(models)]
         inputs: dict = {}
@@ -72,7 +71,7 @@ class Ensemble(Recommender):
         super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
         self.models = copies
         self.num_items = copies[0].num_items
-        self.exclude_seen = _common_exclude_seen(models)
+        self.exclude_seen = common_exclude_seen(models)
         self.max_length = max(copy.max_length for copy in copies)
         self.vocabulary = vocabulary
 
@@ -121,65 +120,7 @@ class Ensemble(Recommender):
         return {"models": models, "name": self.name, "trainable": self.trainable}
 
 
-class WeightedHybrid:
-    """Scores an item by the weighted sum of what several models say, whatever the scale of each.
-
-    The scores of a model are standardized for each history: less their mean over the catalogue,
-    and divided by their standard deviation there. A model that scores all items alike, such as
-    `ItemCooccurrence` after a history without a kept event, plays no part there.
-
-    It joins what one encoder learned with what was counted, which helps where the data are few;
-    `Ensemble` joins encoders alike in kind, and can be saved and exported, as this cannot. Weights
-    are chosen by `evaluate` on validation data, once the models are trained.
-
-    Args:
-        models: models of one catalogue: anything with `num_items` and `score(histories)`.
-        weights: a float for each of the models.
-
-    Raises:
-        ValueError: no model; models of different catalogues; another number of weights than of
-            models, or a weight that is not finite.
-
-    Example:
-
-    >>> sessions = keras_negrec.data.Sessions.from_lists([[1, 2, 3], [3, 2]])
-    >>> popularity = keras_negrec.models.Popularity(sessions, num_items=3)
-    >>> cooccurrence = keras_negrec.models.ItemCooccurrence(sessions, num_items=3)
-    >>> hybrid = keras_negrec.models.WeightedHybrid([popularity, cooccurrence], [1.0, 0.2])
-    >>> hybrid.score(sessions).shape
-    (2, 3)
-
-    Reference:
-        [Burke, 2002](https://doi.org/10.1023/A:1021240730564)
-    """
-
-    def __init__(self, models: Sequence, weights: Sequence[float]):
-        self.models, self.weights = list(models), [float(weight) for weight in weights]
-        self.vocabulary = _common_vocabulary(self.models)
-        if len(self.weights) != len(self.models) or not np.isfinite(self.weights).all():
-            raise ValueError(
-                f"`weights` must hold a finite number for each of the {len(self.models)} models. "
-                f"Received: weights={weights!r}"
-            )
-        self.num_items = self.models[0].num_items
-        self.exclude_seen = _common_exclude_seen(self.models)
-
-    def score(self, histories: Sessions) -> np.ndarray:
-        """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`."""
-        total = np.zeros((len(histories), self.num_items), "float32")
-        for model, weight in zip(self.models, self.weights, strict=True):
-            scores = np.asarray(model.score(histories), "float32")
-            mean = scores.mean(axis=1, keepdims=True, dtype="float64")
-            spread = scores.std(axis=1, keepdims=True, dtype="float64")
-            alike = scores.max(axis=1, keepdims=True) == scores.min(axis=1, keepdims=True)
-            spread[alike] = np.inf
-            scores = scores - mean.astype("float32")  # a copy: the model may hand out its own
-            scores *= (weight / spread).astype("float32")
-            total += scores
-        return total
-
-
-def _common_vocabulary(models: Sequence):
+def common_vocabulary(models: Sequence):
     """The vocabulary of models of one catalogue, of which some may have none."""
     if not models:
         raise ValueError("`models` must hold at least one model. Received: none.")
@@ -194,7 +135,7 @@ def _common_vocabulary(models: Sequence):
     return vocabulary
 
 
-def _common_exclude_seen(models: Sequence) -> bool:
+def common_exclude_seen(models: Sequence) -> bool:
     """The setting of all models that have one, and else True."""
     found = {model.exclude_seen for model in models if hasattr(model, "exclude_seen")}
     if len(found) > 1:

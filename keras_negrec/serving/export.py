@@ -77,7 +77,9 @@ def export(
     and the CPU, which imports the modules of classes that are registered with Keras.
 
     Args:
-        model: a model of this package.
+        model: a model of this package that is trained with Keras, or a `WeightedHybrid` of one
+            and an `ItemCooccurrence`: its scores are those of both, its `embed` and item
+            embeddings those of the trained model.
         path: folder of the model; versions are the folders 1, 2, ... in it.
         vocabulary: `Vocabulary`. Default: the model's own.
         k: int. How many items are recommended where the request does not say.
@@ -87,7 +89,8 @@ def export(
             was trained on, and Keras's backend, by default the present one.
 
     Raises:
-        TypeError: a model that is not trained with Keras, such as `Popularity`.
+        TypeError: a model that is not trained with Keras, such as `Popularity`, and is no such
+            hybrid.
         ValueError: no vocabulary, or one that is not the model's or has "" or -1 as an item;
             weights that are not finite.
         RuntimeError: the TensorFlow process failed.
@@ -123,7 +126,7 @@ def export(
         np.save(extra / "item_embeddings.npy", servable.table.rows(tf.range(len(vocabulary))))
         Vocabulary(vocabulary.items).save(extra / "item_ids.json")  # a plain list
         items = vocabulary.items[np.newaxis]
-        some = items[:, : min(model.max_length, len(vocabulary) - 1)]
+        some = items[:, : min(servable.max_length, len(vocabulary) - 1)]
         history = {"item_ids": some, "feedback": np.ones(some.shape, "int32")}
         further = {"score": {"candidate_ids": items[:, :1]}}
         requests = [(name, history | further.get(name, {})) for name in servable.functions]

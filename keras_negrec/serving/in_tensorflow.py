@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from keras_negrec.backend.tensorflow import tf
 from keras_negrec.data import Vocabulary
 from keras_negrec.data.event_columns import EVENT_COLUMNS
 from keras_negrec.models.finite_weights import not_finite
+from keras_negrec.models.weighted_hybrid import WeightedHybrid
 from keras_negrec.serving.recommend import vocabulary_of
 
 # `-P` keeps the current folder off the path, where a file may have the name of a module. What this
@@ -35,6 +37,10 @@ for module in request["modules"]:
     with contextlib.suppress(ImportError):
         importlib.import_module(module)
 model = keras.saving.load_model(request["folder"] + "/model.keras")
+if request["counted"]:
+    with open(request["counted"], "rb") as file:
+        counted, weights = pickle.load(file)
+    model = keras_negrec.models.WeightedHybrid([model, counted], weights)
 vocabulary = keras_negrec.data.Vocabulary.load(request["folder"] + "/vocabulary.json")
 function = getattr(keras_negrec.serving, sys.argv[2])
 print(function(model, request["to"], vocabulary=vocabulary, **request["options"]))
@@ -43,7 +49,11 @@ print(function(model, request["to"], vocabulary=vocabulary, **request["options"]
 
 def exported_vocabulary(function: str, model, vocabulary: Vocabulary | None) -> Vocabulary:
     """The vocabulary for a function that exports models that Keras has trained, and can be used."""
-    if not isinstance(model, keras.Model):
+    if isinstance(model, WeightedHybrid) and function == "export":
+        trained = model.exported_parts()[0]
+    elif isinstance(model, keras.Model):
+        trained = model
+    else:
         raise TypeError(
             f"`{function}` takes a model that is trained with Keras. Received one of type "
             f"{type(model).__name__}."
@@ -54,7 +64,7 @@ def exported_vocabulary(function: str, model, vocabulary: Vocabulary | None) -> 
             f"The vocabulary must hold the model's {model.num_items} items. Received: "
             f"{len(vocabulary)} items."
         )
-    if wrong := not_finite(model):
+    if wrong := not_finite(trained):
         raise ValueError(
             f"`{function}` writes no model whose weights are not finite, which ranks nothing. "
             f"Received: {', '.join(wrong)}"
@@ -75,6 +85,12 @@ def in_tensorflow(function: str, model, path: Path, vocabulary: Vocabulary, **op
     """
     modules = {custom.__module__ for custom in keras.saving.get_custom_objects().values()}
     with tempfile.TemporaryDirectory() as folder:
+        counted = None
+        if isinstance(model, WeightedHybrid):
+            model, weight, counts, of_counts = model.exported_parts()
+            counted = os.path.join(folder, "counted.pickle")
+            with open(counted, "wb") as file:
+                pickle.dump((counts, (weight, of_counts)), file)
         model.save(Path(folder) / "model.keras")
         vocabulary.save(Path(folder) / "vocabulary.json")
         request = {
@@ -83,6 +99,7 @@ def in_tensorflow(function: str, model, path: Path, vocabulary: Vocabulary, **op
             "columns": [dataclasses.asdict(column) for column in EVENT_COLUMNS.values()],
             "modules": sorted(modules - {"__main__"}),
             "folder": folder,
+            "counted": counted,
             "to": str(path),
             "options": options,
         }

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_negrec.data import Sessions, Vocabulary
 from keras_negrec.models.ensemble import Ensemble
+from keras_negrec.models.weighted_hybrid import WeightedHybrid
 from keras_negrec.serving.recommend import further_inputs
 from keras_negrec.serving.servable import ItemTable, Servable
 
@@ -26,6 +27,9 @@ def model_card(
     model, vocabulary: Vocabulary, servable: Servable, version: Path, *, metrics, data, trained_on
 ) -> str:
     """A page in Markdown: the model, its data and metrics, how it is called, what made it."""
+    hybrid = model
+    if isinstance(hybrid, WeightedHybrid):
+        model = hybrid.exported_parts()[0]
     stored = f"Item vectors are stored as {servable.item_dtype}."
     if servable.item_dtype != "float32":
         stored += (
@@ -41,10 +45,17 @@ def model_card(
     versions = [("training backend", trained_on)]
     for package in ("keras_negrec", "keras", "tensorflow", "numpy"):
         versions.append((package, importlib.import_module(package).__version__))
+    configuration = _configuration(model)
+    if isinstance(hybrid, WeightedHybrid):
+        _, of_model, counted, of_counted = hybrid.exported_parts()
+        joined = f"the model {of_model:g}, ItemCooccurrence {of_counted:g}, of standardized scores"
+        configuration.append(("weights in the ranking", joined))
+        names = ("window", "directed", "shrinkage", "decay", "skip_weight", "num_neighbors")
+        configuration += [(f"ItemCooccurrence: {n}", str(getattr(counted, n))) for n in names]
     parts = [
         f"# {version.parent.name}, version {version.name}",
         f"Exported {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.",
-        *("## Model", _table(("", "value"), _configuration(model)), stored),
+        *("## Model", _table(("", "value"), configuration), stored),
         *("## Data", data or "Not given."),
         *("## Metrics", _table(("", "value"), figures) if figures else "Not given."),
         *("## Signatures", _table(("signature", "inputs", "outputs"), signatures)),

@@ -140,7 +140,8 @@ def _values(name: str, rows: Sequence[Sequence], lengths: list[int]) -> np.ndarr
 
 def further_inputs(model) -> list[EventColumn]:
     """The further columns that the model's encoder sees; they are 0 where a request has none."""
-    names = getattr(getattr(model, "serving_model", None), "input", ())
+    parts = [getattr(each, "serving_model", None) for each in getattr(model, "models", [model])]
+    names = dict.fromkeys(name for part in parts for name in getattr(part, "input", ()))
     return [EVENT_COLUMNS[name] for name in names if name not in ("item_ids", "feedback")]
 
 

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from keras_negrec.data import Vocabulary
 from keras_negrec.layers.item_embedding import look_up_elsewhere
+from keras_negrec.models.weighted_hybrid import WeightedHybrid
+from keras_negrec.serving.hybrid_graph import HybridGraph
 from keras_negrec.serving.recommend import further_inputs
 
 REQUIRED = ("item_ids", "candidate_ids")  # inputs without a default
@@ -56,6 +58,10 @@ class Servable(tf.Module):
 
     def __init__(self, model, vocabulary: Vocabulary, k: int, item_dtype: str = "float32"):
         super().__init__(name="servable")
+        self.hybrid = None
+        if isinstance(model, WeightedHybrid):
+            self.hybrid = HybridGraph(model)
+            model = model.exported_parts()[0]
         embeddings = [embedding for embedding, _ in model.item_columns]
         vectors = model.item_vectors()
         first = embeddings[0]
@@ -118,9 +124,14 @@ class Servable(tf.Module):
         }
 
     def score(self, item_ids, candidate_ids, **columns):
-        vectors, _ = self._vectors(item_ids, columns)
+        vectors, history, feedback = self._vectors(item_ids, columns)
         known = self._known(candidate_ids)
-        scores = tf.linalg.matvec(self.table.rows(tf.maximum(known - 1, 0)), vectors)
+        items = tf.maximum(known - 1, 0)
+        if self.hybrid is not None:
+            vectors, counted = self.hybrid(vectors, history, feedback)
+        scores = tf.linalg.matvec(self.table.rows(items), vectors)
+        if self.hybrid is not None:
+            scores += counted.of(items)
         return {"scores": tf.where(known > 0, scores, -float("inf"))}
 
     def embed(self, item_ids, **columns):
@@ -130,7 +141,10 @@ class Servable(tf.Module):
         """The k best items of each row that are not blocked, nor seen if the model says so."""
         k = _checked(k, tf.debugging.assert_positive(k, "`k` must be positive."))
         k = tf.minimum(k, self.num_items)
-        vectors, history = self._vectors(item_ids, columns)
+        vectors, history, feedback = self._vectors(item_ids, columns)
+        counted = None
+        if self.hybrid is not None:
+            vectors, counted = self.hybrid(vectors, history, feedback)
 
         def one_row_each(ids, name):
             rows, columns = tf.unstack(tf.shape(ids))
@@ -142,7 +156,8 @@ class Servable(tf.Module):
         blocked = self._known(one_row_each(blocked_item_ids, "blocked_item_ids"))
         restricted = tf.reduce_any(allowed != self.padding, axis=1)
         excluded = tf.concat([history, blocked], axis=1) if self._exclude_seen else blocked
-        best, places = self._best(vectors, excluded, self._known(allowed), restricted, k)
+        allowed = self._known(allowed)
+        best, places = self._best(vectors, counted, excluded, allowed, restricted, k)
         left = tf.reduce_sum(tf.cast(best > -float("inf"), tf.int32), axis=1)
         message = "No item is left to recommend for a row of the request."
         left = _checked(left, tf.debugging.assert_positive(left, message))
@@ -155,7 +170,7 @@ class Servable(tf.Module):
         return tf.cast(self.ids.lookup(item_ids), tf.int32)
 
     def _vectors(self, item_ids, columns: dict):
-        """Prediction vectors (batch, dim), and the histories' internal ids (batch, n)."""
+        """Prediction vectors (batch, dim), and the histories' ids and feedback (batch, n)."""
         known, events = self._known(item_ids), {}
         weights = self._weights(tf.shape(item_ids)[:1], columns)
         for name, values in columns.items():
@@ -174,7 +189,7 @@ class Servable(tf.Module):
             message = "`session_ids` must start at 0 or above and never fall along a history."
             valid = tf.debugging.assert_non_negative(steps, message)
             events["item_ids"] = _checked(events["item_ids"], valid)
-        return self._encode(events) * weights, known
+        return self._encode(events) * weights, known, feedback
 
     def _weights(self, batch, columns: dict):
         """What each column counts, for all rows or `(batch, dim)`; takes those of the request."""
@@ -190,9 +205,10 @@ class Servable(tf.Module):
                 found = tf.where(is_its, given, found)
         return found
 
-    def _best(self, vectors, excluded, allowed, restricted, k):
+    def _best(self, vectors, counted, excluded, allowed, restricted, k):
         """Scores and 0-based items of the best k of each row, best first, earlier items first.
 
+        `counted` is None, or what a hybrid adds to the scores.
         `excluded` and `allowed` hold internal ids, 0 for none; `allowed` counts in rows that are
         `restricted`. The catalogue is gone through in chunks, so that memory stays bounded.
         """
@@ -210,6 +226,8 @@ class Servable(tf.Module):
             if self._retired is not None:
                 is_out |= self._retired[start:stop]
             scores = self.table.scores(vectors, start, stop)
+            if counted is not None:
+                scores += counted.between(start, stop)
             scores = tf.where(is_out, -float("inf"), scores)
             chunk_best, chunk_places = tf.math.top_k(scores, tf.minimum(k, stop - start))
             best = tf.concat([best, chunk_best], axis=1)

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 import keras_negrec
-from keras_negrec.data import Vocabulary
+from keras_negrec.data import Sessions, Vocabulary
+from keras_negrec.models import ItemCooccurrence, WeightedHybrid
 
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow",
@@ -33,6 +34,14 @@ def spread_out(model):
         if len(weight.shape) > 1 or weight.name == "item_bias":
             weight.assign(random.normal(scale=0.5, size=weight.shape).astype("float32"))
     return model
+
+
+def with_counts(model):
+    """A hybrid of the model and of counts of sessions drawn at random."""
+    random = np.random.default_rng(1)
+    lists = random.integers(1, NUM_ITEMS + 1, (12, 5)).tolist()  # some items are never kept
+    counted = ItemCooccurrence(Sessions.from_lists(lists), NUM_ITEMS, skip_weight=-0.3, decay=0.8)
+    return WeightedHybrid([counted, model], [0.7, 1.2])
 
 
 class Client:

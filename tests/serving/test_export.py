@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_model import INTEGERS, ITEMS, MAX_LENGTH, Client, K, build, on_tensorflow
+from small_model import INTEGERS, ITEMS, MAX_LENGTH, Client, K, build, on_tensorflow, with_counts
 
 import keras_negrec
 from keras_negrec.data import Vocabulary
-from keras_negrec.models import Ensemble, Popularity
+from keras_negrec.models import Ensemble, Popularity, WeightedHybrid
 from keras_negrec.serving.in_tensorflow import in_tensorflow
 
 # Loads each SavedModel and answers its requests with nothing but TensorFlow, in a plain session as
@@ -102,7 +102,8 @@ def exported(model, version, integers, integers_version, tmp_path_factory):
         negative_loss=["contrastive", "not_to_recommend"],
     )
     parts = [recurrent, build("caser", objective="gbce", event_dropout=0.5), model]
-    models, folder = [cloze, Ensemble(parts)], tmp_path_factory.mktemp("exports")
+    models = [cloze, Ensemble(parts), with_counts(cloze), with_counts(Ensemble(parts))]
+    folder = tmp_path_factory.mktemp("exports")
     paths = [keras_negrec.export(each, folder / str(i), k=K) for i, each in enumerate(models)]
     return [(model, version), (integers, integers_version), *zip(models, paths, strict=True)]
 
@@ -169,6 +170,9 @@ def test_bad_arguments(tmp_path):
     popularity = Popularity(keras_negrec.data.Sessions.from_lists([[1, 2, 3]]), num_items=3)
     with pytest.raises(TypeError, match=r"`export` takes a model .* type Popularity"):
         keras_negrec.export(popularity, tmp_path / "model", vocabulary=three)
+    hybrid = WeightedHybrid([popularity, model], [1, 1])
+    with pytest.raises(TypeError, match="Received one of: Popularity, SessionRecommender"):
+        keras_negrec.export(hybrid, tmp_path / "model", vocabulary=three)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,6 +181,7 @@ def test_bad_arguments(tmp_path):
 )
 def test_export_through_a_process(tmp_path):
     model = Ensemble([build(name, feedback_inputs=True) for name in ("bert4rec", "gru4rec")])
+    model = with_counts(model)
     version = keras_negrec.export(model, tmp_path, k=K, metrics={"hr@10": np.float32(0.5)})
     assert version == tmp_path / "1"
     assert [path.name for path in tmp_path.iterdir()] == ["1"]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_model import INTEGERS, ITEMS, NUM_ITEMS, Client, K, build
+from small_model import INTEGERS, ITEMS, NUM_ITEMS, Client, K, build, with_counts
 
 import keras_negrec
 from keras_negrec.data import Sessions, Vocabulary
@@ -204,6 +204,32 @@ def test_scores_and_vectors(model, call, version):
     ids = Vocabulary.load(version / "assets.extra" / "item_ids.json")
     assert ids == model.vocabulary and table.dtype == np.float32
     np.testing.assert_allclose(vectors @ table.T, of_all, atol=1e-5)
+
+
+def test_scores_of_a_hybrid(model, tmp_path, monkeypatch):
+    """In several chunks, with histories without an event that counts."""
+    monkeypatch.setattr("keras_negrec.serving.servable.CHUNK_ROWS", 7)
+    hybrid = with_counts(model)
+    call = Client(keras_negrec.export(hybrid, tmp_path, k=K))
+    histories = [ITEMS[3:8], ["", *ITEMS[8:11], "?"], ["", "", "", *ITEMS[20:22]], [""] * 5]
+    feedback = [[1, -2, 1, 2, 0], [0, 1, -1, 1, 1], [1, 1, 1, 0, 0], [1] * 5]
+    ids = [[4, 5, 6, 7, 8], [9, 10, 11], [21, 22]]
+    known = Sessions.from_lists(ids, [feedback[0], [1, -1, 1], [0, 0]])
+    expected = hybrid.score(known)
+    parts = [each.score(known).std(axis=1) for each in hybrid.models]
+    assert (parts[0] > 0).tolist() == [True, True, False], "the test is about these"
+    answer = call("score", item_ids=histories, feedback=feedback, candidate_ids=[ITEMS] * 4)
+    np.testing.assert_allclose(answer["scores"][:3], expected, atol=2e-5)
+    answer = call("recommend", item_ids=histories, feedback=feedback, k=NUM_ITEMS - 5)
+    for row, (found, scores) in enumerate(zip(names(answer)[:3], answer["scores"], strict=False)):
+        order = expected_order(hybrid, [ITEMS[i - 1] for i in ids[row]], known.take([row]).feedback)
+        assert found == order[: len(found)]
+        columns = [ITEMS.index(item) for item in found]
+        np.testing.assert_allclose(scores, expected[row, columns], atol=2e-5)
+    vectors = call("embed", item_ids=histories[:1], feedback=feedback[:1])["vectors"]
+    np.testing.assert_allclose(vectors, model.history_vectors(known)[:1], atol=1e-5)
+    card = (tmp_path / "1" / "model_card.md").read_text()
+    assert "the model 1.2, ItemCooccurrence 0.7" in card and "| ItemCooccurrence: decay | 0.8 |" in card
 
 
 def test_rows_with_few_items_left_narrow_the_answer(call):

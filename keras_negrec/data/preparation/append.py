@@ -192,6 +192,9 @@ def _merged(manifest: dict, written: dict, sources: list) -> dict[str, Any]:
         "items": more["kept"]["items"] - counts["kept"]["items"],
     }
     reasons = list(dict.fromkeys(reason for reason, _ in dropped))
+    repeats = {}
+    if "num_repeats" in manifest:  # which older folders do not have
+        repeats["num_repeats"] = manifest["num_repeats"] + written["num_repeats"]
     return {name: value for name, value in manifest.items() if name != "sha256"} | {
         "counts": counts
         | {
@@ -209,6 +212,7 @@ def _merged(manifest: dict, written: dict, sources: list) -> dict[str, Any]:
         "feedback": feedback,
         "negative_share": (feedback["-2"] + feedback["-1"]) / kept["events"],
         "max_row_length": max(manifest["max_row_length"], written["max_row_length"]),
+        **repeats,
         "shards": manifest["shards"] + written["shards"],
         "parts": [*manifest["parts"], part],
     }

@@ -103,7 +103,7 @@ class Totals:
     """What cut rows hold; `count`, `train_count` and `train_positive_count` are by item."""
 
     def __init__(self, num_items: int):
-        self.rows = self.events = self.max_row_length = 0
+        self.rows = self.events = self.max_row_length = self.num_repeats = 0
         self.columns: list[str] = []
         self.feedback = np.zeros(5, "int64")  # from -2 to 2
         counts = np.zeros((5, num_items + 1), "int64")
@@ -117,6 +117,7 @@ class Totals:
         self.columns = list(stored_columns(sessions))
         self.rows += len(sessions)
         self.events += sessions.num_events
+        self.num_repeats += count_repeats(sessions.lengths, sessions.item_ids)
         self.max_row_length = max(self.max_row_length, int(sessions.lengths.max(initial=0)))
         self.feedback += np.bincount(sessions.feedback + 2, minlength=5)
         self.count += np.bincount(sessions.item_ids, minlength=size)
@@ -138,6 +139,13 @@ class Totals:
             unseen = int(self._targets[name][self.train_count == 0].sum())
             self._split[name]["targets_not_in_training"] = unseen
         return self._split
+
+
+def count_repeats(lengths: np.ndarray, item_ids: np.ndarray) -> int:
+    """How many events have an item that is in their row before, of rows one after the other."""
+    rows = np.repeat(np.arange(len(lengths), dtype="int64"), lengths) << 32  # ids are int32
+    events = np.sort(rows + item_ids)
+    return int((events[1:] == events[:-1]).sum())
 
 
 class RowSpool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_negrec.atomic_write import atomic_write
+from keras_negrec.data.preparation.cut_rows import count_repeats
 from keras_negrec.data.preparation.manifest import ITEMS, known_files, read_manifest
 
 NUM_POSITIONS = 50
@@ -51,8 +52,7 @@ class FolderStatistics:
         self.lengths += np.bincount(sizes, minlength=len(self.lengths))
         self.events += np.bincount(positions[early], minlength=NUM_POSITIONS)
         self.skips += np.bincount(positions[early & negative], minlength=NUM_POSITIONS)
-        rows = np.repeat(np.arange(len(sizes)), sizes) << 32  # ids are int32
-        self.num_repeats += len(rows) - len(np.unique(rows + item_ids.flatten().to_numpy()))
+        self.num_repeats += count_repeats(sizes, item_ids.flatten().to_numpy())
 
     def length_quantile(self, share: float) -> int:
         """The length that so many rows do not exceed."""

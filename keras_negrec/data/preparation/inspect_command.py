@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_negrec.data.preparation.prepare import prepare
-from keras_negrec.data.preparation.report import count, dropped_lines, split_lines, wrap
+from keras_negrec.data.preparation.report import count, dropped_lines, repeats, split_lines, wrap
 
 if TYPE_CHECKING:  # It loads NumPy, for which the help need not wait.
     from keras_negrec.data.preparation.folder_statistics import FolderStatistics
@@ -173,10 +173,4 @@ def _popularity(statistics: FolderStatistics) -> list[str]:
 
 def _repeats(statistics: FolderStatistics) -> list[str]:
     share = statistics.num_repeats / statistics.manifest["counts"]["kept"]["events"]
-    if not share:
-        return ["No row has an item twice."]
-    return [
-        f"{share:.1%} of the events have an item that is in their row before. Evaluation leaves "
-        "items of the history out of the ranking, as recommendations do: where repeats count, "
-        "build_model(exclude_seen=False)."
-    ]
+    return [repeats(share)] if share else ["No row has an item twice."]

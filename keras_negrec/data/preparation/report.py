@@ -11,7 +11,9 @@ def report(manifest: dict[str, Any], name: str) -> str:
     """What `prepare` says at its end."""
     kept = manifest["counts"]["kept"]
     lines = [f"{name}: {count_all(kept, 'rows', 'events', 'items')}"]
-    return "\n".join([*lines, *dropped_lines(manifest["counts"]), *split_lines(manifest["split"])])
+    lines += [*dropped_lines(manifest["counts"]), *split_lines(manifest["split"])]
+    lines += wrap(repeats(manifest["num_repeats"] / kept["events"])) if manifest["num_repeats"] else []
+    return "\n".join(lines)
 
 
 def dropped_lines(counts: dict[str, Any]) -> list[str]:
@@ -45,6 +47,15 @@ def split_lines(split: dict[str, Any]) -> list[str]:
         lines.append(f"Validation begins {_date(split['validation_from'])},")
         lines.append(f"the test {_date(split['test_from'])}.")
     return lines
+
+
+def repeats(share: float) -> str:
+    """How often items come back, and what follows from it."""
+    return (
+        f"{share:.1%} of the events have an item that is in their row before. Items of the history "
+        "are left out of evaluation and recommendations. Where people come back to them, as to "
+        "music: build_model(exclude_seen=False)."
+    )
 
 
 def count(noun: str, number: int) -> str:

@@ -125,6 +125,7 @@ def write_folder(
         "split": split,
         "feedback": {str(value - 2): int(count) for value, count in enumerate(totals.feedback)},
         "negative_share": float(totals.feedback[:2].sum() / totals.events),
+        "num_repeats": totals.num_repeats,
         "max_row_length": totals.max_row_length,
         "columns": totals.columns,
         "files": [describe_file(folder / name, folder) for name in (VOCABULARY, ITEMS)],

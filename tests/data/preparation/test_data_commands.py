@@ -55,6 +55,14 @@ def test_prepare_prints_what_it_kept_and_dropped(plays, capsys):
     assert "out: already prepared" in capsys.readouterr().out
 
 
+def test_prepare_says_how_often_items_come_back(plays, capsys):
+    log(("s", "a+ b- a+ a+"), ("t", "b+ a+ b+ c+")).to_csv(plays, index=False)
+    assert prepare_plays(plays) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "37.5% of the events have an item that is in their row before" in printed
+    assert "build_model(exclude_seen=False)" in printed
+
+
 def test_the_options_are_those_of_prepare(plays):
     more = ("--split", "none", "--seed", 3, "--require-feedback", "any", "--k-core", 1)
     assert prepare_plays(plays, *more, "--errors", "skip", "--memory-limit", "500MB") == 0
@@ -163,7 +171,7 @@ def test_statistics_by_hand(tmp_path):
     assert statistics.skip_rates()[:5] == pytest.approx(rates, nan_ok=True)
     assert statistics.popularity.tolist() == [4, 2, 1]
     assert [statistics.length_quantile(q) for q in (0.1, 0.5, 0.9)] == [1, 2, 4]
-    assert statistics.num_repeats == 1
+    assert statistics.num_repeats == statistics.manifest["num_repeats"] == 1
     assert statistics.share_of_top(0.5) == (2, 6 / 7)
 
 
