@@ -43,9 +43,7 @@ def main():
         patience=2,
         out=Path("saved_models/kuairand"),
     )
-    options.add_argument(
-        "--timed", action="store_true", help="only events whose time is known"
-    )
+    options.add_argument("--timed", action="store_true", help="only events whose time is known")
     args = experiment.parse(options)
     experiment.run(args, *load(args.data, args.timed))
 

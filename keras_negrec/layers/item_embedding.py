@@ -153,6 +153,23 @@ class ItemEmbedding(keras.layers.Layer):
             self.build()
         self.features.assign(features)
 
+    def start_from(self, vectors):
+        """Gives the table these vectors, made as short as those it would start with.
+
+        Args:
+            vectors: float array of shape `(num_items, embedding_dim)`, of a deviation of about 1;
+                another shape is a ValueError.
+        """
+        expected = (self.num_items, self.embedding_dim)
+        if np.shape(vectors) != expected:
+            raise ValueError(
+                f"Item vectors that are trained must have shape (num_items, embedding_dim), "
+                f"{expected}. Received: {np.shape(vectors)}"
+            )
+        if not self.built:
+            self.build()
+        self.embeddings.assign(0.02 * np.asarray(vectors, "float32"))
+
     def adapt(self, item_counts):
         """Notes which items occur in the training data, in addition to earlier calls.
 

@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import keras
-import numpy as np
 
 from keras_negrec import optimizers
 from keras_negrec.argument_checks import check_choice, check_positive_float
 from keras_negrec.models.encoders import ENCODERS, Encoder
 from keras_negrec.models.feedback import FEEDBACK_TERMS, FeedbackTerm, Keep
+from keras_negrec.models.item_description import described, scaled
 from keras_negrec.models.objectives import OBJECTIVES, Objective
 from keras_negrec.models.session_recommender import SessionRecommender
 
@@ -27,6 +27,8 @@ def build_model(
     num_items: int | None = None,
     vocabulary=None,
     item_features=None,
+    item_vectors=None,
+    train_item_vectors: bool = False,
     max_length: int = 50,
     embedding_dim: int = 64,
     exclude_seen: bool = True,
@@ -55,6 +57,11 @@ def build_model(
         item_features: float array of shape `(num_items, num_features)` or None: what is known of
             each item, row `j` for item `j + 1` (`vocabulary.items[j]`), scaled to a deviation of
             about 1. Items then have sensible vectors before their first play.
+        item_vectors: float array of shape `(num_items, n)` or None: vectors of the items that you
+            have already, such as of text by `keras_hub.models.TextEmbedder`. They stay as they are,
+            but for a common length: what is learned is a linear map of them, as of features.
+        train_item_vectors: bool. Whether these are trained instead: they are then the item table at
+            its start, and `n` is `embedding_dim`.
         max_length: int. The most events the encoder sees.
         embedding_dim: int. Width of item vectors and encoder.
         exclude_seen: bool. Whether items of a history are left out of what is recommended after
@@ -93,7 +100,7 @@ def build_model(
 
     Raises:
         ValueError: an unknown name or argument, or an argument outside of its range; both
-            `learning_rate` and `optimizer`.
+            `learning_rate` and `optimizer`; features or vectors of another shape, or not finite.
         TypeError: a part that is neither a name nor an object of its kind.
 
     Example:
@@ -123,6 +130,9 @@ def build_model(
         )
     if num_items is None and vocabulary is None:
         num_items = _SAMPLE_ITEMS
+    if train_item_vectors and item_vectors is None:
+        raise ValueError("`train_item_vectors` needs `item_vectors`. Received: item_vectors=None")
+    features = described(item_features, None if train_item_vectors else item_vectors)
     weights = _weights(negative_loss, negative_weight)
     taken: dict[type, list[str]] = {}  # the arguments of each part that is given by name
 
@@ -159,12 +169,14 @@ def build_model(
         max_length=max_length,
         embedding_dim=embedding_dim,
         exclude_seen=exclude_seen,
-        num_features=None if item_features is None else np.atleast_1d(item_features).shape[-1],
+        num_features=None if features is None else features.shape[-1],
         dtype=dtype,
         name=name,
     )
-    if item_features is not None:
-        model.item_embedding.set_features(item_features)
+    if features is not None:
+        model.item_embedding.set_features(features)
+    if train_item_vectors:
+        model.item_embedding.start_from(scaled(item_vectors))
     if optimizer is None:
         default = optimizers.LazyAdam if model.objective.reads_rows else keras.optimizers.Adam
         optimizer = default(1e-3 if learning_rate is None else learning_rate)

@@ -17,6 +17,7 @@ from keras_negrec.backend.keras_private import (
 from keras_negrec.data import Sessions, Vocabulary
 from keras_negrec.layers import ItemEmbedding
 from keras_negrec.models.ensemble import Ensemble
+from keras_negrec.models.item_description import described
 from keras_negrec.models.part import set_rows
 from keras_negrec.models.recommender import Recommender
 from keras_negrec.models.session_recommender import SessionRecommender
@@ -27,6 +28,7 @@ def grow_vocabulary(
     new_items: Iterable,
     *,
     item_features=None,
+    item_vectors=None,
     sessions: Sessions | None = None,
 ) -> Recommender:
     """A new model that also knows the new items, and is the old one in all else.
@@ -56,6 +58,7 @@ def grow_vocabulary(
         new_items: external ids, of the vocabulary's type and none of them in it.
         item_features: float array of shape `(len(new_items), num_features)`, scaled like those of
             the old items. For models with item features, which need it, alone.
+        item_vectors: float array of shape `(len(new_items), n)`, in the same way.
         sessions: `Sessions` or None, by ids of the grown vocabulary, in which new items occur: up
             to two kept old items before and after each of its events are its neighbors. For models
             without item features.
@@ -88,7 +91,8 @@ def grow_vocabulary(
         )
     if model.vocabulary is None:
         raise ValueError("`grow_vocabulary` needs a model with a vocabulary. Received: None")
-    return grow_to(model, _with_new_items(model.vocabulary, new_items), item_features, sessions)
+    features = described(item_features, item_vectors)
+    return grow_to(model, _with_new_items(model.vocabulary, new_items), features, sessions)
 
 
 def grow_to(model: Recommender, vocabulary: Vocabulary, item_features, sessions) -> Recommender:

@@ -10,6 +10,7 @@ from keras_negrec.data import Sessions, TrainingData, Vocabulary
 from keras_negrec.models.ensemble import Ensemble
 from keras_negrec.models.finite_weights import check_finite
 from keras_negrec.models.grow_vocabulary import grow_to
+from keras_negrec.models.item_description import described
 from keras_negrec.models.recommender import Recommender
 
 
@@ -19,6 +20,7 @@ def update(
     *,
     vocabulary: Vocabulary | None = None,
     item_features=None,
+    item_vectors=None,
     retired: Iterable = (),
     epochs: int = 1,
     batch_size: int = 128,
@@ -39,7 +41,7 @@ def update(
         sessions: `Sessions` or `Prepared`, what it trains on.
         vocabulary: `Vocabulary` of the sessions, which begins with the items of the model's own.
             Default: that of `Prepared`, else the model's.
-        item_features: of the new items, as `grow_vocabulary` takes them.
+        item_features, item_vectors: of the new items, as `grow_vocabulary` takes them.
         retired: external ids of items that have left the catalogue: they stay known in histories
             and are never recommended again.
         epochs: int. Passes over the sessions.
@@ -96,7 +98,7 @@ def update(
     neighbors = None
     if len(vocabulary) > len(known) and model.item_embedding.num_features is None:
         neighbors = Sessions.concatenate(list(sessions.chunks()))
-    model = grow_to(model, vocabulary, item_features, neighbors)
+    model = grow_to(model, vocabulary, described(item_features, item_vectors), neighbors)
     model.vocabulary = left
     dataset = model.training_dataset(sessions, batch_size=batch_size, seed=seed)
     model.fit(dataset, epochs=epochs, shuffle=False, **(fit_options or {}))

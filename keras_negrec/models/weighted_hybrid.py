@@ -119,18 +119,15 @@ class WeightedHybrid:
 
         A TypeError where it is made of anything else.
         """
-        found = {}
-        for model, weight in zip(self.models, self.weights, strict=True):
-            for kind in (Recommender, ItemCooccurrence):
-                if isinstance(model, kind):
-                    found[kind] = (model, weight)
-        if len(found) != 2 or len(self.models) != 2:
-            kinds = ", ".join(type(model).__name__ for model in self.models)
-            raise TypeError(
-                "A hybrid can be exported if it is of one trained model and one ItemCooccurrence. "
-                f"Received one of: {kinds}"
-            )
-        return *found[Recommender], *found[ItemCooccurrence]
+        parts = list(zip(self.models, self.weights, strict=True))
+        for (one, of_one), (other, of_other) in (parts, parts[::-1]) if len(parts) == 2 else ():
+            if isinstance(one, Recommender) and isinstance(other, ItemCooccurrence):
+                return one, of_one, other, of_other
+        kinds = ", ".join(type(model).__name__ for model in self.models)
+        raise TypeError(
+            "A hybrid can be exported if it is of one trained model and one ItemCooccurrence. "
+            f"Received one of: {kinds}"
+        )
 
     def score(self, histories: Sessions, *, ranking_weights: Mapping | None = None) -> np.ndarray:
         """float32 array of shape `(num_rows, num_items)`, column `j` for item `j + 1`.

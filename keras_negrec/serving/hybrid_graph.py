@@ -11,10 +11,10 @@ from keras_negrec.models.weighted_hybrid import WeightedHybrid
 
 
 class Counted(NamedTuple):
-    """What counts add to the scores of a batch: of few items something, and to all of a row `rest`.
+    """What counts add to the scores of a batch: `values` to some items, `rest` to all of a row.
 
-    `keys` int64 `(n,)`, sorted, is the row times `num_items` plus the 0-based item; `values` float32
-    `(n,)`; `rest` float32 `(batch, 1)`.
+    `keys`, int64 `(n,)` and sorted, are of each value the row times `num_items` plus the 0-based
+    item; `values` are float32 `(n,)`, `rest` `(batch, 1)`.
     """
 
     keys: tf.Tensor
@@ -59,7 +59,9 @@ class HybridGraph(tf.Module):
         trained, self._of_trained, counted, self._of_counted = hybrid.exported_parts()
         table = np.asarray(trained.item_vectors(), "float64")
         self._mean = tf.constant(table.mean(axis=0), tf.float32)
-        self._covariance = tf.constant(np.cov(table.T, bias=True).reshape(2 * [table.shape[1]]), "float32")
+        self._covariance = tf.constant(
+            np.cov(table.T, bias=True).reshape(2 * [table.shape[1]]), "float32"
+        )
         self._decay, self._skip_weight = counted.decay, counted.skip_weight
         self.num_items = hybrid.num_items
         similar = counted.similarities

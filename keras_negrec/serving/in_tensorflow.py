@@ -23,7 +23,7 @@ from keras_negrec.serving.recommend import vocabulary_of
 # `-P` keeps the current folder off the path, where a file may have the name of a module. What this
 # process finds there is found last, and this package is the one that runs here.
 _PROGRAM = """
-import contextlib, importlib.util, json, sys
+import contextlib, importlib.util, json, pickle, sys
 request = json.loads(sys.argv[1])
 sys.path += [folder for folder in request["path"] if folder not in sys.path]
 spec = importlib.util.spec_from_file_location("keras_negrec", request["package"])

@@ -141,3 +141,34 @@ def test_hybrid_is_evaluated_and_recommends():
 def test_bad_hybrids(models, weights, message):
     with pytest.raises(ValueError, match=message):
         WeightedHybrid(models, weights)
+
+
+def test_chosen_weights_are_the_best_of_the_grid():
+    split = keras_negrec.data.leave_one_out(toy_sessions(40)).replace(exclude_seen=False)
+    random, asked = np.random.default_rng(0), []
+    shape = (len(split.validation), NUM_ITEMS)
+    noise, bad = random.normal(size=(2, *shape))
+    good = random.normal(size=shape)
+    good[np.arange(len(good)), split.validation.targets - 1] += 2
+    keys = split.validation.histories.keys.tolist()
+
+    class ByKey(Fixed):
+        def score(self, histories):
+            asked.append(len(histories))
+            return self.scores[[keys.index(key) for key in histories.keys.tolist()]]
+
+    models, grid = [ByKey(each) for each in (noise, good, bad)], (0.0, 0.5, 4.0, 50.0)
+
+    def mrr(*weights):
+        found = WeightedHybrid(models, [1, *weights])
+        return keras_negrec.evaluate(found, split.validation)["mrr"]
+
+    hybrid = WeightedHybrid.chosen(models, split.validation, weights=grid, monitor="mrr")
+    second = max(grid, key=lambda weight: mrr(weight, 0))
+    assert second > 0
+    assert hybrid.weights == [1, second, max(grid, key=lambda weight: mrr(second, weight))]
+    asked.clear()
+    WeightedHybrid.chosen(models, split.validation, max_examples=5)
+    assert max(asked) == 5
+    with pytest.raises(ValueError, match="a number to choose from"):
+        WeightedHybrid.chosen(models, split.validation, weights=())

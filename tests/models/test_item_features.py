@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from small_models import VOCABULARY, build, with_random_weights
-from toy_sessions import NUM_ITEMS
+from toy_sessions import NUM_ITEMS, toy_sessions
 
 import keras_negrec
 from keras_negrec import data
@@ -64,3 +64,93 @@ def test_training_begins_where_it_does_without_features():
         model = build("caser", num_items=200, embedding_dim=64, **options)
         loss = model.evaluate(model.training_dataset(sessions, shuffle=False), verbose=0)
         assert loss == pytest.approx(np.log(200), rel=0.05)
+
+
+VECTORS = (
+    np.random.default_rng(2).normal(size=(NUM_ITEMS, 5)) * np.arange(1, NUM_ITEMS + 1)[:, None]
+)
+
+
+def built(**options):
+    keras.utils.set_random_seed(0)
+    return build("sasrec", vocabulary=VOCABULARY, **options)
+
+
+def test_given_vectors_are_features_of_one_length():
+    features = np.random.default_rng(3).normal(size=(NUM_ITEMS, 2))
+    model = built(item_features=features, item_vectors=VECTORS)
+    of_layer = keras.ops.convert_to_numpy(model.item_embedding.features)
+    lengths = np.sqrt((VECTORS**2).mean(axis=1, keepdims=True))
+    np.testing.assert_allclose(of_layer, np.hstack([features, VECTORS / lengths]), rtol=1e-5)
+    nothing_known = built(item_vectors=np.zeros((NUM_ITEMS, 5)))
+    assert not keras.ops.convert_to_numpy(nothing_known.item_embedding.features).any()
+
+
+def test_given_vectors_that_are_trained_are_where_the_table_starts():
+    vectors = VECTORS[:, np.arange(8) % 5]
+    model = built(item_vectors=vectors, train_item_vectors=True)
+    table, plain = (
+        keras.ops.convert_to_numpy(each.item_embedding.embeddings) for each in (model, built())
+    )
+    cosines = (
+        (table * vectors).sum(1) / np.linalg.norm(table, axis=1) / np.linalg.norm(vectors, axis=1)
+    )
+    np.testing.assert_allclose(cosines, 1, rtol=1e-5)
+    assert 0.8 < np.sqrt((table**2).mean() / (plain**2).mean()) < 1.4
+    model.fit(model.training_dataset(toy_sessions(20)), verbose=0, shuffle=False)
+    trained = keras.ops.convert_to_numpy(model.item_embedding.embeddings)
+    assert (trained != table).any(axis=1).all() and model.item_embedding.num_features is None
+
+
+def test_new_items_are_ranked_by_vectors_of_their_text(tmp_path):
+    from keras_hub import models
+
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "song",
+        "of",
+        "the",
+        "sea",
+        "sun",
+        "moon",
+    ]
+    texts = [f"song of the {('sea', 'sun')[i % 2]}" for i in range(NUM_ITEMS)]
+    prepare = models.BertTextEmbedderPreprocessor(models.BertTokenizer(words), sequence_length=8)
+    backbone = models.BertBackbone(
+        vocabulary_size=len(words),
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=16,
+        max_sequence_length=8,
+    )
+    embedder = models.BertTextEmbedder(backbone, prepare)
+    model = built(item_vectors=embedder.predict(texts, verbose=0))
+    model.item_embedding.adapt([1, 0] * (NUM_ITEMS // 2))  # half of them never occur
+    new = embedder.predict(["song of the sun", "song of the moon"], verbose=0)
+    grown = keras_negrec.grow_vocabulary(model, ["new", "other"], item_vectors=new)
+    path = tmp_path / "model.keras"
+    grown.save(path)
+    scores = keras.saving.load_model(path).score(data.Sessions.from_lists([[1, 2]]))[0]
+    assert scores[NUM_ITEMS] == pytest.approx(scores[1], rel=1e-4)  # of the same text
+    assert scores[NUM_ITEMS] != pytest.approx(scores[NUM_ITEMS + 1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"item_vectors": VECTORS[0]}, r"of shape \(num_items, n\)\. Received: shape \(5,\)$"),
+        ({"item_vectors": VECTORS * np.inf}, r"\(10, 5\), with values that are not finite"),
+        ({"item_vectors": VECTORS[1:]}, r"\(num_items, num_features\), \(10, 5\)"),
+        ({"item_vectors": VECTORS[1:], "item_features": VECTORS}, "10 and 9 rows"),
+        ({"train_item_vectors": True}, "needs `item_vectors`"),
+        ({"item_vectors": VECTORS, "train_item_vectors": True}, r"embedding_dim\), \(10, \d+\)"),
+    ],
+)
+def test_bad_vectors(options, message):
+    with pytest.raises(ValueError, match=message):
+        built(**options)

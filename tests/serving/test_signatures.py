@@ -229,7 +229,10 @@ def test_scores_of_a_hybrid(model, tmp_path, monkeypatch):
     vectors = call("embed", item_ids=histories[:1], feedback=feedback[:1])["vectors"]
     np.testing.assert_allclose(vectors, model.history_vectors(known)[:1], atol=1e-5)
     card = (tmp_path / "1" / "model_card.md").read_text()
-    assert "the model 1.2, ItemCooccurrence 0.7" in card and "| ItemCooccurrence: decay | 0.8 |" in card
+    assert (
+        "the model 1.2, ItemCooccurrence 0.7" in card
+        and "| ItemCooccurrence: decay | 0.8 |" in card
+    )
 
 
 def test_rows_with_few_items_left_narrow_the_answer(call):

@@ -12,7 +12,9 @@ def report(manifest: dict[str, Any], name: str) -> str:
     kept = manifest["counts"]["kept"]
     lines = [f"{name}: {count_all(kept, 'rows', 'events', 'items')}"]
     lines += [*dropped_lines(manifest["counts"]), *split_lines(manifest["split"])]
-    lines += wrap(repeats(manifest["num_repeats"] / kept["events"])) if manifest["num_repeats"] else []
+    lines += (
+        wrap(repeats(manifest["num_repeats"] / kept["events"])) if manifest["num_repeats"] else []
+    )
     return "\n".join(lines)
 
 
