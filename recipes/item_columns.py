@@ -47,7 +47,10 @@ def fingerprint(args: argparse.Namespace) -> str | None:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def features(args: argparse.Namespace, vocabulary: data.Vocabulary) -> np.ndarray | None:
+def features(
+    args: argparse.Namespace, vocabulary: data.Vocabulary
+) -> tuple[data.ItemFeatureEncoder, np.ndarray] | None:
+    """What `data.item_features` makes of the columns; None where there are none."""
     if args.items is None:
         return None
     categories = {
@@ -65,4 +68,4 @@ def features(args: argparse.Namespace, vocabulary: data.Vocabulary) -> np.ndarra
         )
     without = f", of which {encoder.num_filled} have no row" if encoder.num_filled else ""
     say(f"{found.shape[1]} features of {len(vocabulary)} items{without}")
-    return found
+    return encoder, found

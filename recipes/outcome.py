@@ -113,16 +113,22 @@ def show_recommendations(version: Path, model, split, vocabulary) -> None:
     listener = split.test.take([0])
     items = vocabulary.decode(listener.histories.item_ids).tolist()
     feedback = listener.histories.feedback.tolist()
+    inputs = serve.structured_input_signature[1]
+    columns = {name: listener.histories.columns[name].tolist() for name in {*inputs} - {"item_ids"}}
+    asked = {"item_ids": items, **columns}
     answer = serve(
-        item_ids=tf.constant([items], tf.string if vocabulary.is_string else tf.int64),
-        feedback=tf.constant([feedback], tf.int32),
+        **{
+            name: tf.constant(np.array([asked[name]], spec.dtype.as_numpy_dtype))
+            for name, spec in inputs.items()
+        }
     )
     signs = {1: "+", 0: " ", -1: "-"}
     newest = [f"{signs[int(np.sign(f))]}{i}" for i, f in zip(items, feedback, strict=True)][-5:]
     say(f"\nlistener {listener.histories.keys[0]}, newest events (+ kept, - skipped):")
     say("  " + " ".join(newest))
     say("recommended by the exported model:")
-    [best] = kn.recommend(model, [items], k=5, feedback=[feedback])
+    asked_of_model = {name: [values] for name, values in columns.items()}
+    [best] = kn.recommend(model, [items], k=5, **asked_of_model)
     found, scores = (answer[name][0].numpy().tolist() for name in ("item_ids", "scores"))
     for item, score, (expected, _) in zip(found, scores, best, strict=False):
         item = item.decode() if isinstance(item, bytes) else item

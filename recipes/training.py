@@ -70,8 +70,8 @@ class Trainings:
     """What `kn.compare` calls to train, and where the trained models are found afterwards.
 
     They are kept in `folder`, unless it is None. `configurations` holds by label the settings of
-    the runs, `args` what `experiment.parse` returned, `features` what is known of the items. Each
-    training is backed up in `unfinished` after every epoch, unless it is None: one that was killed
+    the runs, `args` what `experiment.parse` returned, `features` what
+    `item_columns.features` did. Each training is backed up in `unfinished` after every epoch, unless it is None: one that was killed
     goes on where it was.
     """
 
@@ -81,7 +81,7 @@ class Trainings:
         split,
         vocabulary,
         configurations: dict,
-        features: np.ndarray | None,
+        features: tuple | None,
         folder: Path | None,
         unfinished: Path | None = None,
     ):
@@ -251,14 +251,18 @@ class Trainings:
             or settings.get("objective", "softmax") != "softmax"
             or "not_to_recommend" in loss_names(settings.get("negative_loss"))
         )
+        encoder = None
         if "item_features" in settings:
-            settings = settings | {"item_features": self.features}
+            encoder, values = self.features
+            settings = settings | {"item_features": values}
         with on_devices:
-            return kn.build_model(
+            model = kn.build_model(
                 vocabulary=self.vocabulary,
                 exclude_seen=args.exclude_seen,
                 **{"fused_softmax": not needs_logits} | settings,
             )
+        model.feature_encoder = encoder
+        return model
 
     def _saved_model(self, encoder: str):
         """The model of `--start-from`, ready to be trained on."""

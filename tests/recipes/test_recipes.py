@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,6 +94,35 @@ def test_kuairand(run, tmp_path):
     file = ["--data", tmp_path / "kuairand.parquet"]
     results, _ = run("kuairand", *file, "--negative-loss", "--no-export")
     assert list(results) == ["sasrec + keep", "popularity"]
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_kuairand_with_features_of_the_videos(run, tmp_path, timed):
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame({"user_id": np.repeat(np.arange(40), 10), "is_like": 0, "is_hate": 0})
+    log["position"], log["item_id"] = np.tile(np.arange(10), 40), rng.integers(0, 30, 400)
+    log["long_view"] = rng.integers(0, 2, 400)
+    log["split"] = np.repeat(["history", "validation", "test"], [5, 3, 2]).tolist() * 40
+    times = pd.Series(1_650_000_000_000 + 60_000 * np.arange(400), dtype="Int64")
+    log["time_ms"] = times.where(log["split"] != "history")
+    log.to_parquet(tmp_path / "kuairand.parquet")
+    videos = pd.DataFrame({"video_id": np.arange(29), "seconds": rng.integers(5, 90, 29)})
+    videos["tag"] = ["1,2", "2", ""] * 9 + ["3", "3"]
+    videos.to_csv(tmp_path / "videos.csv", index=False)
+    items = ["--items", tmp_path / "videos.csv", "--item-column", "video_id"]
+    items += ["--numeric", "seconds", "--categories", "tag="]
+    options = ["--negative-loss", "none", "keep", "--keep-weight", "chosen"]
+    if timed:
+        options = ["--timed", "--model", "hstu", "--negative-loss", "none"]
+    results, printed = run("kuairand", "--data", tmp_path / "kuairand.parquet", *items, *options)
+    assert re.search(r"4 features of 30 items, of which 1 have no row", printed)
+    base = "hstu" if timed else "sasrec + keep"
+    assert {base, f"{base} with features"} < set(results)
+    exported = re.search(r"best model by validation \(([^)]*)\)", printed)[1]
+    model = keras.saving.load_model(tmp_path / "out" / "model.keras")
+    columns = model.feature_encoder and model.feature_encoder.columns
+    with_features = ["seconds", "tag=1", "tag=2", "tag=3"]
+    assert columns == (with_features if "with features" in exported else None)
 
 
 def test_movielens_by_time(run, tmp_path):
@@ -238,6 +268,9 @@ def test_compare_goes_on_in_a_training_that_was_killed(run, tmp_path, monkeypatc
             "needs the same model without",
         ),
         (["--refit", "--keep-weight", "chosen"], "needs --no-refit"),
+        (["--items", "items.csv"], "goes with --numeric, --categories or --text"),
+        (["--text", "title"], "--items goes with"),
+        (["--items", "none.csv", "--text", "title"], "--items must be a file"),
         (["--model", "sasrek"], "build_model refuses the configuration 'sasrek'"),
         (["--configuration", "sasrec"], "it must be LABEL=|no JSON "),
         (["--configuration", "a=[1]"], "no JSON object"),
