@@ -168,13 +168,14 @@ def by_function(logits: Callable, *, has_odds: bool = True) -> Measure:
     return measure
 
 
-def keep_term(args, vocabulary: data.Vocabulary, **term):
+def keep_term(args, vocabulary: data.Vocabulary, features: np.ndarray | None = None, **term):
     """A model of this package, which ranks by its keep term."""
 
     def train(known: data.Sessions, num_items: int, seed: int) -> Iterator[Measure]:
         model = kn.build_model(
             args.model,
             vocabulary=vocabulary,
+            item_features=features,
             feedback_inputs=True,
             fused_softmax=True,
             num_layers=1,
@@ -213,6 +214,9 @@ def main():
         f"{args.model} + keep": keep_term(args, vocabulary),
         f"{args.model} + keep with context": keep_term(args, vocabulary, **context),
     }
+    if features is not None:
+        label = f"{args.model} + keep with context, with features"
+        contenders[label] = keep_term(args, vocabulary, features, **context)
     found: dict[str, list] = {}
     for label, train in contenders.items():
         for seed in args.seed if not args.only or label in args.only else ():

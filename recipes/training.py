@@ -70,9 +70,9 @@ class Trainings:
     """What `kn.compare` calls to train, and where the trained models are found afterwards.
 
     They are kept in `folder`, unless it is None. `configurations` holds by label the settings of
-    the runs, `args` what `experiment.parse` returned, `features` what
-    `item_columns.features` did. Each training is backed up in `unfinished` after every epoch, unless it is None: one that was killed
-    goes on where it was.
+    the runs, `args` what `experiment.parse` returned, `features` what `item_columns.features` did.
+    Each training is backed up in `unfinished` after every epoch, unless it is None: one that was
+    killed goes on where it was.
     """
 
     def __init__(

@@ -7,15 +7,18 @@ import numpy as np
 
 def described(item_features, item_vectors) -> np.ndarray | None:
     """The columns of both, side by side; None where neither is given."""
-    parts = [] if item_features is None else [np.atleast_1d(item_features)]
-    if item_vectors is not None:
-        parts.append(scaled(item_vectors))
-    if len(parts) == 2 and len(parts[0]) != len(parts[1]):
+    features = None if item_features is None else np.atleast_1d(item_features)
+    if item_vectors is None:
+        return features
+    vectors = scaled(item_vectors)
+    if features is None:
+        return vectors
+    if features.shape[:1] != vectors.shape[:1] or features.ndim != 2:
         raise ValueError(
-            "`item_features` and `item_vectors` must have a row for each item. Received: "
-            f"{len(parts[0])} and {len(parts[1])} rows"
+            "`item_features` and `item_vectors` must have a row for each item. Received: shapes "
+            f"{features.shape} and {vectors.shape}"
         )
-    return np.concatenate(parts, axis=1) if parts else None
+    return np.concatenate([features, vectors], axis=1)
 
 
 def scaled(item_vectors) -> np.ndarray:

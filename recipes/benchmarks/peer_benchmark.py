@@ -43,7 +43,11 @@ def parse_args() -> argparse.Namespace:
     options.add_argument("--data", type=Path, required=True, help="the ratings file")
     options.add_argument("--peer-python", required=True, help="a Python that has RecTools")
     options.add_argument(
-        "--model", nargs="+", choices=["sasrec", "bert4rec", "hstu"], default=["sasrec"]
+        "--model",
+        nargs="+",
+        choices=["sasrec", "bert4rec", "hstu", "flat_sasrec"],
+        default=["sasrec"],
+        help="flat_sasrec: SASRec beside FlatSASRecNet of RecTools' fast_transformers",
     )
     options.add_argument("--rounds", type=int, default=6, help="the first of which is not timed")
     options.add_argument("--epochs", type=int, default=10, help="of a round")
@@ -94,12 +98,15 @@ def compare(args, name: str, seed: int, split, train, vocabulary) -> dict:
     own, options = {"intermediate_dim": args.embedding_dim}, {}  # as in RecTools and in the paper
     if name == "hstu":
         own = {}  # It has no feed-forward network.
+    if name == "flat_sasrec":
+        own = {}  # both: 4 times the width
     if name == "bert4rec":
         own = {"mask_probability": args.mask_probability}  # both: 4 times the width
         options = {"mask_prob": args.mask_probability}
     keras.utils.set_random_seed(seed)
+    encoder = name.removeprefix("flat_")
     model = keras_negrec.build_model(
-        name, vocabulary=vocabulary, fused_softmax=True, **settings, **own
+        encoder, vocabulary=vocabulary, fused_softmax=True, **settings, **own
     )
     dataset = model.training_dataset(train, batch_size=args.batch_size, seed=seed)
 

@@ -14,12 +14,69 @@ import warnings
 
 import pandas as pd
 import pytorch_lightning
+import torch
 from pytorch_lightning import seed_everything
 from rectools import Columns
 from rectools.dataset import Dataset
+from rectools.fast_transformers import FlatSASRecNet, SequenceBatchDataset, build_sequences
 from rectools.models import BERT4RecModel, HSTUModel, SASRecModel
 
 MODELS = {"sasrec": SASRecModel, "bert4rec": BERT4RecModel, "hstu": HSTUModel}
+
+
+def lightning_model(settings: dict, trainer):
+    return MODELS[settings["model"]](
+        n_blocks=settings["num_layers"],
+        n_heads=settings["num_heads"],
+        n_factors=settings["embedding_dim"],
+        dropout_rate=settings["dropout"],
+        session_max_len=settings["max_length"],
+        batch_size=settings["batch_size"],
+        lr=settings["learning_rate"],
+        loss="softmax",
+        get_trainer_func=trainer,
+        **settings["options"],
+    )
+
+
+class FlatSASRec:
+    """RecTools' `FlatSASRecNet`, trained in the plain loop that its module leaves to the user."""
+
+    require_recommend_context = False
+
+    def __init__(self, events: pd.DataFrame, settings: dict):
+        self.settings = settings
+        users, items = (
+            torch.tensor(events[name].to_numpy()) for name in (Columns.User, Columns.Item)
+        )
+        order = torch.arange(len(events))  # they are in order of time
+        x, y, self.items, self.users = build_sequences(users, items, order, settings["max_length"])
+        self.histories = torch.cat([x[:, 1:], y[:, -1:]], dim=1)
+        self.batches = torch.utils.data.DataLoader(
+            SequenceBatchDataset(x, y), batch_size=settings["batch_size"], shuffle=True
+        )
+        shape = ("embedding_dim", "num_layers", "num_heads", "max_length", "dropout")
+        self.net = FlatSASRecNet(len(self.items), *(settings[name] for name in shape))
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=settings["learning_rate"])
+
+    def fit_partial(self, dataset, min_epochs: int, max_epochs: int) -> None:
+        self.net.train()
+        for _ in range(max_epochs):
+            for batch in self.batches:
+                logits, targets = self.net(batch).flatten(0, 1), batch["y"].flatten() - 1
+                loss = torch.nn.functional.cross_entropy(logits, targets, ignore_index=-1)
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+
+    def recommend(self, users, dataset, k: int, **options) -> pd.DataFrame:
+        self.net.eval()
+        with torch.no_grad():
+            scores = self.net.encode_last(self.histories) @ self.net.all_item_embeddings().T
+        for row, history in enumerate(self.histories):
+            scores[row, history[history > 0] - 1] = -torch.inf
+        best = self.items[scores.topk(k).indices].flatten()
+        return pd.DataFrame({Columns.User: self.users.repeat_interleave(k), Columns.Item: best})
 
 
 def main():
@@ -49,18 +106,10 @@ def main():
             enable_model_summary=False,
         )
 
-    model = MODELS[settings["model"]](
-        n_blocks=settings["num_layers"],
-        n_heads=settings["num_heads"],
-        n_factors=settings["embedding_dim"],
-        dropout_rate=settings["dropout"],
-        session_max_len=settings["max_length"],
-        batch_size=settings["batch_size"],
-        lr=settings["learning_rate"],
-        loss="softmax",
-        get_trainer_func=trainer,
-        **settings["options"],
-    )
+    if settings["model"] == "flat_sasrec":
+        model = FlatSASRec(events, settings)
+    else:
+        model = lightning_model(settings, trainer)
     for line in sys.stdin:
         command = json.loads(line)
         if "epochs" in command:

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
-from small_models import ENCODERS, build, numpy
+from small_models import ENCODERS, FEW_ENCODERS, build, numpy
 from thorough import THOROUGH
 from toy_sessions import NUM_ITEMS
 
-NAMES = ENCODERS if THOROUGH else ("bert4rec", "gru4rec", "hstu")
+NAMES = ENCODERS if THOROUGH else FEW_ENCODERS
 GO_ON = ("sasrec", "gru4rec")  # compiling takes long, and the optimizer knows no encoder
 PROJECTED = {"projection_dim": 5, "context_dim": 3, "context_dropout": 0.0}
 

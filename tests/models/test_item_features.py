@@ -146,7 +146,7 @@ def test_new_items_are_ranked_by_vectors_of_their_text(tmp_path):
         ({"item_vectors": VECTORS[0]}, r"of shape \(num_items, n\)\. Received: shape \(5,\)$"),
         ({"item_vectors": VECTORS * np.inf}, r"\(10, 5\), with values that are not finite"),
         ({"item_vectors": VECTORS[1:]}, r"\(num_items, num_features\), \(10, 5\)"),
-        ({"item_vectors": VECTORS[1:], "item_features": VECTORS}, "10 and 9 rows"),
+        ({"item_vectors": VECTORS[1:], "item_features": VECTORS}, r"\(10, 5\) and \(9, 5\)"),
         ({"train_item_vectors": True}, "needs `item_vectors`"),
         ({"item_vectors": VECTORS, "train_item_vectors": True}, r"embedding_dim\), \(10, \d+\)"),
     ],

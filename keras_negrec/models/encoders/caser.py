@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_negrec.layers import ConvolutionalSequenceEmbedding, TakePositions
-from keras_negrec.layers.in_fewer_passes import Dropout
+from keras_negrec.layers.in_fewer_passes import Dropout, LayerNormalization
 from keras_negrec.models.encoders.encoder import Encoder
 
 
@@ -17,7 +17,8 @@ class Caser(Encoder):
     Window, filters and activations are the paper's. Differs from it in that there is no user
     vector, since a session has no user to learn one for; in the objective, a softmax in place of
     binary cross-entropy; in tied item vectors; and in one next item as the target, at every
-    position, in place of the next few.
+    position, in place of the next few. Layer normalization before the convolutions and after the
+    dense layer is ours, as in `GRU4Rec`.
 
     Args:
         window: int. How many of the newest events count.
@@ -49,6 +50,9 @@ class Caser(Encoder):
             dtype=dtype,
             name="convolutions",
         )
+        self._input_norm, self._output_norm = (
+            LayerNormalization(dtype=dtype, name=name) for name in ("input_norm", "output_norm")
+        )
         self._dropout = Dropout(self.dropout, dtype=dtype, name="dropout")
         self._dense = keras.layers.Dense(
             embedding_dim, activation="relu", dtype=dtype, name="dense"
@@ -56,6 +60,6 @@ class Caser(Encoder):
         self._take_positions = TakePositions(dtype=dtype, name="take_positions")
 
     def encode(self, x, events, positions):
-        x = x * ops.cast(ops.expand_dims(events["padding_mask"], -1), x.dtype)
+        x = self._input_norm(x) * ops.cast(ops.expand_dims(events["padding_mask"], -1), x.dtype)
         x = self._take_positions(self._convolutions(x), positions)
-        return self._dense(self._dropout(x))
+        return self._output_norm(self._dense(self._dropout(x)))

@@ -6,7 +6,7 @@ import keras
 
 from keras_negrec.argument_checks import check_positive_int
 from keras_negrec.layers import TakePositions
-from keras_negrec.layers.in_fewer_passes import Dropout
+from keras_negrec.layers.in_fewer_passes import Dropout, LayerNormalization
 from keras_negrec.models.encoders.encoder import Encoder
 
 
@@ -18,7 +18,8 @@ class GRU4Rec(Encoder):
     in batches of whole sessions instead of session-parallel ones, in Adam instead of Adagrad, in
     as many units as `embedding_dim`, and in the full softmax by default, where the paper samples
     (`num_sampled_negatives`, `sampling_distribution`, and `build_model(objective="bpr")` give its
-    variants). There are no positions: the state knows.
+    variants). Layer normalization before and after the recurrent layers is ours: item vectors are
+    short at first, and without it the state learns slowly. There are no positions: the state knows.
 
     Args:
         num_layers: int. Recurrent layers.
@@ -43,6 +44,9 @@ class GRU4Rec(Encoder):
         def dropout(name):
             return Dropout(self.dropout, dtype=dtype, name=name)
 
+        self._input_norm, self._output_norm = (
+            LayerNormalization(dtype=dtype, name=name) for name in ("input_norm", "output_norm")
+        )
         self._embedding_dropout = dropout("embedding_dropout")
         self._recurrent = [
             keras.layers.GRU(embedding_dim, return_sequences=True, dtype=dtype, name=f"gru_{i}")
@@ -52,7 +56,7 @@ class GRU4Rec(Encoder):
         self._take_positions = TakePositions(dtype=dtype, name="take_positions")
 
     def encode(self, x, events, positions):
-        x = self._embedding_dropout(x)
+        x = self._embedding_dropout(self._input_norm(x))
         for gru, dropout in zip(self._recurrent, self._dropouts, strict=True):
             x = dropout(gru(x, mask=events["padding_mask"]))
-        return self._take_positions(x, positions)
+        return self._output_norm(self._take_positions(x, positions))
