@@ -101,7 +101,7 @@ def lengths_of_files(folder: Path) -> dict[str, int]:
     return {str(path): path.read_bytes().count(b"\n") for path in folder.rglob("*.py")}
 
 
-@pytest.mark.parametrize(("folder", "most"), [(PACKAGE, 22_000), (TESTS, 18_300)])
+@pytest.mark.parametrize(("folder", "most"), [(PACKAGE, 22_300), (TESTS, 18_300)])
 def test_the_house_does_not_grow(folder, most):
     assert sum(lengths_of_files(folder).values()) <= most
 
