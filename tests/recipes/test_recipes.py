@@ -167,6 +167,24 @@ def test_sequences(run, sequences):
     assert results["sasrec"]["metrics"] != results["sasrec + co-occurrence"]["metrics"]
 
 
+def test_cold_start(sequences, monkeypatch, tmp_path, capsys):
+    items = {str(item): [str(item % 4), str(item % 3)] for item in range(1, 30)}
+    (tmp_path / "items.json").write_text(json.dumps(items))
+    files = ["--data", str(sequences), "--items", str(tmp_path / "items.json")]
+    more = ["--epochs", "1", "--model-arguments", '{"embedding_dim": 8, "num_layers": 1}']
+    monkeypatch.syspath_prepend(str(RECIPES))
+    monkeypatch.setattr(sys, "argv", ["cold_start", *files, *more])
+    found = runpy.run_path(str(RECIPES / "cold_start.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    figures = re.findall(r"known items \S+, choosing \S+, cold [\d.]+", printed.replace("\n ", ""))
+    assert len(figures) == 5 and max(map(len, printed.splitlines())) <= 80
+    is_cold = np.arange(30) % 5 == 0
+    sessions = kn.data.Sessions.from_lists([[1, 5, 2, 10, 3], [4, 6], [5, 7], [7, 20]])
+    examples = found["examples"](sessions, is_cold, is_cold)
+    assert examples.targets.tolist() == [10, 20]  # not 5, which has nothing before it
+    assert examples.histories.item_ids.tolist() == [1, 2, 7]
+
+
 def test_a_saved_model_is_trained_on(run, sequences, tmp_path):
     data = ["--data", sequences, "--no-refit", "--cooccurrence-weight", "0"]
     saved = tmp_path / "out" / "model.keras"
