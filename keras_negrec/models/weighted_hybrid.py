@@ -86,7 +86,7 @@ class WeightedHybrid:
             seed: int. Of that draw.
 
         Raises:
-            ValueError: no weight to choose from; as for the class.
+            ValueError: no weight to choose from; no example that has the metric; as for the class.
 
         Example:
 
@@ -111,6 +111,8 @@ class WeightedHybrid:
             for weight in weights:
                 found[which] = float(weight)
                 values.append(evaluate(cls(models, found), validation)[monitor])
+            if np.isnan(values).any():
+                raise ValueError(f"`validation` must have examples with a known {monitor}.")
             found[which] = float(weights[int(np.argmax(values))])
         return cls(models, found)
 

@@ -12,9 +12,8 @@ def report(manifest: dict[str, Any], name: str) -> str:
     kept = manifest["counts"]["kept"]
     lines = [f"{name}: {count_all(kept, 'rows', 'events', 'items')}"]
     lines += [*dropped_lines(manifest["counts"]), *split_lines(manifest["split"])]
-    lines += (
-        wrap(repeats(manifest["num_repeats"] / kept["events"])) if manifest["num_repeats"] else []
-    )
+    if manifest["num_repeats"]:
+        lines += wrap(repeats(manifest["num_repeats"] / kept["events"]))
     return "\n".join(lines)
 
 
