@@ -3,7 +3,8 @@
 A tenth of the items, drawn at random, is taken out of all that trains. The last event of each user
 with such an item is a target, ranked after what the user had before it. One half of these items is
 for choosing settings, the other for the figures. Beside the model: the items most similar to the
-user's newest ones, by the cosine of their features, rare ones weighing more.
+user's newest ones, by the cosine of their features, rare ones weighing more; and all of these
+together, with weights that the first half chose.
 
 Data: plain sequences (`--format sequences`) or MovieLens; and a table of items, .csv, .tsv,
 .parquet, a RecBole .item file, or a JSON object from items to lists of attributes.
@@ -134,9 +135,16 @@ def main():
         )
     say("HR@10 among all items:")
     scorers = {f"similar to the newest {n}": SimilarItems(features, n) for n in (1, 3, 10)}
-    for label, scorer in {**scorers, "sasrec with features": model}.items():
+    parts = [model, *scorers.values()]
+    both = kn.models.WeightedHybrid.chosen(
+        parts, asked["choosing"], monitor="hr@10", weights=(0, 0.3, 0.6, 1, 2, 4)
+    )
+    scorers["sasrec with features"] = model
+    scorers["all together"] = both
+    for label, scorer in scorers.items():
         figures = {name: kn.evaluate(scorer, each)["hr@10"] for name, each in asked.items()}
         say(f"{label}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    say("weights of all together: " + ", ".join(f"{weight:g}" for weight in both.weights))
 
 
 if __name__ == "__main__":

@@ -177,7 +177,7 @@ def test_cold_start(sequences, monkeypatch, tmp_path, capsys):
     found = runpy.run_path(str(RECIPES / "cold_start.py"), run_name="__main__")
     printed = capsys.readouterr().out
     figures = re.findall(r"known items \S+, choosing \S+, cold [\d.]+", printed.replace("\n ", ""))
-    assert len(figures) == 5 and max(map(len, printed.splitlines())) <= 80
+    assert len(figures) == 6 and max(map(len, printed.splitlines())) <= 80
     is_cold = np.arange(30) % 5 == 0
     sessions = kn.data.Sessions.from_lists([[1, 5, 2, 10, 3], [4, 6], [5, 7], [7, 20]])
     examples = found["examples"](sessions, is_cold, is_cold)
