@@ -212,7 +212,7 @@ def test_scores_of_a_hybrid(model, tmp_path, monkeypatch):
     hybrid = with_counts(model)
     call = Client(keras_negrec.export(hybrid, tmp_path, k=K))
     histories = [ITEMS[3:8], ["", *ITEMS[8:11], "?"], ["", "", "", *ITEMS[20:22]], [""] * 5]
-    feedback = [[1, -2, 1, 2, 0], [0, 1, -1, 1, 1], [1, 1, 1, 0, 0], [1] * 5]
+    feedback = [[1, -2, 1, 2, 0], [-1, 1, -1, 1, 1], [1, 1, 1, 0, 0], [1] * 5]
     ids = [[4, 5, 6, 7, 8], [9, 10, 11], [21, 22]]
     known = Sessions.from_lists(ids, [feedback[0], [1, -1, 1], [0, 0]])
     expected = hybrid.score(known)
