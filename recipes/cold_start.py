@@ -6,23 +6,21 @@ for choosing settings, the other for the figures. Beside the model: the items mo
 user's newest ones, by the cosine of their features, rare ones weighing more; and all of these
 together, with weights that the first half chose.
 
-Data: plain sequences (`--format sequences`) or MovieLens; and a table of items, .csv, .tsv,
-.parquet, a RecBole .item file, or a JSON object from items to lists of attributes.
+Data: plain sequences (`--format sequences`) or MovieLens; and a table of items.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 import quiet as quiet  # first: it loads Keras without the lines that TensorFlow writes
 
 # isort: split
 import experiment
+import item_columns
 import keras_negrec as kn
 from keras_negrec import data
 from progress import doing, say
@@ -48,15 +46,6 @@ class SimilarItems:
         return padded[ids].mean(axis=1) @ self.vectors.T
 
 
-def read_items(path: Path) -> pd.DataFrame:
-    if path.suffix == ".json":
-        return pd.Series(json.loads(path.read_text())).rename_axis("item").reset_index(name="value")
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    table = pd.read_csv(path, sep="," if path.suffix == ".csv" else "\t", dtype=str)
-    return table.rename(columns=lambda name: name.partition(":")[0]).fillna("")
-
-
 def examples(sessions: data.Sessions, is_target: np.ndarray, is_cold: np.ndarray) -> data.Examples:
     """The last event of each row with a target item, after the events before it that train."""
     rows, positions = sessions.rows(), sessions.positions()
@@ -78,35 +67,25 @@ def without(sessions: data.Sessions, is_cold: np.ndarray) -> data.Sessions:
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, usage="%(prog)s [options]")
+    item_columns.add_options(options)
     add = experiment.adder(options)
     add("--data", Path, "the log", required=True)
     add("--format", "sequences", "of the log", choices=READERS)
-    add("--items", Path, "the table of items", required=True)
-    add("--item-column", "item", "of the table")
-    add("--categories", ["value"], "columns of categories")
-    add("--separator", " ", "between several categories in one cell")
-    options.add_argument("--text", nargs="+", default=[], help="columns of text")
     add("--feature-scale", 1.0, "by which features are multiplied")
     add("--model-arguments", experiment.json_object, "of build_model, as JSON", metavar="{...}")
     add("--batch-size", 64, "sessions of a step")
     add("--epochs", 10, "of the training")
     add("--seed", 0, "of the items drawn, and of the training")
     args = options.parse_args()
-    with doing("reading"):
+    item_columns.check(options, args)
+    if args.items is None:
+        options.error("--items is needed")
+    with doing(f"reading {args.data}"):
         events = READERS[args.format](args.data)
         events["feedback"] = 1
         vocabulary = data.Vocabulary.from_items(events["item"])
         sessions = data.Sessions.from_events(events, vocabulary)
-        table = read_items(args.items)
-        _, features = data.item_features(
-            table.astype({args.item_column: vocabulary.items.dtype}),
-            vocabulary,
-            item=args.item_column,
-            categories=dict.fromkeys(args.categories, args.separator),
-            max_categories=2000,
-            text=args.text,
-            missing_items="fill",
-        )
+    _, features = item_columns.features(args, vocabulary, max_categories=2000)
     drawn = np.random.default_rng(args.seed).permutation(len(vocabulary)) + 1
     held_out = len(vocabulary) // 10
     is_cold = np.isin(np.arange(len(vocabulary) + 1), drawn[:held_out])

@@ -110,7 +110,7 @@ def test_kuairand_with_features_of_the_videos(run, tmp_path, timed):
     videos["tag"] = ["1,2", "2", ""] * 9 + ["3", "3"]
     videos.to_csv(tmp_path / "videos.csv", index=False)
     items = ["--items", tmp_path / "videos.csv", "--item-column", "video_id"]
-    items += ["--numeric", "seconds", "--categories", "tag="]
+    items += ["--numeric", "seconds", "--categories", "tag=,"]
     options = ["--negative-loss", "none", "keep", "--keep-weight", "chosen"]
     if timed:
         options = ["--timed", "--model", "hstu", "--negative-loss", "none"]
@@ -171,7 +171,14 @@ def test_cold_start(sequences, monkeypatch, tmp_path, capsys):
     items = {str(item): [str(item % 4), str(item % 3)] for item in range(1, 30)}
     (tmp_path / "items.json").write_text(json.dumps(items))
     files = ["--data", str(sequences), "--items", str(tmp_path / "items.json")]
-    more = ["--epochs", "1", "--model-arguments", '{"embedding_dim": 8, "num_layers": 1}']
+    more = [
+        "--categories",
+        "value",
+        "--epochs",
+        "1",
+        "--model-arguments",
+        '{"embedding_dim": 8, "num_layers": 1}',
+    ]
     monkeypatch.syspath_prepend(str(RECIPES))
     monkeypatch.setattr(sys, "argv", ["cold_start", *files, *more])
     found = runpy.run_path(str(RECIPES / "cold_start.py"), run_name="__main__")
