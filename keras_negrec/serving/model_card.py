@@ -27,9 +27,9 @@ def model_card(
     model, vocabulary: Vocabulary, servable: Servable, version: Path, *, metrics, data, trained_on
 ) -> str:
     """A page in Markdown: the model, its data and metrics, how it is called, what made it."""
-    hybrid = model
-    if isinstance(hybrid, WeightedHybrid):
-        model = hybrid.exported_parts()[0]
+    configuration = _configuration(model)
+    if isinstance(model, WeightedHybrid):
+        model = model.exported_parts()[0]
     stored = f"Item vectors are stored as {servable.item_dtype}."
     if servable.item_dtype != "float32":
         stored += (
@@ -45,13 +45,6 @@ def model_card(
     versions = [("training backend", trained_on)]
     for package in ("keras_negrec", "keras", "tensorflow", "numpy"):
         versions.append((package, importlib.import_module(package).__version__))
-    configuration = _configuration(model)
-    if isinstance(hybrid, WeightedHybrid):
-        _, of_model, counted, of_counted = hybrid.exported_parts()
-        joined = f"the model {of_model:g}, ItemCooccurrence {of_counted:g}, of standardized scores"
-        configuration.append(("weights in the ranking", joined))
-        names = ("window", "directed", "shrinkage", "decay", "skip_weight", "num_neighbors")
-        configuration += [(f"ItemCooccurrence: {n}", str(getattr(counted, n))) for n in names]
     parts = [
         f"# {version.parent.name}, version {version.name}",
         f"Exported {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC.",
@@ -92,6 +85,12 @@ def table_recall(model, table: ItemTable, k: int, *, num_histories: int = 256) -
 
 
 def _configuration(model) -> list[tuple[str, str]]:
+    if isinstance(model, WeightedHybrid):
+        trained, of_trained, counted, of_counted = model.exported_parts()
+        joined = f"the model {of_trained:g}, ItemCooccurrence {of_counted:g}, standardized"
+        names = ("window", "directed", "shrinkage", "decay", "skip_weight", "num_neighbors")
+        of_counts = [(f"ItemCooccurrence: {n}", str(getattr(counted, n))) for n in names]
+        return [*_configuration(trained), ("weights in the ranking", joined), *of_counts]
     rows = [("model", type(model).__name__), ("parameters", f"{model.count_params():,}")]
     if isinstance(model, Ensemble):
         for i, part in enumerate(model.models, start=1):
