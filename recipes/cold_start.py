@@ -112,18 +112,27 @@ def main():
             verbose=0,
             callbacks=[progress],
         )
-    say("HR@10 among all items:")
-    scorers = {f"similar to the newest {n}": SimilarItems(features, n) for n in (1, 3, 10)}
-    parts = [model, *scorers.values()]
-    both = kn.models.WeightedHybrid.chosen(
-        parts, asked["choosing"], monitor="hr@10", weights=(0, 0.3, 0.6, 1, 2, 4)
-    )
-    scorers["sasrec with features"] = model
-    scorers["all together"] = both
-    for label, scorer in scorers.items():
-        figures = {name: kn.evaluate(scorer, each)["hr@10"] for name, each in asked.items()}
+    scorers = {"sasrec with features": model}
+    scorers |= {f"similar to the newest {n}": SimilarItems(features, n) for n in (1, 3, 10)}
+
+    def show(label: str, scorer) -> None:
+        with doing(f"evaluating {label}"):
+            figures = {name: kn.evaluate(scorer, each)["hr@10"] for name, each in asked.items()}
         say(f"{label}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-    say("weights of all together: " + ", ".join(f"{weight:g}" for weight in both.weights))
+
+    say("HR@10 among all items:")
+    for label, scorer in scorers.items():
+        show(label, scorer)
+    with doing("choosing the weights of all together"):
+        together = kn.models.WeightedHybrid.chosen(
+            list(scorers.values()),
+            asked["choosing"],
+            monitor="hr@10",
+            weights=(0, 0.3, 0.6, 1, 2, 4),
+        )
+    show("all together", together)
+    weights = dict(zip(scorers, together.weights, strict=True))
+    say("weights: " + ", ".join(f"{label} {weight:g}" for label, weight in weights.items()))
 
 
 if __name__ == "__main__":
